@@ -17,6 +17,7 @@ from cli.session import preparing, session
 from cli.terminal import console
 from cli.tier_table import show_tiers
 from config import Settings
+from ledger.counts import counted
 from ledger.errors import ConfigError
 from ledger.months import Month
 from ledger.sizes import human_bytes
@@ -76,7 +77,7 @@ def tiers(
     if refused:
         raise ConfigError("; ".join(refused))
     if hidden := [row for row in rows if row.rows is None]:
-        raise ConfigError(f"{len(hidden)} months are not counted: {hidden[0].note}")
+        raise ConfigError(f"{counted(len(hidden), 'month is', 'months are')} not counted: {hidden[0].note}")
 
 
 def _each_table(settings: Settings, tables: list[TieredTable]) -> tuple[list[TierRow], list[str]]:
@@ -104,7 +105,9 @@ def late_rows(
     """
     with session("s3") as settings, terminal.working("opening the month"):
         opened = open_late_rows(settings, settings.table(table), Month.parse(month))
-    typer.echo(f"{table} {month}: part {opened.part} is {opened.tier}, {opened.partition} has {opened.rows} rows")
+    typer.echo(
+        f"{table} {month}: part {opened.part} is {opened.tier}, {opened.partition} has {counted(opened.rows, 'row')}"
+    )
     terminal.next_step(f"import or insert the rows; `treasury tiers --table {table}` shows the part")
 
 

@@ -8,6 +8,7 @@ import typer
 from cli import terminal
 from cli.session import session
 from cli.verify import read_policy
+from ledger.counts import counted
 from tasks.proving.rebuilding import rebuild_catalogue
 
 
@@ -33,6 +34,9 @@ def rebuild(
             "former objects in the archive have them as they were",
             err=True,
         )
-    typer.echo(f"{done.parts} parts of months, {done.columns} columns and {done.entries} entries of the log")
+    typer.echo(
+        f"{counted(done.parts, 'part of a month', 'parts of months')}, {counted(done.columns, 'column')} and "
+        f"{counted(done.entries, 'entry', 'entries')} of the log"
+    )
     typer.echo(f"this database is incarnation {done.owner.incarnation} of installation {done.owner.installation_id}")
     terminal.next_step("look at the months with `treasury tiers`")

@@ -13,6 +13,7 @@ from cli.days import DAY
 from cli.json_output import AsJson, record, write_json
 from cli.session import session
 from config import Settings
+from ledger.counts import counted
 from ledger.errors import ConfigError, TreasuryError, combined
 from ledger.months import Month
 from ledger.retention import DeletionPlan, DoomedMonth
@@ -253,7 +254,7 @@ def show_outcomes(outcomes: Sequence[DeletionOutcome]) -> None:
     ]
     terminal.table("Deletions", columns, rows)
     deleted = sum(one.result is DeletionResult.DELETED for one in outcomes)
-    typer.echo(f"{deleted} months deleted" if outcomes else "nothing is due")
+    typer.echo(f"{counted(deleted, 'month')} deleted" if outcomes else "nothing is due")
 
 
 def _say(request: DeletionRequest) -> None:

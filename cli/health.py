@@ -9,6 +9,7 @@ import typer
 
 from cli import terminal
 from config import Settings, load_settings
+from ledger.counts import counted
 from servers.lending import reachable, require_home
 from tasks.alerting.runbooks import runbook
 from tasks.health import CheckResult, run_checks, worst
@@ -56,8 +57,8 @@ def _show(settings: Settings, results: list[CheckResult]) -> None:
 
 
 def _report(recorded: Recorded) -> None:
-    notices = f"{recorded.sent.delivered} notices sent, {recorded.sent.failed} failed"
-    terminal.note(f"{recorded.opened} alerts opened, {recorded.resolved} resolved, {notices}")
+    notices = f"{counted(recorded.sent.delivered, 'notice')} sent, {recorded.sent.failed} failed"
+    terminal.note(f"{counted(recorded.opened, 'alert')} opened, {recorded.resolved} resolved, {notices}")
     for error in (recorded.not_stored and f"not stored: {recorded.not_stored}", *recorded.sent.errors):
         if error:
             terminal.note(error)

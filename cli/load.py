@@ -17,6 +17,7 @@ from cli import terminal
 from cli.days import DAY
 from cli.session import preparing
 from ledger.card_finder import mask_card_numbers
+from ledger.counts import counted
 from ledger.errors import ConfigError, DataError
 from tasks.importing.preview import Preview
 from tasks.importing.run import ImportReport, ImportRequest, import_file
@@ -125,8 +126,8 @@ def _refuse_nothing(report: ImportReport) -> None:
     """End with an error when the ledger has not what the file says. Single rejected lines are an answer."""
     if report.different:
         raise DataError(
-            f"{report.different} records were loaded before with other values, and are not changed: a correction is a "
-            f"row of its own; {report.rejects} says what differs"
+            f"{counted(report.different, 'record was', 'records were')} loaded before with other values, and not "
+            f"changed: a correction is a row of its own; {report.rejects} says what differs"
         )
     if report.rejected == report.read:
         raise DataError(f"none of {report.read} records could be loaded: {report.rejects} says why")

@@ -7,6 +7,7 @@ import typer
 from cli import terminal
 from cli.json_output import AsJson, write_json
 from cli.session import session
+from ledger.counts import counted
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import LogReport, policy_text, report_log
 from tasks.transparency.rotation import rotate_keys
@@ -22,7 +23,7 @@ def publish() -> None:
     if published is None:
         typer.echo("no event was ever recorded: the log begins with the first archived month")
         return
-    typer.echo(f"{published.events} events published; the log {published.origin} has {published.size}")
+    typer.echo(f"{counted(published.events, 'event')} published; the log {published.origin} has {published.size}")
     if published.shortfall:
         terminal.note(published.shortfall)
 
@@ -74,7 +75,7 @@ def _rows(report: LogReport) -> list[tuple[str, str]]:
     return [
         ("origin", row.origin),
         ("folder in the archive", row.folder),
-        ("published", f"{row.published_size} events"),
+        ("published", counted(row.published_size, "event")),
         ("last published", f"{row.published_at:%Y-%m-%d %H:%M:%S} UTC" if row.published_at else "never"),
         ("root", row.root.hex() if row.root else ""),
         ("events that wait", waiting),

@@ -16,6 +16,7 @@ from cli.reports import print_report
 from cli.session import session, simulators
 from config import Settings
 from ledger.business_days import JOHANNESBURG, days_between
+from ledger.counts import counted
 from ledger.errors import ConfigError, DataError, NotFoundError, TreasuryError, VerificationError, combined
 from ledger.money import parse_amount
 from ledger.statements import BreakClass
@@ -107,7 +108,7 @@ def run(
     if len(days) == 1 and failed:
         raise failed[0]
     if failed:
-        raise combined(failed, f"{len(failed)} of {len(days)} days failed, the first: {failed[0]}")
+        raise combined(failed, f"{len(failed)} of {counted(len(days), 'day')} failed, the first: {failed[0]}")
 
 
 def runs(
@@ -351,9 +352,10 @@ def close_period(
             done = closing.close_period(settings, supplier, *days, who, reason, account=account, carry=carry)
     if done.under_way:
         terminal.note(f"{done.under_way} internal rows of these days are unfinished; in closed days only vends can end")
+    waits = counted(done.waiting, "break waits", "breaks wait")
     results = {
-        closing.PeriodState.CLOSED: f"is closed; {done.waiting} breaks carried over",
-        closing.PeriodState.PROPOSED: f"is proposed for closing; {done.waiting} breaks wait (a second person confirms)",
+        closing.PeriodState.CLOSED: f"is closed; {counted(done.waiting, 'break')} carried over",
+        closing.PeriodState.PROPOSED: f"is proposed for closing; {waits} (a second person confirms)",
         closing.PeriodState.REJECTED: "is no longer proposed for closing",
     }
     typer.echo(f"{supplier} {days[0]} to {days[1]} {results[done.state]}")
@@ -410,7 +412,7 @@ def verify_reconciliation(
 ) -> list[str]:
     """Return what `treasury recon verify` prints. Raises VerificationError naming what is wrong."""
     head = verify_chain(connection, expected)
-    lines = [f"reconciliation: {head.event_no} events, complete; head {head.hash.hex()}"]
+    lines = [f"reconciliation: {counted(head.event_no, 'event')}, complete; head {head.hash.hex()}"]
     if not chain_only:
         lines.append(f"archive: {verify_objects(settings, connection)} statements and reports as recorded")
         lines.append(
@@ -465,7 +467,7 @@ def _run_cells(one: RunRecord) -> tuple[str, ...]:
 
 def _period_cells(one: PeriodRecord) -> tuple[str, ...]:
     days = (str(one.first_day), str(one.last_day))
-    state = f"{one.state}, {one.days_changed} days changed since" if one.days_changed else one.state
+    state = f"{one.state}, {counted(one.days_changed, 'day')} changed since" if one.days_changed else one.state
     money = ", ".join(f"{sums['value']} {currency}" for currency, sums in (one.own_sums or {}).items())
     own = ("" if one.own_rows is None else str(one.own_rows), money, (one.own_digest or "")[:8])
     people = (one.proposed_by or "", one.actor, f"{one.at:%Y-%m-%d %H:%M}", one.reason)

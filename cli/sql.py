@@ -11,6 +11,7 @@ import typer
 from cli import terminal
 from cli.answers import write_answer
 from cli.session import auditing
+from ledger.counts import counted
 from ledger.errors import ConfigError
 from tasks.querying.query import run_query
 
@@ -52,7 +53,7 @@ def sql(
         with terminal.working("asking"):
             answer = stack.enter_context(run_query(settings, query, timeout))
         write_answer(answer, output_format.value, output)
-        typer.echo(f"read {answer.months_read} of {answer.months_known} months", err=True)
+        typer.echo(f"read {answer.months_read} of {counted(answer.months_known, 'month')}", err=True)
         for note in answer.notes:
             typer.echo(note, err=True)
 

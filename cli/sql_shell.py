@@ -14,6 +14,7 @@ from prompt_toolkit.history import FileHistory
 from cli import terminal
 from cli.answers import write_answer
 from config import Settings
+from ledger.counts import counted
 from ledger.errors import TreasuryError
 from ledger.totals import totals_columns
 from storage.pruning import Described
@@ -112,7 +113,7 @@ class Shell:
         started = time.perf_counter()
         with self._querier.answer(query, self._timeout_s) as answer:
             write_answer(answer, "table", None)
-            typer.echo(f"read {answer.months_read} of {answer.months_known} months", err=True)
+            typer.echo(f"read {answer.months_read} of {counted(answer.months_known, 'month')}", err=True)
             for note in answer.notes:
                 typer.echo(note, err=True)
         if self._is_timed:

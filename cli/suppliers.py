@@ -9,6 +9,7 @@ from cli import terminal
 from cli.json_output import AsJson, write_json
 from cli.names import KNOWN
 from cli.session import servers, session
+from ledger.counts import counted
 from ledger.errors import DataError
 from tasks.vending.purchase import settle_vends
 from tasks.vending.supplier_tests import TrialCheck, TrialResult, check_suppliers
@@ -33,7 +34,7 @@ def test(names: Names = None, as_json: AsJson = False) -> None:  # noqa: PT028  
         show_checks(checks)
     failed = sum(1 for check in checks if check.result is TrialResult.FAILED)
     if failed:
-        raise DataError(f"{failed} of {len(checks)} checks failed")
+        raise DataError(f"{failed} of {counted(len(checks), 'check')} failed")
 
 
 def settle() -> None:

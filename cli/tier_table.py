@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.terminal import console, draw
+from ledger.counts import counted
 from ledger.money import add_exactly
 from ledger.sizes import human_bytes
 from tasks.archiving.tiers import TierRow
@@ -115,7 +116,7 @@ def _cells(row: TierRow) -> tuple[str, ...]:
 
 def _year_cells(one: FoldedYear) -> tuple[str, ...]:
     sizes = (human_bytes(one.bytes), human_bytes(one.postgres_bytes))
-    months = f"{one.year}, {one.months} months"
+    months = f"{one.year}, {counted(one.months, 'month')}"
     return (months, one.tier, f"{one.rows:,}", *sizes, _largest_sum(one.sums), "", "")
 
 

@@ -11,6 +11,7 @@ import typer
 from cli import terminal
 from cli.days import DAY
 from cli.session import auditing, session
+from ledger.counts import counted
 from ledger.errors import ConfigError, TreasuryError, combined
 from ledger.tables import TieredTable
 from ledger.totals import Question, Total, TotalsGroup, Zone
@@ -71,7 +72,7 @@ def totals(
     else:
         shown = ([_cell(row[name]) for name in heads] for row in rows)
         terminal.table(f"{chosen.name}, {question.first} to {question.last}, {zone}", heads, shown)
-        terminal.note(f"from kept totals of {answer.kept} months, and from the rows of {answer.read}")
+        terminal.note(f"from kept totals of {counted(answer.kept, 'month')}, and from the rows of {answer.read}")
 
 
 def _question(
@@ -102,7 +103,8 @@ def _keep() -> None:
         outcomes = keep_daily_totals(settings)
     for one in outcomes:
         if one.result is not TotalsResult.HELD:
-            typer.echo(f"{one.place}: {one.result}" + (f", {one.rows} rows" if one.error is None else f": {one.error}"))
+            said = f", {counted(one.rows, 'row')}" if one.error is None else f": {one.error}"
+            typer.echo(f"{one.place}: {one.result}{said}")
         problems += [] if one.error is None else [one.error]
     if problems:
         raise combined(problems)

@@ -14,6 +14,7 @@ from flows.artifacts import publish_outcomes, publish_plan
 from flows.console import explained, finished, name_run
 from flows.futures import raise_together, result_or_error
 from flows.parameters import AsOf, Moves, PlanOnly, Tables, allowed_moves, chosen_tables
+from ledger.counts import counted
 from ledger.errors import DataError, TransientError, TreasuryError
 from tasks.admin.setup import check_clock
 from tasks.archiving.calendar import AsOfError, utc_today
@@ -69,7 +70,7 @@ def _task(due: list[PlannedMove], as_of: date) -> str:
     made = {action for move in moving for action in move.made}
     tiers = ", ".join(action.rpartition(" ")[2] for action in MoveAction if action in made)
     tables = {move.table for move in moving}
-    return f"archive {span} -> {tiers}, {len(tables)} {'table' if len(tables) == 1 else 'tables'}"
+    return f"archive {span} -> {tiers}, {counted(len(tables), 'table')}"
 
 
 def _error(outcome: MoveOutcome) -> TreasuryError:

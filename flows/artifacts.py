@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from ledger.counts import counted
 from ledger.sizes import GIGABYTE, human_bytes
 from tasks.archiving.outcome import MoveOutcome, MoveResult
 from tasks.archiving.plan import PlannedMove
@@ -31,7 +32,8 @@ def publish_plan(moves: Sequence[PlannedMove], as_of: date) -> str:
     ]
     create_table_artifact(key="archive-plan", table=rows, description=f"What is due as of {as_of}")
     lines = [
-        f"{move.table} {move.month}: {', '.join(move.actions)}, {move.rows} rows, {human_bytes(move.postgres_bytes)}"
+        f"{move.table} {move.month}: {', '.join(move.actions)}, {counted(move.rows, 'row')}, "
+        f"{human_bytes(move.postgres_bytes)}"
         + (f" - held back from {move.held_at}: {move.held_back}" if move.held_at else "")
         for move in moves
     ]
@@ -125,8 +127,8 @@ def publish_health(results: Sequence[CheckResult], recorded: Recorded, at: datet
     counts = Counter(result.state for result in results)
     shown = ", ".join(f"{counts[state]} {state}" for state in reversed(HealthState) if counts[state])
     create_table_artifact(key="health", table=rows, description=f"{shown} at {at:%Y-%m-%d %H:%M:%S} UTC")
-    alerts = f"{recorded.opened} alerts opened, {recorded.resolved} resolved"
-    notices = f"{recorded.sent.delivered} notices sent, {recorded.sent.failed} failed"
+    alerts = f"{counted(recorded.opened, 'alert')} opened, {recorded.resolved} resolved"
+    notices = f"{counted(recorded.sent.delivered, 'notice')} sent, {recorded.sent.failed} failed"
     lines = [f"{worst(results)}: {shown}; {alerts}, {notices}"]
     lines += [f"{one.state} {one.name}: {one.line}" for one in results if one.state is not HealthState.HEALTHY]
     return "\n".join(lines)

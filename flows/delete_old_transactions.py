@@ -26,6 +26,7 @@ from flows.console import explained, finished, name_run
 from flows.futures import raise_together
 from flows.parameters import AsOf, PlanOnly, Tables, WaitHours, chosen_tables
 from flows.schedule import HOOKS, note_so_far
+from ledger.counts import counted
 from ledger.errors import ConfigError, TreasuryError
 from ledger.retention import DeletionPlan
 from sql.deletions import DeletionRequest
@@ -94,7 +95,7 @@ def _wait(settings: Settings, wait_s: float) -> None:
     """Pause until nothing waits for approval, or the time is over."""
     ends_at, said = time.monotonic() + wait_s, ""
     while (left_s := ends_at - time.monotonic()) > 0 and (request := waiting_request(settings)) is not None:
-        name_run(f"delete: request {request.request_id} waits for approval, {len(request.months)} months")
+        name_run(f"delete: request {request.request_id} waits for approval, {counted(len(request.months), 'month')}")
         with _ended_in_time(settings, request, left_s):
             form = pause_flow_run(
                 wait_for_input=Approval.with_initial_data(description=f"{said}{_described(request)}"),
@@ -157,9 +158,9 @@ def _described(request: DeletionRequest) -> str:
     missing = request.approvals - len(request.approved_by)
     approved = ", ".join(one.actor for one in request.approved_by) or "nobody yet"
     lines = [
-        f"## Delete {len(request.months)} months, {sum(month.rows for month in request.months)} rows",
+        f"## Delete {counted(len(request.months), 'month')}, {counted(sum(one.rows for one in request.months), 'row')}",
         f"Request {request.request_id} by {request.actor}: {request.reason}.",
-        f"Approved by {approved}; {missing} more must approve. Grace period: {request.grace_days} days.",
+        f"Approved by {approved}; {missing} more must approve. Grace period: {counted(request.grace_days, 'day')}.",
         "",
         "| table | month | rows | due since | rows kept by |",
         "|---|---|---|---|---|",
@@ -189,7 +190,8 @@ def _publish_plan(plan: DeletionPlan) -> str:
         for one in plan.kept
     ]
     create_table_artifact(key="deletion-plan", table=rows, description=f"Past their policy on {plan.as_of}")
-    return f"{len(plan.months)} months are past their policy on {plan.as_of}, {len(plan.kept)} are kept"
+    past = counted(len(plan.months), "month is past its", "months are past their")
+    return f"{past} policy on {plan.as_of}, {len(plan.kept)} kept"
 
 
 def _publish_outcomes(outcomes: Sequence[DeletionOutcome]) -> str:

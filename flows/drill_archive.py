@@ -5,6 +5,7 @@ from prefect import flow, get_run_logger
 from config import load_settings
 from flows.console import explained, finished
 from flows.schedule import HOOKS
+from ledger.counts import counted
 from tasks.proving.drill import Drill
 from tasks.steps import drill_archive_step
 
@@ -17,6 +18,6 @@ def drill_archive() -> Drill | None:
     if done is None:
         return finished(done, "drill: nothing to read")
     table, month, part = done.named
-    line = f"{table} {month}, part {part}: {', '.join(done.readers)} read {done.rows} rows"
+    line = f"{table} {month}, part {part}: {', '.join(done.readers)} read {counted(done.rows, 'row')}"
     get_run_logger().info(line)
     return finished(done, f"drill {line}")

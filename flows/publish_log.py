@@ -5,6 +5,7 @@ from prefect import flow, get_run_logger
 from config import load_settings
 from flows.console import explained, finished
 from flows.schedule import HOOKS
+from ledger.counts import counted
 from tasks.steps import publish_log_step
 from tasks.transparency.publish import Published
 
@@ -18,5 +19,5 @@ def publish_log() -> Published | None:
         return finished(published, "public log: nothing to publish, no event was ever recorded")
     if published.shortfall:
         get_run_logger().warning(published.shortfall)
-    done = f"{published.events} events published" if published.events else "nothing to publish"
+    done = f"{counted(published.events, 'event')} published" if published.events else "nothing to publish"
     return finished(published, f"public log: {done}; it has {published.size}")

@@ -10,6 +10,7 @@ from config import Settings, load_settings
 from flows.console import explained, finished, name_run
 from flows.futures import raise_together, result_or_error
 from flows.parameters import Actor, DaysKept, FirstMonth, LastMonth, Place, Reason, Table
+from ledger.counts import counted
 from ledger.errors import ConfigError
 from ledger.months import Month, months_between
 from ledger.tables import TieredTable
@@ -51,7 +52,7 @@ def restore_months(
     if said := publish(settings):
         logger.warning(said)
     raise_together(problems)
-    return finished(copies, f"{task}: {len(months)} {'month' if len(months) == 1 else 'months'}")
+    return finished(copies, f"{task}: {counted(len(months), 'month')}")
 
 
 def _copied(

@@ -8,6 +8,7 @@ from flows.console import explained, finished
 from flows.futures import raise_together, result_or_error
 from flows.parameters import AsOf, PlanOnly, Tables, chosen_tables
 from flows.schedule import HOOKS
+from ledger.counts import counted
 from ledger.errors import DataError
 from tasks.admin.setup import check_clock
 from tasks.archiving.calendar import utc_today
@@ -34,5 +35,7 @@ def roll_partitions(as_of: AsOf = None, tables: Tables = (), plan_only: PlanOnly
     problems += [DataError(f"{report.table}: {problem}") for report in reports for problem in report.problems]
     raise_together(problems)
     months = sum(len(report.wanted if plan_only else report.created) for report in reports)
-    line = f"{months} partitions {'to make' if plan_only else 'made'}" if months else "all partitions are there"
+    line = (
+        f"{counted(months, 'partition')} {'to make' if plan_only else 'made'}" if months else "all partitions are there"
+    )
     return finished(reports, f"roll partitions as of {day}: {line}")

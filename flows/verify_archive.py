@@ -6,6 +6,7 @@ from config import load_settings
 from flows.console import explained, finished
 from flows.futures import raise_together
 from flows.schedule import HOOKS
+from ledger.counts import counted
 from ledger.errors import TreasuryError
 from ledger.sizes import human_bytes
 from tasks.proving.reverification import Night
@@ -43,4 +44,5 @@ def verify_archive() -> Night:
     raise_together(problems)
     if not night.parts:
         return finished(night, "verify: nothing to read")
-    return finished(night, f"verify: {night.parts} parts read, {night.rows} rows, {human_bytes(night.size_bytes)}")
+    line = f"{counted(night.parts, 'part')} read, {counted(night.rows, 'row')}, {human_bytes(night.size_bytes)}"
+    return finished(night, f"verify: {line}")

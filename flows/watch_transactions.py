@@ -5,6 +5,7 @@ from prefect import flow, get_run_logger
 from config import load_settings
 from flows.console import explained, finished
 from flows.schedule import HOOKS
+from ledger.counts import counted
 from tasks.steps import send_notices_step, watch_transactions_step
 from tasks.watch import WatchReport
 
@@ -27,4 +28,6 @@ def watch_transactions() -> WatchReport:
     for error in send_notices_step(settings).errors:
         logger.warning("a notice was not taken and will be tried again: %s", error)
     rows, findings = sum(one.rows for one in report.tables), sum(one.findings for one in report.tables)
-    return finished(report, f"watch: {rows} rows, {findings} findings" if rows else "watch: no new rows")
+    return finished(
+        report, f"watch: {counted(rows, 'row')}, {counted(findings, 'finding')}" if rows else "watch: no new rows"
+    )

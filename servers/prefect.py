@@ -82,6 +82,7 @@ class PrefectServer:
         return {
             "PREFECT_SERVER_API_AUTH_STRING": login(self.home).get_secret_value(),
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(own),
+            "PREFECT_SERVER_UI_API_URL": "/api",  # of the host that served the page: 127.0.0.1 is the browser's machine
         }
 
     def answers(self, url: str) -> bool:

@@ -253,6 +253,11 @@ def count_waiting(connection: Connection, installation_id: UUID) -> tuple[int, d
     return count, oldest
 
 
+def waiting_months(connection: Connection, installation_id: UUID) -> set[tuple[str, str]]:
+    """The tables and months that recorded and unpublished events are about."""
+    return set(connection.execute(_QUERIES["waiting_months"], {"installation_id": installation_id}).fetchall())
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
     """An event as lists show it. ``entry_index`` is its place in the log, None before it is planned."""

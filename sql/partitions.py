@@ -5,18 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
 from psycopg import sql
 from psycopg.sql import SQL, Identifier, Literal
 
 from config import Settings
 from ledger.business_days import OFFSET_MS
 from ledger.columns import Column, ColumnKind
-from ledger.errors import ConfigError, DataError
+from ledger.errors import ConfigError, DataError, TransientError, TreasuryError
 from ledger.identifiers import id_bounds
 from ledger.months import FIRST_YEAR, LAST_YEAR, Month
 from ledger.tables import VAS_TRANSACTIONS, TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, fetch_one, schema_of
+from sql.errors import translate
 from sql.fields import assign_fields
 from sql.ledger_tables import make_hot_parent
 from sql.maintenance import keep_vacuum_out, run_ddl
@@ -272,6 +274,26 @@ def ensure_partition(connection: Connection, settings: Settings, table: TieredTa
         return True
 
     return run_ddl(connection, settings, create)
+
+
+def try_partition(
+    connection: Connection, settings: Settings, table: TieredTable, month: Month
+) -> tuple[bool, TreasuryError | None]:
+    """Do as `ensure_partition`; where something is in the way of this month alone, return it in place of raising it:
+    rows of the month in a DEFAULT partition, a partition of other bounds, a relation that has the name.
+    """
+    try:
+        return ensure_partition(connection, settings, table, month), None
+    except psycopg.Error as error:
+        return False, _of_the_month(connection, translate(error))
+    except TreasuryError as error:
+        return False, _of_the_month(connection, error)
+
+
+def _of_the_month(connection: Connection, error: TreasuryError) -> TreasuryError:
+    if isinstance(error, TransientError | ConfigError) or connection.broken:
+        raise error
+    return error
 
 
 def create_partition(connection: Connection, table: TieredTable, hot: Relation, month: Month) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -56,7 +57,7 @@ class PageEndpoint:
         page, services, record = self._page, self._services, of_request(call.request.scope)
         record.route = page.path
         visitor = visitor_of(call.request.scope)
-        if page.method == "POST" and call.request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        if page.method == "POST" and _is_of_another_site(call.request.headers):
             raise HttpError(FORBIDDEN, "The form was sent from another site. Open the page here, and send it again.")
         if page.needs_session:
             token = cookie.token_of(call.request, over_https=call.over_https)
@@ -143,3 +144,13 @@ async def _refuse(error: HttpError, scope: Scope, receive: Receive, send: Send) 
     request = Request(scope, receive)
     values: Mapping[str, Any] = frame(request, title=kind_of(error).title)
     await error_pages.page_of(error, values, request)(scope, receive, send)
+
+
+def _is_of_another_site(headers: Headers) -> bool:
+    """Return whether a browser says that a page of another site sent the form. Over plain HTTP browsers send no
+    `Sec-Fetch-Site`, and the origin says it; programs send neither.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site != "same-origin"
+    return origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()

@@ -7,7 +7,6 @@ from typing import Any
 from starlette.responses import Response
 
 from api.abuse.rate_limits import RatePolicy
-from api.dashboard import formats
 from api.dashboard import reconciliation_words as words
 from api.dashboard.error_pages import HOME
 from api.dashboard.forms import REFUSALS, Form, refused
@@ -17,6 +16,7 @@ from api.holds.answers import HoldRelease, HoldReleaseDecision
 from api.reconciliation.work import in_thread, person_of
 from api.routing import parsing
 from api.routing.problems import NOT_FOUND, HttpError
+from ledger.counts import counted
 from ledger.errors import ConfigError
 from ledger.holds import hold_number
 from ledger.masking import mask_text
@@ -195,9 +195,9 @@ def _notes(one: Waiting) -> list[str]:
     if one.kind is WaitingKind.DELETION:
         by = ", ".join(f"{person.name} ({person.account})" for person in facts["approved_by"])
         return [
-            f"{formats.number(facts['rows'])} rows",
+            counted(facts["rows"], "row"),
             f"{len(facts['approved_by'])} of {facts['approvals']} approvals{f', by {by}' if by else ''}",
-            f"deleted {facts['grace_days']} days after the last approval",
+            f"deleted {counted(facts['grace_days'], 'day')} after the last approval",
         ]
     return []
 

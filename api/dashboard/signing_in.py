@@ -76,7 +76,7 @@ async def sign_in(call: PageCall) -> Response:
     token = await services.sessions.begin(accepted, visit)
     response = call.redirect(_landing(call, accepted))
     seconds = int(services.settings.dashboard.life.total_seconds())
-    cookie.set_on(response, token, over_https=call.over_https, seconds=seconds)
+    cookie.set_on(response, request, token, over_https=call.over_https, seconds=seconds)
     return response
 
 
@@ -98,7 +98,7 @@ async def sign_out(call: PageCall) -> Response:
     """End the session of this browser."""
     await call.services.sessions.end(call.own_session.session_id, call.key.key_id)
     response = call.redirect(SIGN_IN, _SIGNED_OUT)
-    cookie.take_from(response, over_https=call.over_https)
+    cookie.take_from(response, call.request, over_https=call.over_https)
     return response
 
 

@@ -23,7 +23,7 @@ def fixed_headers(hsts_s: int) -> Headers:
         "strict-transport-security": f"max-age={hsts_s}; includeSubDomains",
         "x-content-type-options": "nosniff",
         "x-frame-options": "DENY",
-        "referrer-policy": "no-referrer",
+        "referrer-policy": "same-origin",  # with less, browsers give the origin of our own forms as "null"
         "permissions-policy": ", ".join(f"{feature}=()" for feature in _UNUSED),
         "cross-origin-opener-policy": "same-origin",
         "cross-origin-embedder-policy": "require-corp",

@@ -104,6 +104,17 @@ FROM log_events e LEFT JOIN log_state s USING (installation_id)
 WHERE e.installation_id = %(installation_id)s AND e.replaced_at IS NULL
   AND (e.entry_index IS NULL OR e.entry_index >= coalesce(s.published_size, 0))
 
+-- name: waiting_months
+-- The months that these events are about.
+SELECT DISTINCT body ->> 'table', body ->> 'month'
+FROM (
+    SELECT convert_from(e.entry, 'UTF8')::jsonb -> 'body' AS body
+    FROM log_events e LEFT JOIN log_state s USING (installation_id)
+    WHERE e.installation_id = %(installation_id)s AND e.replaced_at IS NULL
+      AND (e.entry_index IS NULL OR e.entry_index >= coalesce(s.published_size, 0))
+) AS waiting
+WHERE body ? 'month'
+
 -- name: undecided
 -- Events whose place, if they have one, may be another database's: beyond what is known to be published.
 SELECT event_id, entry, entry_index FROM log_events

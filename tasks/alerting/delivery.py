@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from config import Settings
 from ledger.alerts import Severity
+from ledger.counts import counted
 from ledger.errors import ConfigError, TreasuryError
 from ledger.masking import cut, mask_text
 from tasks.deadline import run_each
@@ -229,7 +230,7 @@ def _parts(notices: Sequence[Notice]) -> Iterator[list[Notice]]:
 def _title(notices: Sequence[Notice]) -> str:
     first = notices[0]
     if len(notices) > 1:
-        return f"treasury: {len(notices)} notices, {first.severity}"
+        return f"treasury: {counted(len(notices), 'notice')}, {first.severity}"
     heading = "resolved" if first.kind is NoticeKind.RESOLVED else first.severity
     return cut(f"treasury: {heading}: {mask_text(first.title)}", _TITLE_LIMIT)
 

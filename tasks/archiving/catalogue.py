@@ -173,6 +173,15 @@ def count_rows(connection: Connection, relation: Relation) -> int:
     return int(fetch_one(connection, SQL("SELECT count(*) FROM {}").format(relation.identifier))[0])
 
 
+def rows_by_month(connection: Connection, table: TieredTable, relation: Relation) -> dict[Month | None, int]:
+    """The exact number of rows of a relation by UTC month; None for those of no month, as at infinity."""
+    month = SQL("CASE WHEN {0} BETWEEN {1} AND {2} THEN date_trunc('month', {0} AT TIME ZONE 'UTC')::date END").format(
+        Identifier(table.time_column), Literal(_FIRST_INSTANT), Literal(_LAST_INSTANT)
+    )
+    query = SQL("SELECT {}, count(*) FROM {} GROUP BY 1 ORDER BY 1").format(month, relation.identifier)
+    return {None if first is None else Month.of(first): count for first, count in connection.execute(query)}
+
+
 def relation_bytes(connection: Connection, relation: Relation) -> int:
     """Bytes of heap, indexes and TOAST of a relation now."""
     return int(fetch_one(connection, _CATALOG["relation_bytes"], {"relation": relation.oid})[0])

@@ -11,6 +11,7 @@ from pathlib import Path
 from psycopg.types.json import Jsonb
 
 from config import Settings
+from ledger.counts import counted
 from ledger.errors import ConflictError, DataError, NotFoundError
 from ledger.fields import matched
 from ledger.months import Month
@@ -156,6 +157,6 @@ def _refuse(found: tuple[int, str | None], table: TieredTable, month: Month, whe
     rows, first = found
     if rows:
         raise DataError(
-            f"{table.name} {month}: {rows} rows of {where} are archived already, such as {first}: take them out; a row "
-            "is kept once"
+            f"{table.name} {month}: {where} has {counted(rows, 'row')} that the archive has already, such as {first}: "
+            "take them out; a row is kept once"
         )

@@ -1,10 +1,11 @@
 """Rollover: the partitions ahead are made, and what is wrong is reported, never repaired in silence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from config import Settings
+from ledger.counts import counted
 from ledger.errors import ConfigError
 from ledger.months import Month, months_between
 from ledger.policy import Tier
@@ -13,8 +14,8 @@ from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.obstacles import obstacles
 from sql.partition_checks import ensure_bounds_check
-from sql.partitions import Partition, ensure_partition, list_partitions, monthly_partitions, prepare_table
-from sql.relations import Parents
+from sql.partitions import Partition, list_partitions, monthly_partitions, prepare_table, try_partition
+from sql.relations import Parents, Relation
 from tasks.archiving.calendar import check_as_of, utc_today
 from tasks.archiving.catalogue import (
     IN_POSTGRES,
@@ -23,6 +24,7 @@ from tasks.archiving.catalogue import (
     count_rows,
     month_states,
     register_months,
+    rows_by_month,
     stray_partitions,
 )
 
@@ -32,7 +34,8 @@ class RolloverReport:
     """One table's rollover. ``created`` and ``wanted`` are months; every other field is a finding to look at.
 
     gaps: months between the first and the current one that no tier has. overlaps: months that both parents have.
-    irregular: partitions whose bounds are not exactly one UTC month. outside: rows in a DEFAULT partition.
+    blocked: what kept a wanted month from getting its partition; the others got theirs. irregular: partitions whose
+    bounds are not exactly one UTC month. outside: rows in DEFAULT partitions, by partition and UTC month.
     missing: months that the catalogue places in PostgreSQL, but whose partition is not there.
     returned: partitions of archived months that somebody made again, with their rows.
     unfit: why the table as it is now can be neither read over all tiers nor archived.
@@ -46,20 +49,21 @@ class RolloverReport:
     missing: tuple[Month, ...] = ()
     irregular: tuple[str, ...] = ()
     returned: tuple[str, ...] = ()
-    outside_rows: int = 0
+    blocked: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
     unfit: str = ""
 
     @property
     def problems(self) -> list[str]:
         """What somebody must look into, a line each; empty when all is well."""
-        lines = [f"overlap: {month} is in hot and in warm" for month in self.overlaps]
+        lines = [f"blocked: {text}" for text in self.blocked]
+        lines += [f"overlap: {month} is in hot and in warm" for month in self.overlaps]
         lines += [f"missing: the partition of {month} is not where the catalogue says" for month in self.missing]
         lines += [f"irregular: {text}" for text in self.irregular]
         lines += [f"returned: {text}" for text in self.returned]
         if self.unfit:
             lines.append(f"unfit: {self.unfit}")
-        if self.outside_rows:
-            lines.append(f"outside: {self.outside_rows} rows are in a DEFAULT partition, outside every month")
+        lines += [f"outside: {text}" for text in self.outside]
         return lines
 
     @property
@@ -97,8 +101,23 @@ def roll_table(
         known = {state.month for state in month_states(connection, table)}
         check_as_of(table, known, as_of, today or utc_today())
         wanted = [m for m in months_between(current, current.plus(settings.partitions_ahead)) if m not in known]
-        created = [] if plan_only else [m for m in wanted if ensure_partition(connection, settings, table, m)]
-        return report_table(connection, table, current, tuple(created), tuple(wanted))
+        created, blocked = ([], []) if plan_only else _make(connection, settings, table, wanted)
+        report = report_table(connection, table, current, tuple(created), tuple(wanted))
+        return replace(report, blocked=tuple(blocked))
+
+
+def _make(
+    connection: Connection, settings: Settings, table: TieredTable, months: Sequence[Month]
+) -> tuple[list[Month], list[str]]:
+    """Make the partitions; returns the months that got one, and what is in the way of the others."""
+    created, blocked = [], []
+    for month in months:
+        is_made, obstacle = try_partition(connection, settings, table, month)
+        if is_made:
+            created.append(month)
+        elif obstacle is not None:
+            blocked.append(f"{month} has no partition: {obstacle}")
+    return created, blocked
 
 
 def _ensure_checks(connection: Connection, settings: Settings, table: TieredTable) -> None:
@@ -136,13 +155,28 @@ def report_table(
         ),
         irregular=tuple(f"{part.relation} {part.bound}" for part in (*hot, *warm) if _is_irregular(part)),
         returned=tuple(
-            f"{stray} has {count_rows(connection, stray.partition.relation)} rows of a month that is archived"
+            f"{stray} has {_counted_rows(connection, stray.partition.relation)} of a month that is archived"
             for stray in strays
             if _is_of_archived(stray, states)
         ),
-        outside_rows=sum(count_rows(connection, part.relation) for part in (*hot, *warm) if part.bound == "DEFAULT"),
+        outside=tuple(
+            line for part in (*hot, *warm) if part.bound == "DEFAULT" for line in _outside(connection, table, part)
+        ),
         unfit=_unfit(connection, parents),
     )
+
+
+def _counted_rows(connection: Connection, relation: Relation) -> str:
+    return counted(count_rows(connection, relation), "row")
+
+
+def _outside(connection: Connection, table: TieredTable, partition: Partition) -> list[str]:
+    """Return the rows of a DEFAULT partition, a line for each month."""
+    rows = rows_by_month(connection, table, partition.relation)
+    return [
+        f"{counted(count, 'row')} of {month or 'no month'} in the DEFAULT partition {partition.relation}"
+        for month, count in rows.items()
+    ]
 
 
 def _unfit(connection: Connection, parents: Parents) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from config import Settings
 from ledger.columns import Column
+from ledger.counts import counted
 from ledger.errors import VerificationError
 from ledger.merkle import HASH_BYTES
 from ledger.months import Month
@@ -105,9 +106,9 @@ def compare(table: TieredTable, partition: Relation, held: HeldRows, read: ReadF
     found = differences(held.content, read.content, {"here": "PostgreSQL", "there": "the archive"})
     missing, extra = only_on_one_side(held.leaves, read.leaves)
     if missing:
-        found.append(f"{missing} rows of PostgreSQL are not in the archive")
+        found.append(f"{counted(missing, 'row')} of PostgreSQL not in the archive")
     if extra:
-        found.append(f"{extra} rows of the archive are not in PostgreSQL")
+        found.append(f"{counted(extra, 'row')} of the archive not in PostgreSQL")
     if found:
         raise VerificationError(f"{table.name} {partition}: {'; '.join(found)}")
     return read.tree

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from psycopg.conninfo import conninfo_to_dict
 
+from ledger.counts import counted
 from sql.connection import Connection
 from sql.obstacles import policed_relations
 from sql.partitions import list_partitions
@@ -26,7 +27,8 @@ def row_access(context: Context) -> Measure:
         return Measure(
             f"may drop or change rows while they are stored: {_listed(altering)}", len(altering), HealthState.WARNING
         )
-    return Measure(f"{len(relations)} tables are read whole by every login", 0, HealthState.HEALTHY)
+    tables = counted(len(relations), "table is", "tables are")
+    return Measure(f"{tables} read whole by every login", 0, HealthState.HEALTHY)
 
 
 def _parents(context: Context, connection: Connection) -> Iterator[Relation]:

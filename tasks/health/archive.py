@@ -1,5 +1,6 @@
 """The check of the archive's owner: whether this database may write to the archive that it reads."""
 
+from ledger.counts import counted
 from ledger.installation import Installation
 from sql.connection import Connection
 from sql.installation import count_kept, read_installation
@@ -22,7 +23,7 @@ def archive_owner(context: Context) -> Measure:
             if standing.state in MAY_WRITE or _is_still(connection, standing.installation):
                 break  # else a run moved the token on between the two reads
         kept = count_kept(connection)
-    more = f"; {kept} objects were kept that another database may need" if kept else ""
+    more = f"; {counted(kept, 'object was', 'objects were')} kept that another database may need" if kept else ""
     return Measure(f"{standing.why}{more}", int(standing.state not in MAY_WRITE))
 
 

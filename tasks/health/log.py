@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from ledger.counts import counted
 from sql.installation import read_installation
 from sql.log import LogRow, count_waiting, read_log
 from tasks.health.context import Context
@@ -27,7 +28,8 @@ def log(context: Context) -> Measure:
 def _published(row: LogRow | None) -> str:
     if row is None or row.published_at is None:
         return "the log was not published yet"
-    return f"{row.published_size} events are published, the last at {row.published_at:%Y-%m-%d %H:%M} UTC"
+    events = counted(row.published_size, "event is", "events are")
+    return f"{events} published, the last at {row.published_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _waiting(count: int, oldest: datetime | None) -> str:

@@ -6,6 +6,7 @@ from itertools import takewhile
 
 from psycopg.sql import SQL, Identifier
 
+from ledger.counts import counted
 from ledger.masking import cut
 from ledger.months import Month
 from ledger.policy import Tier
@@ -53,7 +54,7 @@ def partitions_ahead(context: Context) -> Measure:
     name, months = min(ahead.items(), key=lambda item: item[1])
     if months < 0:
         return Measure(f"{name} has no partition of the current month {current}: no row can be stored", months)
-    return Measure(f"{name} has partitions for {months} months ahead", months)
+    return Measure(f"{name} has partitions for {counted(months, 'month')} ahead", months)
 
 
 def _months(connection: Connection, table: TieredTable) -> set[Month]:
@@ -73,7 +74,7 @@ def partition_gaps(context: Context) -> Measure:
     if problems:
         return Measure(_listed(problems), len(problems))
     old = sum(len(report.gaps) for report in reports)
-    history = f"; {old} past months were never there" if old else ""
+    history = f"; {counted(old, 'past month was', 'past months were')} never there" if old else ""
     return Measure(f"every month that is kept has exactly one place{history}", 0)
 
 
@@ -85,15 +86,16 @@ def months_overdue(context: Context) -> Measure:
         free = [one for one in due if not _unfinished(connection, one)]
     if stuck:
         name, month, error = stuck[0]
-        line = f"{len(stuck)} months take no writes: their move failed after the seal, {name} {Month.of(month)}: "
-        return Measure(line + cut(error, 200), None, HealthState.CRITICAL)
+        sealed = counted(len(stuck), "month takes", "months take")
+        line = f"{sealed} no writes: a move failed after the seal, {name} {Month.of(month)}: {cut(error, 200)}"
+        return Measure(line, None, HealthState.CRITICAL)
     if not free:
         return Measure("no month is overdue", 0)
     oldest = min(free, key=lambda one: one.since)
     hours = _hours(context, oldest.since)
     failed = next((one for one in free if one.last_error), None)
     reason = f"; {failed} failed: {cut(failed.last_error or '', 150)}" if failed else ""
-    return Measure(f"{len(free)} months are due, {oldest} for {hours:.0f} hours{reason}", hours)
+    return Measure(f"{counted(len(free), 'month is', 'months are')} due, {oldest} for {hours:.0f} hours{reason}", hours)
 
 
 def months_held_back(context: Context) -> Measure:
@@ -108,11 +110,10 @@ def months_held_back(context: Context) -> Measure:
         return Measure(f"no month is held back{in_work}", 0)
     oldest = min(held, key=lambda one: one.since)
     rows = held[oldest]
-    number = f"{_COUNTED_ROWS} or more" if rows >= _COUNTED_ROWS else str(rows)
+    number = f"{_COUNTED_ROWS} or more unfinished rows" if rows >= _COUNTED_ROWS else counted(rows, "unfinished row")
     days = _hours(context, oldest.since) / 24
-    return Measure(
-        f"{len(held)} months are held back, {oldest} for {days:.0f} days by {number} unfinished rows{in_work}", days
-    )
+    months = counted(len(held), "month is", "months are")
+    return Measure(f"{months} held back, {oldest} for {days:.0f} days by {number}{in_work}", days)
 
 
 def _due_months(context: Context, connection: Connection) -> list[_DueMonth]:
@@ -201,7 +202,8 @@ def last_verification(context: Context) -> Measure:
     if not archived or verified is None:
         return Measure("nothing is archived yet", 0)
     days = _hours(context, verified) / 24
-    return Measure(f"{archived} months are archived; the last was proved {days:.0f} days ago", days)
+    months = counted(archived, "month is", "months are")
+    return Measure(f"{months} archived; the last was proved {days:.0f} days ago", days)
 
 
 def _hours(context: Context, since: datetime) -> float:

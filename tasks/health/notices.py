@@ -3,6 +3,7 @@
 Whether a service is known is checked where notices are sent: loading all services takes longer than a check may.
 """
 
+from ledger.counts import counted
 from sql.queries import load
 from tasks.alerting.delivery import malformed_targets, targeted
 from tasks.health.context import Context
@@ -23,6 +24,6 @@ def notices(context: Context) -> Measure:
     if rows:
         count, error = rows[0]
         return Measure(
-            f"the notices of {count} alerts were not taken by every target: {error}", count, HealthState.WARNING
+            f"the notices of {counted(count, 'alert')} reached not every target: {error}", count, HealthState.WARNING
         )
     return Measure("every notice was taken", 0, HealthState.HEALTHY)

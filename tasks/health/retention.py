@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sql.deletions import DeletionRequest, RequestState, list_requests, unfinished
+from ledger.counts import counted
+from sql.deletions import Deletion, DeletionRequest, RequestState, list_requests, unfinished
 from sql.holds import review_holds
 from tasks.health.context import Context
 from tasks.health.result import Measure
@@ -15,11 +16,12 @@ def holds(context: Context) -> Measure:
     """Value: days since the oldest review date that passed without a release, 0 without one."""
     with context.connect() as connection:
         review = review_holds(connection, context.now.date())
-    line = f"{review.open} legal holds are open"
+    line = f"{counted(review.open, 'legal hold is', 'legal holds are')} open"
     if review.oldest is None:
         return Measure(line, 0)
     days = (context.now.date() - review.oldest).days
-    return Measure(f"{line}; {review.overdue} are past their review date, HOLD-{review.number} since {days} days", days)
+    since = f"HOLD-{review.number} since {counted(days, 'day')}"
+    return Measure(f"{line}; {review.overdue} past the review date, {since}", days)
 
 
 def deletions(context: Context) -> Measure:
@@ -32,7 +34,7 @@ def deletions(context: Context) -> Measure:
     due = [one for one in requests if one.state(context.now) is RequestState.DUE]
     since = [one.begun_at for one in begun] + [one.due_at for one in due if one.due_at is not None]
     said = [
-        f"{len(begun)} deletions are under way, the first {begun[0].certificate}" if begun else "",
+        _under_way(begun),
         f"last error: {begun[0].last_error}" if begun and begun[0].last_error else "",
         _named(due, "approved and due"),
         _named(waiting, "waiting for approval"),
@@ -41,8 +43,16 @@ def deletions(context: Context) -> Measure:
     return Measure(line, _hours(min(since, default=None), context.now))
 
 
+def _under_way(begun: Sequence[Deletion]) -> str:
+    if not begun:
+        return ""
+    return f"{counted(len(begun), 'deletion is', 'deletions are')} under way, the first {begun[0].certificate}"
+
+
 def _named(requests: Sequence[DeletionRequest], state: str) -> str:
-    return f"{len(requests)} requests are {state}, the first is {requests[-1].request_id}" if requests else ""
+    if not requests:
+        return ""
+    return f"{counted(len(requests), 'request is', 'requests are')} {state}, the first is {requests[-1].request_id}"
 
 
 def _hours(since: datetime | None, now: datetime) -> float:

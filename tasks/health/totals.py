@@ -1,5 +1,6 @@
 """The check of daily totals: how long months have been without totals that hold."""
 
+from ledger.counts import counted
 from sql.totals import unkept
 from tasks.health.context import Context
 from tasks.health.result import Measure
@@ -15,5 +16,5 @@ def daily_totals(context: Context) -> Measure:
         return Measure("the totals of every month that has ended are kept", 0)
     oldest = found[0]
     days = max(0.0, (context.now - oldest.since).total_seconds() / _DAY_S)
-    counted = f"{len(found)} month{'' if len(found) == 1 else 's'} without totals that hold"
-    return Measure(f"{counted}, {oldest.table_name} {oldest.month} for {days:.0f} days", days)
+    line = f"{counted(len(found), 'month')} without totals that hold, {oldest.table_name} {oldest.month}"
+    return Measure(f"{line} for {days:.0f} days", days)

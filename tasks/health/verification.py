@@ -1,5 +1,6 @@
 """The check of the nightly verification: how long ago the oldest byte of the archive was read."""
 
+from ledger.counts import counted
 from sql.verified import part_ages
 from tasks.health.context import Context
 from tasks.health.result import Measure
@@ -16,4 +17,5 @@ def verification(context: Context) -> Measure:
     oldest = ages[0]
     days = max(0.0, (context.now - oldest.verified_at).total_seconds() / _DAY_S)
     named = f"{oldest.table_name} {oldest.month}, part {oldest.part}"
-    return Measure(f"{len(ages)} parts of months; the one read longest ago, {named}, {days:.0f} days ago", days)
+    parts = counted(len(ages), "part of a month", "parts of months")
+    return Measure(f"{parts}; the one read longest ago, {named}, {days:.0f} days ago", days)

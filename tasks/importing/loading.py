@@ -21,13 +21,13 @@ from psycopg import errors
 from psycopg.sql import SQL, Composed, Identifier
 
 from config import Settings
-from ledger.errors import ConfigError, NotStoredError, TransientError, TreasuryError
+from ledger.errors import ConfigError, NotStoredError, TransientError
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection
-from sql.errors import MONTH_IS_SEALED, translate
-from sql.partitions import ensure_partition
+from sql.errors import MONTH_IS_SEALED
+from sql.partitions import try_partition
 from sql.queries import load
 from sql.relations import Parents, Relation
 from sql.storing import alterers, check_stored
@@ -72,19 +72,11 @@ class MonthTargets:
 
     def _make(self, month: Month) -> None:
         """Make the month's partition. Where something is in the way, the month takes no rows, and the others do."""
-        try:
-            ensure_partition(self._connection, self._settings, self._table, month)
-        except psycopg.Error as error:
-            self._refuse(month, translate(error))
-        except TreasuryError as error:
-            self._refuse(month, error)
-        else:
+        _, obstacle = try_partition(self._connection, self._settings, self._table, month)
+        if obstacle is None:
             self._read()
-
-    def _refuse(self, month: Month, error: TreasuryError) -> None:
-        if isinstance(error, TransientError | ConfigError) or self._connection.broken:
-            raise error
-        self._known[month.index] = Target(None, f"month {month} can get no partition: {error}")
+        else:
+            self._known[month.index] = Target(None, f"month {month} can get no partition: {obstacle}")
 
     def forget(self) -> None:
         """Read the tiers again when they are asked for next."""

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from datafusion import SessionContext
 
 from config import Settings
+from ledger.counts import counted
 from ledger.errors import TreasuryError, combined
 from ledger.money import add_exactly
 from ledger.transparency.events import Archived
@@ -117,7 +118,7 @@ def _compare(
         return
     rows = sum(record[1] for record in found)
     if rows != month.rows:
-        report.add(place, f"{name} reads {rows} rows, PostgreSQL's catalogue says {month.rows}")
+        report.add(place, f"{name} reads {counted(rows, 'row')}, PostgreSQL's catalogue says {month.rows}")
     if _sums(found, month) != _as_values(month.sums):
         report.add(place, f"{name} reads other sums than PostgreSQL's catalogue has")
 

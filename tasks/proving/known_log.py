@@ -4,7 +4,7 @@ The keys come from a policy file that a person has given, else from PostgreSQL a
 only the archive names are never believed: whoever writes to the bucket could name them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from ledger.transparency.replay import replay_entries
 from ledger.transparency.verifier_keys import VerifierKey
 from sql.connection import Connection
 from sql.installation import read_installation
-from sql.log import cold_parts, count_waiting, known_uploads, read_entries, read_log
+from sql.log import cold_parts, count_waiting, known_uploads, read_entries, read_log, waiting_months
 from storage.store import ObjectStore
 from tasks.archiving.ownership import OwnershipState, look
 from tasks.transparency.archived_log import CHECKPOINT, FOLDER
@@ -32,14 +32,16 @@ _QUIET = frozenset({OwnershipState.OWNER, OwnershipState.FREE})
 class DatabaseLog:
     """The log as PostgreSQL has it: its planned entries, how many were published and indexed, and what surrounds it.
 
-    ``uploads`` are the recorded objects with their states, ``months`` the archived parts by the catalogue, ``marker``
-    what is wrong with the archive's marker, empty when nothing.
+    ``waiting`` is the number of events that are not published yet, ``waiting_months`` the tables and months they are
+    about. ``uploads`` are the recorded objects with their states, ``months`` the archived parts by the catalogue,
+    ``marker`` what is wrong with the archive's marker, empty when nothing.
     """
 
     entries: tuple[bytes, ...] = ()
     published_size: int = 0
     indexed_size: int = 0
     waiting: int = 0
+    waiting_months: Set[tuple[str, str]] = frozenset()
     uploads: Mapping[str, str] = field(default_factory=dict)
     months: tuple[Archived, ...] = ()
     marker: str = ""
@@ -98,6 +100,7 @@ def _of_database(connection: Connection, settings: Settings, store: ObjectStore)
         row.published_size if row else 0,
         row.indexed_size if row else 0,
         count_waiting(connection, number)[0],
+        waiting_months(connection, number),
         known_uploads(connection),
         tuple(cold_parts(connection)),
         "" if standing.state in _QUIET else standing.why,

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from config import Settings
+from ledger.counts import counted
 from ledger.errors import ConflictError, VerificationError
 from ledger.transparency.events import Deleted, Event
 from sql.connection import connect
@@ -57,8 +58,9 @@ def verify_certificate(settings: Settings, number: str) -> list[str]:
         if store.versions(one["key"]):
             raise VerificationError(f"{number}: {one['key']} is in the archive again: somebody put it back")
     rows = sum(part["rows"] for part in said["parts"]) - sum(part["rows"] for part in said["kept"])
+    root = said["parts"][0]["root"]
     return [
-        f"{number}: {rows} rows of {said['table']} {said['month']} were deleted, root {said['parts'][0]['root'][:16]}…",
+        f"{number}: {counted(rows, 'row')} of {said['table']} {said['month']} deleted, root {root[:16]}…",
         f"the archive has the certificate, and entry {index} of the log {said['log']['origin']} has its SHA-256",
         f"none of its {len(said['objects'])} objects is in the archive",
     ]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, time
 
 from config import Settings
 from ledger.alerts import Alert, AlertRule, Severity
+from ledger.counts import counted
 from ledger.errors import ConfigError, TreasuryError, VerificationError
 from ledger.holds import Hold, holds_on
 from ledger.months import Month
@@ -195,9 +196,9 @@ def shortened(connection: Connection, settings: Settings) -> list[str]:
         if longer:
             month, until = min(longer.items())
             lines.append(
-                f"{table.name}: retention_months {table.policy.retention_months} is less than what the locks of "
-                f"{len(longer)} months promise: {month} is locked until {until:%Y-%m-%d}. Nothing of them is deleted "
-                "before: set retention_months back"
+                f"{table.name}: retention_months {table.policy.retention_months} is less than the promise of the locks "
+                f"of {counted(len(longer), 'month')}: {month} is locked until {until:%Y-%m-%d}. Nothing of them is "
+                "deleted before: set retention_months back"
             )
     return lines
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from config import Settings
+from ledger.counts import counted
 from ledger.errors import NotFoundError
 from ledger.forecast import STORED, ForecastMonth, Growth, KnownMonth, forecast
 from ledger.holds import Hold, holds_on
@@ -120,7 +121,11 @@ def _growth(
     if rows_per_month is None and not newest:
         raise NotFoundError(f"{table.name} has no month with rows: give --rows-per-month")
     rows = rows_per_month if rows_per_month is not None else sum(one.rows or 0 for one in newest) // len(newest)
-    source = "given" if rows_per_month is not None else f"the mean of {len(newest)} months up to {newest[-1].month}"
+    source = (
+        "given"
+        if rows_per_month is not None
+        else f"the mean of {counted(len(newest), 'month')} up to {newest[-1].month}"
+    )
     in_postgres = _per_row([(one.rows, one.postgres_bytes) for one in whole])
     as_object = _per_row([(one.rows, one.object_bytes) for one in whole])
     sizes = (None if share is None else int(rows * share) for share in (in_postgres, as_object))

@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Identifier
 
 from config import Settings
 from ledger.columns import Column
+from ledger.counts import counted
 from ledger.errors import DataError, FieldError
 from ledger.tables import TieredTable
 from ledger.totals import COLUMNS, DAY, Question, Total, TotalsGroup, Zone, column_of, totals_columns
@@ -101,8 +102,8 @@ def _refuse_endless(connection: Connection, table: TablePlaces, question: Questi
         (rows,) = fetch_one(connection, query, bounds)
         if rows:
             raise DataError(
-                f"SQL: {place.name}: {rows} rows have a {table.table.time_column} outside the years 1 to 9999, so they "
-                "are on no day: correct them, or ask for some days"
+                f"SQL: {place.name}: {counted(rows, 'row')} with a {table.table.time_column} outside the years 1 to "
+                "9999, and so on no day: correct them, or ask for some days"
             )
 
 
@@ -121,4 +122,7 @@ def _arrow(view: str, columns: tuple[Column, ...], totals: list[Total]) -> pa.Ta
 
 
 def _notes(view: str, answer: TotalsAnswer) -> tuple[str, ...]:
-    return (f"{view}: from kept totals of {answer.kept} months, and from the rows of {answer.read}", *answer.notes)
+    return (
+        f"{view}: from kept totals of {counted(answer.kept, 'month')}, and from the rows of {answer.read}",
+        *answer.notes,
+    )

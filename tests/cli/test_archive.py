@@ -166,7 +166,7 @@ def test_late_rows_open_an_archived_month_and_sql_names_what_no_run_has_seen(
     assert "also read again (hot, FOR VALUES FROM" in answer.stderr
 
     opened = treasury_here("late-rows", "transactions", str(COLD))
-    assert (opened.returncode, opened.stdout.strip()) == (0, f"transactions {COLD}: part 2 is hot, again has 1 rows")
+    assert (opened.returncode, opened.stdout.strip()) == (0, f"transactions {COLD}: part 2 is hot, again has 1 row")
     answer = treasury_here(*question)
     assert (answer.stdout.split(), "also read" in answer.stderr) == (["n", str(3 * ROWS + 1)], False)
     refused = treasury_here("late-rows", "transactions", "2001-01")

@@ -377,7 +377,7 @@ def test_checks_of_suppliers_are_typed_and_a_failed_one_ends_the_command(
     monkeypatch.setattr(suppliers, "check_suppliers", checks)
     monkeypatch.setattr(suppliers, "servers", Servers)
     done = run_here(capsys, tmp_path, {}, "suppliers", "test", "--json")
-    assert (done.returncode, done.stderr) == (65, "error: 1 of 1 checks failed\n")
+    assert (done.returncode, done.stderr) == (65, "error: 1 of 1 check failed\n")
     assert json.loads(done.stdout) == [
         {"supplier": "flash", "name": "login", "result": "failed", "latency_ms": 12, "detail": "refused"}
     ]

@@ -46,7 +46,7 @@ def test_a_day_is_reconciled_worked_and_closed_by_commands(
     done = treasury("recon", "run", "flash", str(DAY), *options)
     assert done.returncode == 0, done.stderr
     assert "## flash 2026-02-03: passed" in done.stdout
-    assert "1 breaks wait at flash, the oldest since 2026-02-03. Run 1." in done.stdout
+    assert "1 break waits at flash, the oldest since 2026-02-03. Run 1." in done.stdout
     told = json.loads((reports / "report.json").read_text())
     assert told["figures"]["float"]["consumed"] == "14590.00"  # the statement's 15040.00 less 450.00 + 3.00 commission
     assert "missing_here" in treasury("recon", "breaks", **WIDE).stdout
@@ -190,9 +190,9 @@ def test_days_are_proposed_rejected_and_closed_with_what_waits_carried_on(books:
     books.line(amount=Decimal("40.00"))
     books.run()
     close = ("close-period", "flash", str(DAY), str(DAY), "--reason", "month end")
-    with pytest.raises(ConflictError, match="1 breaks still wait, such as 1"):
+    with pytest.raises(ConflictError, match="1 break still waits, such as 1"):
         typed(*close)
-    assert "is proposed for closing; 1 breaks wait" in typed(*close, "--carry")
+    assert "is proposed for closing; 1 break waits" in typed(*close, "--carry")
     assert "is no longer proposed for closing" in typed(*close, "--reject")
     typed(*close, "--carry", "--actor", "thandi")
     with pytest.raises(ConflictError, match="somebody else must close it"):

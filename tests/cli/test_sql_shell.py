@@ -37,7 +37,7 @@ def test_a_question_ends_with_a_semicolon(shell: Shell, capsys: pytest.CaptureFi
     shell.take("FROM transactions;")
     out, err = capsys.readouterr()
     assert str(ROWS) in out
-    assert "read 1 of 1 months" in err
+    assert "read 1 of 1 month" in err
     assert shell.prompt == "treasury=> "
 
 

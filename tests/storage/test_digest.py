@@ -285,7 +285,7 @@ def test_nan_can_never_pass_for_the_zero_that_parquet_would_hold(bench: Bench, c
     bench.export()
     partition = relation(bench.connection, "kinds_2026_02")
     held = read_held_rows(bench.settings, TABLE, bench.columns, partition, MONTH, bench.file.parent)
-    with pytest.raises(VerificationError, match=r"1 rows of PostgreSQL are not .*; 1 rows of the archive are not"):
+    with pytest.raises(VerificationError, match=r"1 row of PostgreSQL not .*; 1 row of the archive not"):
         compare(TABLE, partition, held, bench.read())
 
 

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from config import Settings
 from ledger.business_days import OFFSET_MS, day_start
+from ledger.counts import counted
 from ledger.money import add_exactly, plain
 from sql.connection import connect
 from sql.queries import load
@@ -66,7 +67,7 @@ class OwnDay:
     def text(self) -> str:
         """The count and the money for people."""
         money = ", ".join(f"{one['value']} {currency}" for currency, one in self.sums.items())
-        return f"{self.rows} rows ({money})" if money else f"{self.rows} rows"
+        return f"{counted(self.rows, 'row')} ({money})" if money else counted(self.rows, "row")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from config import Settings
 from config.suppliers import Suppliers
 from ledger.business_days import OFFSET_MS, ZONE, day_of, days_between
+from ledger.counts import counted
 from ledger.errors import RefusalError, TransientError
 from ledger.installation import Owner
 from ledger.transparency.events import AuditHead, PeriodClosed
@@ -169,7 +170,9 @@ def _decide(
     waiting = [row[0] for row in connection.execute(_PERIODS["waiting_in_period"], period)]
     if waiting and not carry:
         shown = ", ".join(map(str, waiting[:5]))
-        raise RefusalError(f"{name}: {len(waiting)} breaks still wait, such as {shown}")
+        raise RefusalError(
+            f"{name}: {counted(len(waiting), 'break still waits', 'breaks still wait')}, such as {shown}"
+        )
     under_way = sum(one["under_way"] for one in sums_of(compared.together).values())
     proposal = connection.execute(_PERIODS["open_proposal"], period).fetchone()
     if proposal is None:
@@ -247,8 +250,9 @@ def _check_closable(connection: Connection, period: dict[str, Any], name: str) -
     wanted = period | {"without_lines": True, "declared": True, "zone": ZONE}
     missing = [str(row[0]) for row in connection.execute(_PERIODS["days_without_run"], wanted)]
     if missing:
+        late = "day was never reconciled once it was over", "days were never reconciled once they were over"
         raise RefusalError(
-            f"{name}: {len(missing)} days were never reconciled once they were over, the first is {missing[0]}:"
+            f"{name}: {counted(len(missing), *late)}, the first is {missing[0]}:"
             " run each with the statement that counts now; `treasury statements none` declares a day without one"
         )
 

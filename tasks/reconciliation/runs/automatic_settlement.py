@@ -21,6 +21,7 @@ import psycopg
 
 from config.suppliers import Connection as Contract
 from ledger.business_days import ZONE, day_of
+from ledger.counts import counted
 from ledger.errors import TreasuryError, combined
 from ledger.identifiers import created_at_of
 from ledger.tables import TieredTable
@@ -93,7 +94,8 @@ class Settled:
         """Raise one error for the rows that could not be ended, TransientError when another run may do it."""
         if self.problems:
             named = "; ".join(str(one) for one in self.problems[:_SHOWN])
-            text = f"{place}: the run is stored, but {len(self.problems)} rows that it decides are not ended: {named}"
+            rows = counted(len(self.problems), "row")
+            text = f"{place}: the run is stored, but it could not end {rows} that it decides: {named}"
             raise combined(self.problems, text)
 
 

@@ -13,6 +13,7 @@ import duckdb
 import psycopg
 
 from config import Settings
+from ledger.counts import counted
 from ledger.errors import ConflictError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
@@ -60,7 +61,7 @@ class RunResult:
 
     def _record(self) -> str:
         since = f", the oldest since {self.oldest}" if self.oldest else ""
-        waits = f"{self.waiting} breaks wait at {self.summary.supplier}{since}"
+        waits = f"{counted(self.waiting, 'break waits', 'breaks wait')} at {self.summary.supplier}{since}"
         if self.run_id is None:
             return f"Dry run: nothing was stored, its breaks neither. From former runs {waits}."
         return f"{waits}. Run {self.run_id}."

@@ -12,6 +12,11 @@ from api.dashboard.endpoint import FORM_TOKEN
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 
 
+def cookie_name(client: httpx.Client, name: str = NAME) -> str:
+    """The name of the cookie at this server."""
+    return f"{name}-{client.base_url.port}"
+
+
 class Form:
     """A form of a page: where it is sent, and the fields that it holds."""
 
@@ -108,7 +113,12 @@ class Person:
     @property
     def token(self) -> str:
         """The token in the cookie."""
-        return str(self.client.cookies[NAME])
+        return str(self.client.cookies[self.cookie_name])
+
+    @property
+    def cookie_name(self) -> str:
+        """The name of the cookie, which has the port in it."""
+        return cookie_name(self.client)
 
     @property
     def form_token(self) -> str:

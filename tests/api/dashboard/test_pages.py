@@ -15,7 +15,7 @@ from config import Settings
 from ledger.scopes import Scope
 from tests.api.conftest import serving
 from tests.api.dashboard.conftest import MakePerson
-from tests.api.dashboard.person import SAME_ORIGIN, Document, Person
+from tests.api.dashboard.person import SAME_ORIGIN, Document, Person, cookie_name
 from tests.api.server.observatory import modifiers
 
 EVERY = pages()
@@ -55,7 +55,7 @@ def test_only_signing_in_needs_no_session() -> None:
 
 @guarded_page
 def test_without_a_session_every_page_asks_for_a_key(shared_http: httpx.Client, page: Page) -> None:
-    for cookie in ({}, {"Cookie": "treasury-session=" + "a" * 43}):
+    for cookie in ({}, {"Cookie": f"{cookie_name(shared_http)}={'a' * 43}"}):
         answer = shared_http.request(page.method, address(page), headers=SAME_ORIGIN | cookie)
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"
@@ -215,7 +215,7 @@ def test_while_postgresql_is_away_a_page_says_so(shared: Settings) -> None:
     nowhere = SecretStr("postgresql://x@127.0.0.1:1/x")
     away = shared.model_copy(update={"database_url": nowhere, "api_database_url": nowhere})
     with serving(away) as url, httpx.Client(base_url=url, timeout=30) as client:
-        answer = client.get("/dashboard/sessions", headers={"Cookie": "treasury-session=" + "a" * 43})
+        answer = client.get("/dashboard/sessions", headers={"Cookie": f"{cookie_name(client)}={'a' * 43}"})
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
     check_html(Document(answer.text))

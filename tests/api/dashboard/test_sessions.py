@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from api.dashboard.cookie import NAME, SECURE_NAME
+from api.dashboard.cookie import SECURE_NAME
 from api.keys import auth
 from cli.main import app
 from config import Settings
@@ -23,7 +23,7 @@ from tasks.admin.keys import create_key, revoke_key
 from tasks.admin.sessions import list_sessions, revoke_session
 from tests.api.conftest import serving, unlimited
 from tests.api.dashboard.conftest import MakePerson
-from tests.api.dashboard.person import SAME_ORIGIN, Document, Person
+from tests.api.dashboard.person import SAME_ORIGIN, Document, Person, cookie_name
 
 SESSIONS = "/dashboard/sessions"
 SIGN_IN = "/dashboard/sign-in"
@@ -178,9 +178,9 @@ def test_signing_out_ends_the_session_and_takes_the_cookie(person: Person) -> No
     token = person.token
     answer = person.send(SESSIONS, "/dashboard/sign-out")
     assert (answer.status_code, answer.headers["location"]) == (303, f"{SIGN_IN}?done=signed-out")
-    assert f'{NAME}=""' in answer.headers["set-cookie"]
+    assert f'{person.cookie_name}=""' in answer.headers["set-cookie"]
     assert "You have signed out." in person.read(answer.headers["location"]).text
-    assert is_asked_to_sign_in(person.open(SESSIONS, headers={"Cookie": f"{NAME}={token}"}))
+    assert is_asked_to_sign_in(person.open(SESSIONS, headers={"Cookie": f"{person.cookie_name}={token}"}))
 
 
 def test_a_person_ends_another_session_of_the_same_key_and_none_of_another(
@@ -230,6 +230,29 @@ def test_a_form_that_another_site_sends_is_refused(person: Person, site: str) ->
     )  # an old browser sends no such header
 
 
+@pytest.mark.parametrize("origin", ["http://elsewhere.example", "null", "", "http://127.0.0.1:1"])
+def test_over_plain_http_the_origin_says_which_site_sends_a_form(stranger: Person, origin: str) -> None:
+    form = {"key": stranger.key}
+    refused = stranger.client.post(SIGN_IN, data=form, headers={"Origin": origin})
+    assert (refused.status_code, "set-cookie" in refused.headers) == (403, False)
+    own = str(stranger.client.base_url).rstrip("/")
+    assert stranger.client.post(SIGN_IN, data=form, headers={"Origin": own}).status_code == 303
+
+
+def test_two_installations_on_one_host_keep_their_own_sessions(
+    shared: Settings, person: Person, make_person: MakePerson
+) -> None:
+    """A browser has one jar of cookies for all ports of a host."""
+    with serving(shared) as url:
+        other = make_person()
+        other.client.base_url = httpx.URL(url)
+        other.client.cookies = person.client.cookies
+        other.sign_in()
+        assert other.open(SESSIONS).status_code == 200
+        assert person.open(SESSIONS).status_code == 200
+        assert person.form_token != other.form_token
+
+
 @pytest.mark.parametrize(
     "way",
     [
@@ -256,13 +279,16 @@ def test_signing_in_leads_to_the_dashboard_and_nowhere_else(stranger: Person, wa
 
 @pytest.mark.parametrize("token", ["", "short", "é", "a" * 42, "a" * 44, "a" * 5000, "../../etc/passwd"])
 def test_a_cookie_that_no_session_can_have_opens_nothing(shared_http: httpx.Client, token: str) -> None:
-    assert is_asked_to_sign_in(shared_http.get(SESSIONS, headers={b"Cookie": f"{NAME}={token}".encode()}))
+    assert is_asked_to_sign_in(
+        shared_http.get(SESSIONS, headers={b"Cookie": f"{cookie_name(shared_http)}={token}".encode()})
+    )
 
 
 def test_two_cookies_of_one_name_open_nothing(person: Person, shared_http: httpx.Client) -> None:
-    good = f"{NAME}={person.token}"
+    name = person.cookie_name
+    good = f"{name}={person.token}"
     assert shared_http.get(SESSIONS, headers={"Cookie": f"other=1; {good}"}).status_code == 200
-    for double in (f"{good}; {NAME}=x", f"{NAME}=x; {good}"):
+    for double in (f"{good}; {name}=x", f"{name}=x; {good}"):
         assert is_asked_to_sign_in(shared_http.get(SESSIONS, headers={"Cookie": double}))
 
 
@@ -279,24 +305,25 @@ def test_over_https_the_cookie_is_secure_and_no_session_crosses_over(
     changes = {"trusted_proxies": ("127.0.0.1",), "forwarded_header": header}
     key = create_key(shared, "acme", list(Scope))
     with serving(shared.model_copy(update=changes)) as url, httpx.Client(base_url=url) as client:
+        safe, clear = cookie_name(client, SECURE_NAME), cookie_name(client)
         over_https = {**SAME_ORIGIN, name: value}
         secure = client.post(SIGN_IN, data={"key": key}, headers=over_https).headers["set-cookie"]
         plain = client.post(SIGN_IN, data={"key": key}, headers=SAME_ORIGIN).headers["set-cookie"]
-        assert (secure.startswith(f"{SECURE_NAME}="), "Secure" in secure) == (True, True)
-        assert (plain.startswith(f"{NAME}="), "Secure" in plain) == (True, False)
+        assert (secure.startswith(f"{safe}="), "Secure" in secure) == (True, True)
+        assert (plain.startswith(f"{clear}="), "Secure" in plain) == (True, False)
         client.cookies.clear()
         tokens = [cookie.partition("=")[2].partition(";")[0] for cookie in (secure, plain)]
 
         def status(cookie: str, token: str, headers: dict[str, str]) -> int:
             return client.get(SESSIONS, headers={"Cookie": f"{cookie}={token}", **headers}).status_code
 
-        assert status(SECURE_NAME, tokens[0], over_https) == 200
-        assert status(NAME, tokens[1], {}) == 200
+        assert status(safe, tokens[0], over_https) == 200
+        assert status(clear, tokens[1], {}) == 200
         assert {
-            status(SECURE_NAME, tokens[1], over_https),
-            status(NAME, tokens[0], {}),
-            status(NAME, tokens[1], over_https),
-            status(SECURE_NAME, tokens[0], {}),
+            status(safe, tokens[1], over_https),
+            status(clear, tokens[0], {}),
+            status(clear, tokens[1], over_https),
+            status(safe, tokens[0], {}),
         } == {401}
 
 

@@ -243,7 +243,7 @@ def test_days_are_closed_by_two_keys(books: Books, http: httpx.Client, people: D
     assert refused("thandi", carry=False).startswith(f"{name}: 2 breaks still wait, such as ")
     assert refused("thandi", decision="reject") == f"{name}: nothing is proposed that could be rejected"
     assert refused("thandi", first_day=str(today), last_day=str(today)).endswith(f"{today} is not over yet")
-    told = f"flash {DAY} to {after}: 1 days were never reconciled once they were over, the first is {after}"
+    told = f"flash {DAY} to {after}: 1 day was never reconciled once it was over, the first is {after}"
     assert refused("thandi", last_day=str(after)).startswith(told)
     assert close("thandi").json() == {
         "supplier": "flash", "first_day": str(DAY), "last_day": str(DAY), "state": "proposed", "waiting": 2,

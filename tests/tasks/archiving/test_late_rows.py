@@ -104,7 +104,7 @@ def test_a_row_that_is_archived_already_is_refused_before_the_seal(archived: Led
     assert _count(archived) == ROWS + 2
     (moved, failed) = archived.night()
     assert (moved.result, failed.result) == (MoveResult.MOVED, MoveResult.FAILED)
-    assert f"transactions {COLD}: 1 rows of transactions_2024_03 are archived already" in failed.reason
+    assert f"transactions {COLD}: transactions_2024_03 has 1 row that the archive has already" in failed.reason
     assert archived.sql("SELECT step FROM archive_months WHERE part = 2") == [("idle",)]
 
 
@@ -113,7 +113,7 @@ def test_a_partition_with_archived_rows_is_not_taken_over(archived: Ledger) -> N
     archived.sql(f"CREATE TABLE again PARTITION OF transactions_partitioned FOR VALUES {bounds}")
     row = make_row(archived.table, COLD, 5)
     archived.sql(f"INSERT INTO again ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})", *row.values())
-    with pytest.raises(DataError, match="1 rows of again are archived already"):
+    with pytest.raises(DataError, match="again has 1 row that the archive has already"):
         open_late_rows(archived.settings, archived.table, COLD)
     assert len(archived.sql(PARTS, COLD.first_day)) == 1
 

@@ -335,4 +335,4 @@ def test_a_month_that_failed_after_the_seal_says_so_in_health(ledger: Ledger) ->
     record_failure(ledger.settings, ledger.table, COLD, "DataError: a text has U+001E")
     found = {one.name: one for one in run_checks(ledger.settings)}
     line = found["months_overdue"].line
-    assert "1 months take no writes: their move failed after the seal, transactions 2024-03: DataError" in line
+    assert "1 month takes no writes: a move failed after the seal, transactions 2024-03: DataError" in line

@@ -9,7 +9,7 @@ import pytest
 from ledger.errors import ConfigError
 from ledger.months import Month, months_between
 from tasks.archiving.rollover import RolloverReport, roll_table
-from tests.tasks.archiving.ledger import COLD, TODAY, Ledger, moment
+from tests.tasks.archiving.ledger import COLD, TODAY, Ledger, make_row, moment
 
 THIS_MONTH = Month.of(TODAY)
 AHEAD = tuple(months_between(THIS_MONTH, THIS_MONTH.plus(12)))
@@ -84,17 +84,48 @@ def test_a_partition_of_other_bounds_is_irregular(ledger: Ledger) -> None:
     assert problem.startswith("irregular: odd FOR VALUES FROM ('2026-10-10")
 
 
-def test_rows_in_a_default_partition_are_counted(ledger: Ledger) -> None:
+_ROW = """
+    INSERT INTO transactions_partitioned (id, client_id, user_id, wallet_id, type, status, amount, currency, created_at,
+        updated_at)
+    VALUES (gen_random_uuid(), 'a', 'b', 'c', 'payment', 'completed', 1, 'ZAR', %s, now())
+"""
+
+
+def test_rows_in_a_default_partition_are_counted_by_month(ledger: Ledger) -> None:
     roll(ledger)
     ledger.sql("CREATE TABLE heap PARTITION OF transactions_partitioned DEFAULT")
     assert roll(ledger).problems == []
+    for at in (moment(COLD), moment(COLD), moment(COLD.plus(1)), "infinity", "-infinity"):
+        ledger.sql(_ROW, at)
+    assert roll(ledger).problems == [
+        f"outside: 2 rows of {COLD} in the DEFAULT partition heap",
+        f"outside: 1 row of {COLD.plus(1)} in the DEFAULT partition heap",
+        "outside: 2 rows of no month in the DEFAULT partition heap",
+    ]
+
+
+def test_a_month_that_gets_no_partition_stops_no_other_month(ledger: Ledger) -> None:
+    """Rows of it in a DEFAULT partition, a partition of two months, a relation of its name."""
+    defaults, quarter, taken = AHEAD[2], AHEAD[5:7], AHEAD[9]
+    ledger.sql("CREATE TABLE heap PARTITION OF transactions_partitioned DEFAULT")
+    with psycopg.connect(ledger.settings.database_dsn) as connection:
+        ledger.insert(connection, ledger.table, [make_row(ledger.table, defaults, 1)])
     ledger.sql(
-        "INSERT INTO transactions_partitioned (id, client_id, user_id, wallet_id, type, status, amount, currency,"
-        " created_at, updated_at) VALUES (gen_random_uuid(), 'a', 'b', 'c', 'payment', 'completed', 1, 'ZAR', %s,"
-        " now())",
-        moment(COLD),
+        "CREATE TABLE odd PARTITION OF transactions_partitioned"
+        f" FOR VALUES FROM ('{quarter[0].lower}') TO ('{quarter[1].upper}')"
     )
-    assert roll(ledger).problems == ["outside: 1 rows are in a DEFAULT partition, outside every month"]
+    ledger.sql(f"CREATE TABLE {ledger.table.partition(taken)} ()")
+    report = roll(ledger)
+    assert report.created == tuple(month for month in AHEAD if month not in (defaults, *quarter, taken))
+    blocked = [problem for problem in report.problems if problem.startswith("blocked: ")]
+    assert [problem.split()[1] for problem in blocked] == [str(month) for month in (defaults, *quarter, taken)]
+    assert "default partition" in blocked[0]
+    assert 'would overlap partition "odd"' in blocked[1]
+    assert "is in the way" in blocked[3]
+    ledger.sql("ALTER TABLE transactions_partitioned DETACH PARTITION heap")
+    assert roll(ledger).created == (defaults,)
+    ledger.sql("INSERT INTO transactions_partitioned SELECT * FROM heap; DROP TABLE heap")
+    assert ledger.sql(f"SELECT count(*) FROM {ledger.table.partition(defaults)}") == [(1,)]
 
 
 def test_a_month_in_both_parents_is_an_overlap(ledger: Ledger) -> None:

@@ -310,7 +310,7 @@ def test_a_month_with_unfinished_rows_is_held_back_and_not_overdue(ledger: Setti
     results = run(ledger, "months_overdue", "months_held_back")
     assert results["months_overdue"].state is HealthState.HEALTHY
     assert results["months_held_back"].state is HealthState.CRITICAL
-    assert results["months_held_back"].line.startswith(f"1 months are held back, transactions {month} for")
+    assert results["months_held_back"].line.startswith(f"1 month is held back, transactions {month} for")
     assert results["months_held_back"].line.endswith("by 1 unfinished rows")
 
 

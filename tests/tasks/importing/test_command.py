@@ -86,7 +86,7 @@ def test_an_import_of_different_rows_or_of_none_ends_with_an_error(
     different = treasury_here("import", *files)
     assert different.returncode == DataError.exit_code
     assert different.stdout.endswith("read 2 = loaded 0 + known 0 + different 1 + rejected 1\n")
-    assert "1 records were loaded before with other values, and are not changed" in different.stderr
+    assert "1 record was loaded before with other values, and not changed" in different.stderr
     (tmp_path / "lines.csv").write_text(LINES.replace("5.00", "none"))
     nothing = treasury_here("import", *files)
     assert nothing.returncode == DataError.exit_code

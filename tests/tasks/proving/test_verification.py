@@ -124,6 +124,18 @@ def test_a_leftover_that_the_catalogue_knows_is_counted_and_is_not_wrong(archive
 
 
 @pytest.mark.sampled(1)
+def test_an_event_that_waits_hides_no_other_month(archived: Ledger) -> None:
+    third = NEXT.plus(1)
+    archived.warm(third)
+    archive_month(archived.settings, archived.table, third)
+    report = with_database(archived)
+    assert (wrong(report), report.notes) == ([], ["1 event waits for its publication: `treasury log publish`"])
+    archived.sql("UPDATE archive_months SET manifest_sha256 = sha256('') WHERE month = %s", COLD.first_day)
+    place = f"transactions {COLD}, part 1"
+    assert wrong(with_database(archived)) == [(place, "the log and PostgreSQL's catalogue name different manifests")]
+
+
+@pytest.mark.sampled(1)
 def test_a_log_that_was_set_back_is_found_by_the_home_and_by_the_database(
     archived: Ledger, policy: LogPolicy, tmp_path: Path
 ) -> None:

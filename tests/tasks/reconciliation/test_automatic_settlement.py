@@ -299,7 +299,7 @@ def test_a_run_before_its_day_is_over_says_so_and_proves_no_absence(books: Books
     assert look(books, row)["status"] == "processing"
     (early,) = list_runs(books.settings, first=DAY, last=DAY)
     assert early.warnings[0].startswith("the day is not over: what comes later is missing here")
-    with pytest.raises(ConflictError, match=f"1 days were never reconciled once they were over, the first is {DAY}"):
+    with pytest.raises(ConflictError, match=f"1 day was never reconciled once it was over, the first is {DAY}"):
         close_period(books.settings, "mobilemart", DAY, NEXT, "thandi", "month end")
     books.run()
     books.run(day=NEXT)
@@ -374,7 +374,7 @@ def test_a_row_that_cannot_be_ended_stops_no_other_and_is_told(books: Books) -> 
     bad, good = vend(books), vend(books)
     line(books, bad, supplier_transaction_id="x" * 200)  # longer than the column
     line(books, good)
-    with pytest.raises(DataError, match=f"the run is stored, but 1 rows that it decides are not ended: {bad['id']}"):
+    with pytest.raises(DataError, match=f"the run is stored, but it could not end 1 row that it decides: {bad['id']}"):
         books.run()
     assert [look(books, row)["status"] for row in (bad, good)] == ["processing", "completed"]
     assert books.breaks("open") == [("status",)]

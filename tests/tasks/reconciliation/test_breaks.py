@@ -153,7 +153,7 @@ def test_a_closed_period_is_an_event_of_the_public_log_with_the_head_of_the_chai
 
 
 def test_a_period_with_waiting_breaks_is_closed_only_by_carrying_them_on(books: Books, small: int) -> None:
-    with pytest.raises(ConflictError, match=f"1 breaks still wait, such as {small}"):
+    with pytest.raises(ConflictError, match=f"1 break still waits, such as {small}"):
         close_period(books.settings, "flash", DAY, DAY, "thandi", "month end")
     assert closed_by_two(books, DAY, DAY, carry=True) == Closing(PeriodState.CLOSED, 1)
     (waiting,) = list_breaks(books.settings)
@@ -212,7 +212,7 @@ def test_a_day_that_is_not_over_in_johannesburg_is_not_closed(books: Books) -> N
 def test_a_period_of_a_supplier_from_elsewhere_is_closed_like_any_other(books: Books) -> None:
     suppliers = Suppliers.model_validate({"modules": ["examples.fourth_supplier"]})
     settings = books.settings.model_copy(update={"suppliers": suppliers})
-    with pytest.raises(ConflictError, match="1 days were never reconciled"):
+    with pytest.raises(ConflictError, match="1 day was never reconciled"):
         close_period(settings, "voucherly", DAY, DAY, "thandi", "month end")
     with pytest.raises(ConfigError, match="supplier: 'ghost' is not known; known: flash, mobilemart, peach, voucherly"):
         close_period(settings, "ghost", DAY, DAY, "thandi", "month end")
@@ -232,9 +232,7 @@ def test_the_largest_amount_that_there_is_is_a_break_like_any_other(books: Books
 
 def test_a_day_that_was_never_reconciled_keeps_its_period_open(books: Books) -> None:
     books.run()
-    with pytest.raises(
-        ConflictError, match="1 days were never reconciled once they were over, the first is 2026-02-04"
-    ):
+    with pytest.raises(ConflictError, match="1 day was never reconciled once it was over, the first is 2026-02-04"):
         close_period(books.settings, "flash", DAY, DAY + timedelta(days=1), "thandi", "month end")
 
 

@@ -95,7 +95,7 @@ def test_rows_that_came_in_behind_the_run_refuse_the_closing_by_name(books: Book
     books.own(amount=Decimal("2.00"))
     told = refused(books)
     assert f"the internal rows of {DAY} are not those that run 1 read: 2 came in in ZAR" in told
-    assert "1 rows (100.00 ZAR) then, 3 rows (142.00 ZAR) now" in told
+    assert "1 row (100.00 ZAR) then, 3 rows (142.00 ZAR) now" in told
     books.run(books.statement())
     assert closed_by_two(books, DAY, DAY, carry=True).state is PeriodState.CLOSED
 
@@ -217,7 +217,7 @@ def test_a_purchase_that_ends_after_the_closing_is_a_break_of_the_next_open_day(
     assert end(books, row)
     (told,) = run_next(books)
     assert "ZAR: 1 ended" in told
-    assert "1 rows (0.00 ZAR) then, 1 rows (100.00 ZAR) now" in told
+    assert "1 row (0.00 ZAR) then, 1 row (100.00 ZAR) now" in told
     found = books.the_break()
     assert (found["class"], found["day"], found["period_day"]) == ("closed_period_changed", DAY, NEXT)
     assert (found["variance"], found["difference"], found["state"]) == (Decimal("-100.00"), Decimal(100), "open")

@@ -81,7 +81,9 @@ def test_a_text_that_looks_like_a_formula_stays_a_text(folder: Path) -> None:
     assert sorted(found) == [("inlineStr", "-1+1"), ("inlineStr", FORMULA)]
 
 
-@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\tx", "\rx"])
+@pytest.mark.parametrize(
+    "text", ["=1", "+1", "-1", "@x", "\tx", "\rx", "\nx", " =1", "\u00a0+1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20x"]
+)
 def test_whatever_could_start_a_formula_is_made_harmless(text: str) -> None:
     assert safe_text(text) == f"'{text}"
     assert safe_text(f"x{text}") == f"x{text}"

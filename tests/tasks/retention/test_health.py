@@ -24,7 +24,7 @@ def test_a_hold_that_nobody_looked_at_by_its_review_date_is_named(old: Ledger) -
     states = [measured(old, "holds", until + timedelta(days=days)).state for days in (0, 1, 30)]
     assert states == [HealthState.HEALTHY, HealthState.WARNING, HealthState.CRITICAL]
     line = measured(old, "holds", until + timedelta(days=3)).line
-    assert line == "1 legal holds are open; 1 are past their review date, HOLD-1 since 3 days"
+    assert line == "1 legal hold is open; 1 past the review date, HOLD-1 since 3 days"
     release(old, number)
     assert measured(old, "holds", until + timedelta(days=30)).state is HealthState.HEALTHY
 
@@ -34,7 +34,7 @@ def test_a_deletion_that_does_not_end_and_a_request_that_waits_are_named(
 ) -> None:
     assert measured(old, "deletions").line == "no deletion is waiting"
     request(old)
-    assert measured(old, "deletions").line == "1 requests are waiting for approval, the first is 1"
+    assert measured(old, "deletions").line == "1 request is waiting for approval, the first is 1"
     assert measured(old, "deletions", timedelta(days=30)).state is HealthState.HEALTHY
     for name in ("ben", "carol"):
         approve(old.settings, 1, name, "looked at")

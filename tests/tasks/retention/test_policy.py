@@ -51,7 +51,7 @@ def test_a_policy_that_is_shorter_than_a_lock_is_named(ledger: Ledger) -> None:
         intend_retention(connection, one, "v1", "GOVERNANCE", Month(2040, 1).lower)
     (text,) = check_policies(ledger.settings)
     assert text.startswith(
-        "transactions: retention_months 120 is less than what the locks of 1 months promise: 2024-03"
+        "transactions: retention_months 120 is less than the promise of the locks of 1 month: 2024-03"
     )
 
 

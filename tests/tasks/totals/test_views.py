@@ -106,7 +106,7 @@ def test_days_that_conditions_allow() -> None:
 def test_a_row_on_no_day_is_refused_by_name_unless_days_are_asked_for(tiers: Ledger) -> None:
     tiers.sql("CREATE TABLE endless PARTITION OF transactions_partitioned FOR VALUES FROM ('2200-01-01') TO (MAXVALUE)")
     insert(tiers, 800, created_at="infinity")
-    with pytest.raises(DataError, match="1 rows have a created_at outside the years 1 to 9999"):
+    with pytest.raises(DataError, match="1 row with a created_at outside the years 1 to 9999"):
         tiers.ask(f"SELECT * FROM {VIEW}")
     assert rows_of(tiers, VIEW, "day <= '2026-12-31'") == told(
         answer(tiers.settings, tiers.table, Zone.UTC, GROUPS, days=(COLD.first_day, HOT.first_day + timedelta(days=60)))
