@@ -108,7 +108,8 @@ async def show_month(call: PageCall) -> Mapping[str, Any]:
     table, month = _named(call)
     found = await months.month_of(call.services.database, table, month)
     every = await call.services.life.life()
-    events = await call.services.life.events(table, month)
+    sees_matters = Scope.ARCHIVE_HOLDS in call.key.scopes
+    events = await call.services.life.events(table, month, sees_matters=sees_matters)
     life = next((one for one in _months_of(every, table) if one.month == month), None)
     return {
         "title": f"{table.name} {month}",

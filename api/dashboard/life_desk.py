@@ -42,9 +42,11 @@ class LifeDesk:
             self._drawn = life, await anyio.to_thread.run_sync(draw, life)
         return self._drawn[1]
 
-    async def events(self, table: TieredTable, month: Month) -> list[MonthEvent]:
-        """The newest events of a month, oldest first. Raises TransientError."""
-        which = {"table": table.name, "month": month.first_day, "limit": MOST_EVENTS}
+    async def events(self, table: TieredTable, month: Month, *, sees_matters: bool) -> list[MonthEvent]:
+        """The newest events of a month, oldest first; holds with their matter if ``sees_matters``. Raises
+        TransientError.
+        """
+        which = {"table": table.name, "month": month.first_day, "sees_matters": sees_matters, "limit": MOST_EVENTS}
 
         async def work(connection: AsyncConnection) -> list[TupleRow]:
             return await (await connection.execute(_EVENTS, which)).fetchall()

@@ -26,6 +26,11 @@ WORDS: Mapping[str, str] = {
     "opened": "opened for rows that came late",
     "returned": "went back to warm",
     "kept": "an object stays in the archive, for another database may need it",
+    "held": "a legal hold was placed",
+    "released": "a legal hold was released",
+    "deletion requested": "its deletion was requested",
+    "deletion begun": "its deletion began: the rows left every view",
+    "deleted": "deleted: every object was removed, and a certificate says so",
     "restore requested": "the object store was asked to make it readable",
 }
 

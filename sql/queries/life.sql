@@ -16,8 +16,37 @@ FROM pg_class c WHERE c.oid = %(relation)s::oid
 SELECT relkind::text FROM pg_class WHERE oid = %(relation)s::oid
 
 -- name: events
+-- What happened to a month: its moves, and who holds or deletes it. A matter is for those who may read holds.
+WITH held AS (
+    SELECT * FROM holds
+    WHERE coalesce(table_name, %(table)s) = %(table)s AND %(month)s BETWEEN first_month AND last_month
+),
+deleted AS (SELECT * FROM deletions WHERE table_name = %(table)s AND month = %(month)s)
 SELECT event, detail, happened_at
-FROM archive_events
-WHERE table_name = %(table)s AND month = %(month)s
-ORDER BY event_id DESC
+FROM (
+    SELECT event, detail, happened_at, event_id
+    FROM archive_events
+    WHERE table_name = %(table)s AND month = %(month)s
+    UNION ALL
+    SELECT 'held', jsonb_build_object('hold', 'HOLD-' || hold_id, 'keeps', coalesce('rows of a ' || subject, 'all rows'),
+                                      'review', review_on, 'matter', CASE WHEN %(sees_matters)s THEN matter END),
+           placed_at, NULL
+    FROM held
+    UNION ALL
+    SELECT 'released', jsonb_build_object('hold', 'HOLD-' || d.hold_id), d.decided_at, NULL
+    FROM held JOIN hold_decisions d USING (hold_id)
+    WHERE d.action = 'released'
+    UNION ALL
+    SELECT 'deletion requested', jsonb_build_object('request', request_id), requested_at, NULL
+    FROM deletion_requests
+    WHERE plan @> jsonb_build_array(jsonb_build_object('table', %(table)s::text,
+                                                       'month', to_char(%(month)s::date, 'YYYY-MM')))
+    UNION ALL
+    SELECT 'deletion begun', jsonb_build_object('certificate', certificate), begun_at, NULL FROM deleted
+    UNION ALL
+    SELECT 'deleted', jsonb_build_object('certificate', certificate), finished_at, NULL
+    FROM deleted
+    WHERE finished_at IS NOT NULL
+) AS life
+ORDER BY happened_at DESC, event_id DESC NULLS FIRST
 LIMIT %(limit)s

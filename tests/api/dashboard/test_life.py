@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from api.dashboard.formats import cost, percent
 from api.dashboard.life import LIFE
 from config import Settings
+from ledger.holds import HoldScope
 from ledger.months import Month
 from ledger.proof_files import check_proof
 from ledger.scopes import Scope
@@ -20,7 +21,10 @@ from sql.connection import connect
 from tasks.admin.keys import create_key
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.plan import plan_table
+from tasks.retention.approvals import approve, request_deletion
 from tasks.retention.costs import table_costs
+from tasks.retention.deletion import delete_months
+from tasks.retention.holds import place_hold
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tests.api.conftest import serving, unlimited
@@ -145,6 +149,38 @@ def test_a_month_shows_its_life_rows_sums_digest_and_files(people: Any) -> None:
     assert "723.00 ZAR" in document.text
     assert f"entry {part['log_entry']}" in document.text
     order = [document.text.index(words) for words in ("the month began", "the month ended", "moved from hot to warm")]
+    assert order == sorted(order)
+
+
+def test_a_month_tells_who_holds_it_and_that_it_was_deleted(people: Any, site: Site) -> None:
+    """A matter is for those who may read holds; a request, a deletion and its certificate are for everybody."""
+    ledger, table, old = site.ledger, site.ledger.settings.table("transactions"), Month(2014, 1)
+    settings = ledger.settings
+    settings = settings.model_copy(update={"retention": settings.retention.model_copy(update={"grace_days": 0})})
+    ledger.add(table, [old.lower + timedelta(days=1)])
+    ledger.cold(table, old)
+    publish_log(settings)
+    review = datetime.now(UTC).date() + timedelta(days=30)
+    place_hold(settings, HoldScope(COLD, COLD, table.name), "matter 7/24", "asked for by the court", "anna", review)
+    asked = request_deletion(settings, [table], "anna", "past the policy")
+    for actor in ("ben", "carol"):
+        approve(settings, asked.request_id, actor, "looked at")
+    (done,) = delete_months(settings)
+    held = people().read(f"{LIFE}/transactions/{COLD}")
+    assert "a legal hold was placed hold HOLD-1, keeps all rows, review" in held.text
+    assert "treasury hold show HOLD-1" in held.text
+    assert "matter 7/24" not in held.text
+    assert "matter 7/24" in people((*READ_ALL, Scope.ARCHIVE_HOLDS)).read(f"{LIFE}/transactions/{COLD}").text
+    deleted = people().read(f"{LIFE}/transactions/{old}")
+    for document in (held, deleted):
+        check_html(document)
+    words = (
+        f"its deletion was requested request {asked.request_id}",
+        f"its deletion began: the rows left every view certificate {done.certificate}",
+        f"and a certificate says so certificate {done.certificate}",
+        f"treasury certificate show {done.certificate}",
+    )
+    order = [deleted.text.index(text) for text in words]
     assert order == sorted(order)
 
 
