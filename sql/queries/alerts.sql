@@ -3,11 +3,16 @@
 -- name: raise
 -- Opens the alert, or counts one more occurrence of the open one. An event that was counted before is not counted
 -- again, also when the alert was resolved meanwhile: then there is no row. A higher severity ends the
--- acknowledgement and its notice is due at once. `opened` says whether this made the alert.
+-- acknowledgement and its notice is due at once. `opened` says whether this made the alert. Where three alerts of the same
+-- cause were notified and resolved within an hour, the notice waits a quarter of an hour: see `resolve`.
 INSERT INTO alerts (rule, subject, fingerprint, severity, title, what_to_do, evidence, event_ids,
                     first_seen, last_seen, next_notice_at)
 SELECT %(rule)s, %(subject)s, %(fingerprint)s, %(severity)s, %(title)s, %(what_to_do)s, %(evidence)s::jsonb,
-       ARRAY[%(event_id)s::text], %(at)s::timestamptz, %(at)s::timestamptz, %(at)s::timestamptz
+       ARRAY[%(event_id)s::text], %(at)s::timestamptz, %(at)s::timestamptz,
+       %(at)s::timestamptz + CASE WHEN 3 <= (
+           SELECT count(*) FROM alerts
+           WHERE fingerprint = %(fingerprint)s AND state = 'resolved' AND notified_at IS NOT NULL
+             AND resolved_at > %(at)s::timestamptz - interval '1 hour') THEN interval '15 minutes' ELSE interval '0' END
 WHERE NOT EXISTS (
     SELECT FROM alerts
     WHERE fingerprint = %(fingerprint)s AND state = 'resolved' AND %(event_id)s = ANY (event_ids))
@@ -32,9 +37,13 @@ ON CONFLICT (fingerprint) WHERE state = 'open' DO UPDATE SET
 RETURNING alert_id, count, xmax = 0 AS opened
 
 -- name: resolve
--- It is over. An occurrence that was seen later than `at` keeps the alert open.
+-- It is over. An occurrence that was seen later than `at` keeps the alert open. One that came and went while its first
+-- notice waited has none at all.
 UPDATE alerts
-SET state = 'resolved', resolved_at = %(at)s, next_notice_at = %(at)s, notice_taken_by = '{}', notice_failures = 0
+SET state = 'resolved', resolved_at = %(at)s,
+    next_notice_at = CASE WHEN notified_at IS NULL AND next_notice_at = first_seen + interval '15 minutes' THEN NULL
+        ELSE %(at)s::timestamptz END,
+    notice_taken_by = '{}', notice_failures = 0
 WHERE fingerprint = %(fingerprint)s AND state = 'open' AND last_seen <= %(at)s
 RETURNING alert_id
 

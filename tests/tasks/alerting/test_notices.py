@@ -97,6 +97,27 @@ def test_an_acknowledged_alert_is_not_told_again_but_its_end_is(
     assert receiver.titles[-1].startswith("treasury: resolved")
 
 
+def test_what_comes_and_goes_all_the_time_is_told_three_times_an_hour_and_when_it_stays(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    for minute in range(0, 60, 4):  # fifteen times in an hour, for two minutes each
+        raise_alert(connection, DOWN, at=later(minute))
+        send_notices(told, later(minute + 1))
+        resolve_alert(connection, DOWN.rule, DOWN.subject, at=later(minute + 2))
+        send_notices(told, later(minute + 3))
+    opened, over = "treasury: critical: Redis: ConnectionError", "treasury: resolved: Redis: ConnectionError"
+    assert receiver.titles == [opened, over] * 3
+    assert len(list_alerts(connection)) == 15
+    raise_alert(connection, DOWN, at=later(60))
+    assert [send_notices(told, later(minute)).delivered for minute in (60, 74, 75)] == [0, 0, 1]
+    resolve_alert(connection, DOWN.rule, DOWN.subject, at=later(80))
+    assert send_notices(told, later(80)) == Sent(delivered=1)
+    assert receiver.titles[6:] == [opened, over]
+    raise_alert(connection, replace(DOWN, subject="another"), at=later(81))
+    raise_alert(connection, DOWN, at=later(150))
+    assert send_notices(told, later(150)).delivered == 2
+
+
 def test_a_warning_that_becomes_critical_is_told_at_once(
     told: Settings, receiver: Receiver, connection: Connection
 ) -> None:
