@@ -42,7 +42,8 @@ def reconcile_supplier(
     days = named_days(datetime.now(JOHANNESBURG).date(), day, last_day, only_one=bool(statement or float_movement))
     if not (day or last_day or statement or float_movement):
         days = sorted({*days, *days_to_reconcile(settings, supplier, days[-1])})
-    task = f"reconcile {supplier} {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}"
+    verb = "dry run of reconciling" if dry_run else "reconcile"
+    task = f"{verb} {supplier} {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}"
     name_run(task)
     for one in days:
         try:

@@ -11,7 +11,7 @@ FIRST_YEAR = 1970  # a UUIDv7 cannot carry an earlier instant (RFC 9562, 5.7: un
 LAST_YEAR = 2199
 MONTH_RULE = "must be a month such as 2026-11"
 
-_TEXT = re.compile(r"(\d{4})-(\d{2})\Z")
+_TEXT = re.compile(r"(\d{4})-(\d{2})\Z", re.ASCII)
 
 
 @dataclass(frozen=True, order=True, slots=True)

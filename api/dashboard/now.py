@@ -13,6 +13,7 @@ from api.abuse.rate_limits import RatePolicy
 from api.dashboard import charts, formats
 from api.dashboard.charts import Chart, Series
 from api.dashboard.error_pages import HOME
+from api.dashboard.manual import address_of
 from api.dashboard.page import Page, PageCall
 from api.monitoring.alert_page import AlertPage
 from api.monitoring.handlers import MOST_ID
@@ -78,6 +79,7 @@ async def show_now(call: PageCall) -> Mapping[str, Any]:
         "figures": figures,
         "charts": history_charts(monitor.minutes),
         "alerts": alerts,
+        "runbook": address_of,
         "may_acknowledge": Scope.OPERATIONS in call.key.scopes,
         "cache": cache,
         "database": database,

@@ -6,6 +6,7 @@ from starlette.types import ASGIApp
 from api.dashboard import (
     find,
     life,
+    manual,
     money,
     now,
     queue_for_two,
@@ -33,6 +34,7 @@ def pages() -> tuple[Page, ...]:
         *reconciliation_periods.pages(),
         *money.pages(),
         *queue_for_two.pages(),
+        *manual.pages(),
         *signing_in.pages(),
     )
 

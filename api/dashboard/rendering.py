@@ -15,6 +15,7 @@ from api.dashboard import formats
 from api.documentation.assets import Asset
 from api.server.security_headers import POLICY
 from ledger.errors import ConfigError
+from tasks.prefect.deployments import PROJECT
 
 FOLDER = "/dashboard/assets"
 STYLE, SCRIPT, ICON = "dashboard.css", "dashboard.js", "icon.svg"
@@ -23,6 +24,7 @@ PAGES_POLICY = (
     "default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'; "
     "script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'"
 )
+MANUAL_FOLDER = PROJECT / "docs"
 _HERE = Path(__file__).parent
 _MEDIA_TYPES = {STYLE: "text/css", SCRIPT: "text/javascript", ICON: "image/svg+xml"}
 _FILTERS = (
@@ -59,10 +61,16 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {one.__name__: one for one in _FILTERS}
+    made.globals["has_manual"] = has_manual()
     made.globals["assets"] = {name.partition(".")[0]: asset.path for name, asset in _named().items()}
     for name in made.list_templates():
         made.get_template(name)
     return made
+
+
+def has_manual() -> bool:
+    """Return whether the documentation is here: it is not where the project was installed as a package alone."""
+    return MANUAL_FOLDER.is_dir()
 
 
 def html(template: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:

@@ -82,7 +82,20 @@ def test_months_between_is_empty_when_the_last_comes_before_the_first() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "2026", "2026-1", "2026-13", "2026-00", "26-01", "2026-01-01", " 2026-01", "2026-01\n", "2026/01", "1969-12"],
+    [
+        "",
+        "2026",
+        "2026-1",
+        "2026-13",
+        "2026-00",
+        "26-01",
+        "2026-01-01",
+        " 2026-01",
+        "2026-01\n",
+        "2026/01",
+        "1969-12",
+        "\u0662\u0660\u0662\u0666-\u0660\u0661",
+    ],
 )
 def test_anything_but_a_month_of_the_form_yyyy_mm_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="month"):

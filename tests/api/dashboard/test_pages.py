@@ -23,7 +23,7 @@ SHOWN = [page for page in EVERY if page.method == "GET"]
 GUARDED = [page for page in EVERY if page.needs_session]
 SCOPED = [page for page in EVERY if page.scope is not None]
 # An address for each parameter of a path, of something that is there or not: keys are looked at first.
-VALUES = {"{id}": "1", "{table}": "transactions", "{month}": "2024-03"}
+VALUES = {"{id}": "1", "{table}": "transactions", "{month}": "2024-03", "{name:path}": "runbooks"}
 
 
 def address(page: Page) -> str:
