@@ -40,13 +40,15 @@ ADDRESSES = {
     "periods": "/dashboard/reconciliation/periods",
     "queue": "/dashboard/queue",
     "sessions": "/dashboard/sessions",
+    "runbooks": "/dashboard/docs/runbooks",
+    "auditing": "/dashboard/docs/auditing",
     "error": "/dashboard/nothing",
 }
 # The elements that are wider than the window, but for what scrolls in a box of its own.
 TOO_WIDE = """[...document.querySelectorAll("body *")].filter((one) => {
     const box = one.getBoundingClientRect();
     return box.width && box.right > document.documentElement.clientWidth + 1
-        && !one.closest(".scroll, .skip, .unseen") && !one.matches("path, rect");
+        && !one.closest(".scroll, .skip, .unseen, pre") && !one.matches("path, rect");
 }).map((one) => one.outerHTML.slice(0, 200))"""
 
 
