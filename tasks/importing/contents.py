@@ -43,8 +43,9 @@ def read_contents(path: Path, mapping: Mapping, records: Iterator[FileRecord]) -
     """The contents of the file at ``path``, whose records, header and all, are ``records``.
 
     Raises DataError for a file without a header or without a record behind it, ConfigError for one that lacks a column
-    of the mapping. Behind the line that `until` names, lines with as many columns as a record come marked with its
-    number: nothing may vanish behind a line that only looks like the end. Whoever makes rows of them counts them.
+    of the mapping. From the line that `until` names on, lines with as many columns as a record come marked with its
+    number, itself included: nothing may vanish in or behind a line that only looks like the end. The caller that makes
+    rows of them counts them.
     """
     lines = LineCounts()
     for _ in range(mapping.file.skip_lines):
@@ -95,13 +96,12 @@ def _check_columns(path: Path, mapping: Mapping, header: Sequence[str]) -> None:
 
 
 def _until(records: Iterator[FileRecord], end: str | None, width: int, lines: LineCounts) -> Iterator[FileRecord]:
-    """The records, and behind the line that ends them those lines that could be records, marked as such."""
+    """The records, and from the line that ends them on those lines that could be records, marked as such."""
     behind = 0
     for record in records:
-        if end is not None and record.text.lstrip(' "').startswith(end):
-            behind = behind or record.line
-            lines.footer += record.lines
-        elif not behind:
+        if not behind and end is not None and record.text.lstrip(' "').startswith(end):
+            behind = record.line
+        if not behind:
             lines.count(record)
             yield record
         elif len(record.fields) == width:

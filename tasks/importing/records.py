@@ -31,7 +31,8 @@ class Line(NamedTuple):
 class FileRecord(NamedTuple):
     """A record: the line it starts on (the first is 1), its text without the line end, its fields or its problem.
 
-    ``lines`` is the number of physical lines that it takes, ``behind`` the line that ended the records before it, or 0.
+    ``lines`` is the number of physical lines that it takes. ``behind`` is the line that ended the records, before it or
+    itself; 0 where none did.
     """
 
     line: int

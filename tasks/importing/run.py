@@ -233,6 +233,8 @@ def _add(chunk: Chunk, builder: RowBuilder, record: FileRecord, lines: LineCount
     if record.behind:
         lines.count(record)
         reason = f"is behind line {record.behind}, which ends the records, and is one"
+        if record.line == record.behind:
+            reason = "begins as file.until says that the lines behind the records begin, and is a record"
         chunk.rejects.append(Reject(record.line, reason, "", record.text))
     else:
         chunk.rows.append(row)
