@@ -11,7 +11,7 @@ from ledger.errors import VerificationError
 from ledger.merkle import EMPTY_ROOT, HASH_BYTES, fold, node_hash
 
 SubtreeRoot = Callable[[int, int], bytes]
-"""The root over the leaves ``[start, stop)``. Only subtrees of RFC 6962 are asked for: where ``stop`` is not the size
+"""The root over the leaves ``[start, stop)``. Only subtrees of RFC 6962 are asked for. Where ``stop`` is not the size
 of the tree, ``stop - start`` is a power of two and divides ``start``.
 """
 
