@@ -18,7 +18,7 @@ import httpx
 
 from cli import terminal
 from config import Settings
-from ledger.business_days import OFFSET, day_of, day_start
+from ledger.business_days import OFFSET, ZONE, day_of, day_start
 from ledger.errors import DataError
 from ledger.statements import BreakClass
 from suppliers.registry import definition_of
@@ -56,7 +56,7 @@ _MAPPING = mapping_text(
         "reference": column("reference"),
         "amount": column("amount"),
         "commission": column("commission"),
-        "created_at": column("sold_at", format="%Y-%m-%d %H:%M:%S", timezone="Africa/Johannesburg"),
+        "created_at": column("sold_at", format="%Y-%m-%d %H:%M:%S", timezone=ZONE),
     },
 )
 

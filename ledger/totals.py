@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ledger.business_days import JOHANNESBURG
+from ledger.business_days import JOHANNESBURG, ZONE
 from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError, FieldError
 from ledger.money import add_exactly, plain
@@ -29,7 +29,7 @@ class Zone(StrEnum):
     """Whose days the totals are of. South Africa has had UTC+2 all year since 1944."""
 
     UTC = "UTC"
-    JOHANNESBURG = "Africa/Johannesburg"
+    JOHANNESBURG = ZONE
 
     @property
     def timezone(self) -> timezone:

@@ -12,7 +12,7 @@ from sql.session_lock import try_session_lock
 from storage.marker import location_of
 from storage.object_locks import ObjectLocks
 from tasks.storage_check.canaries import Canaries, sweep
-from tasks.storage_check.findings import Finding, StorageReport, Verdict
+from tasks.storage_check.findings import Finding, StorageReport, PromiseState
 from tasks.storage_check.probes import COMMON, OF_BUCKETS, Tried, store_offset_s
 
 _QUERIES = load("storage_check")
@@ -56,7 +56,7 @@ def _lock_finding(settings: Settings) -> Iterator[Finding]:
     except ConfigError as error:
         follows = "objects cannot be locked, and nobody knows whether the bucket locks them"
         is_relied_on = settings.write_once != "off"
-        yield Finding("Object Lock can be asked for", Verdict.BROKEN, str(error), follows, relied_on=is_relied_on)
+        yield Finding("Object Lock can be asked for", PromiseState.BROKEN, str(error), follows, relied_on=is_relied_on)
 
 
 def _tried(promise: str, probe: Probe, tried: Tried) -> Sequence[Finding]:
@@ -70,7 +70,7 @@ def _tried(promise: str, probe: Probe, tried: Tried) -> Sequence[Finding]:
             found.append(one)  # noqa: PERF402  # those before an error count
     except (TreasuryError, OSError) as error:
         follows = "the try did not end: see why, and run the check again"
-        found.append(Finding(promise, Verdict.BROKEN, f"{type(error).__name__}: {error}", follows, relied_on=True))
+        found.append(Finding(promise, PromiseState.BROKEN, f"{type(error).__name__}: {error}", follows, relied_on=True))
     return found
 
 
@@ -83,4 +83,6 @@ def _of_folder(settings: Settings) -> list[Finding]:
         ("a locked version cannot be deleted", is_required),
         ("a version under a legal hold cannot be deleted", is_required),
     )
-    return [Finding(name, Verdict.ABSENT, "a folder has none of it", follows, required) for name, required in names]
+    return [
+        Finding(name, PromiseState.ABSENT, "a folder has none of it", follows, required) for name, required in names
+    ]

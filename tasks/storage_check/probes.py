@@ -15,7 +15,7 @@ from storage.object_locks import LockMode, ObjectLocks
 from storage.storage_classes import COPY_PART_BYTES, StorageClasses
 from tasks.archiving.to_deep import prove_class, wanted_class
 from tasks.storage_check.canaries import Canaries
-from tasks.storage_check.findings import Finding, Verdict
+from tasks.storage_check.findings import Finding, PromiseState
 
 _LOCK_S = 8  # the shortest that outlasts the tries; a later run removes what it keeps
 _PART_BYTES = 5 << 20  # the least that S3 takes as a part that is not the last
@@ -102,11 +102,11 @@ def condition(tried: Tried) -> Finding:
     promise = "a conditional put (If-None-Match: *) replaces nothing"
     unguarded = "Treasury asks before it writes; two writers at once are not kept apart"
     if code in _UNKNOWN:
-        return Finding(promise, Verdict.ABSENT, code, unguarded)
+        return Finding(promise, PromiseState.ABSENT, code, unguarded)
     if code and content == b"first":
         guarded = "two writers at once cannot replace each other's object"
-        return Finding(promise, Verdict.HOLDS, f"refused: {code}", guarded)
-    return Finding(promise, Verdict.BROKEN, "replaced", unguarded)
+        return Finding(promise, PromiseState.HOLDS, f"refused: {code}", guarded)
+    return Finding(promise, PromiseState.BROKEN, "replaced", unguarded)
 
 
 def versioning(tried: Tried) -> Finding:
@@ -122,9 +122,9 @@ def versioning(tried: Tried) -> Finding:
     kept = [one for one in tried.canaries.versions.versions(key) if not one.is_marker]
     if len(kept) == 2:
         follows = "what somebody replaces or deletes can be brought back; a deletion removes every version"
-        return Finding(promise, Verdict.HOLDS, f"versioning {state}: 2 versions kept", follows)
+        return Finding(promise, PromiseState.HOLDS, f"versioning {state}: 2 versions kept", follows)
     follows = "what somebody replaces or deletes is lost: turn versioning on, or copy the bucket elsewhere"
-    verdict = Verdict.BROKEN if state == "Enabled" else Verdict.ABSENT
+    verdict = PromiseState.BROKEN if state == "Enabled" else PromiseState.ABSENT
     return Finding(promise, verdict, f"versioning {state}: {len(kept)} versions kept", follows)
 
 
@@ -162,7 +162,7 @@ def _unlocked(tried: Tried) -> Iterator[Finding]:
     follows = "nothing in the store keeps objects: anybody with the credentials can delete them"
     for promise in (_KEPT, _SHORT, _BYPASSED):
         is_relied_on = tried.relies_on_locks and promise != _BYPASSED
-        yield Finding(promise, Verdict.ABSENT, "the bucket has no Object Lock", follows, relied_on=is_relied_on)
+        yield Finding(promise, PromiseState.ABSENT, "the bucket has no Object Lock", follows, relied_on=is_relied_on)
 
 
 def _sooner(tried: Tried) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def legal_hold(tried: Tried) -> Finding:
     promise = "a version under a legal hold cannot be deleted"
     if not tried.has_locks:
         follows = "legal holds are kept by Treasury alone: anybody with the credentials can delete held objects"
-        return Finding(promise, Verdict.ABSENT, "the bucket has no Object Lock", follows, tried.relies_on_locks)
+        return Finding(promise, PromiseState.ABSENT, "the bucket has no Object Lock", follows, tried.relies_on_locks)
     canaries = tried.canaries
     key = canaries.put("hold")
     version = canaries.versions.versions(key)[0].version
@@ -225,7 +225,7 @@ def checksum(tried: Tried) -> Finding:
     promise = "a put with a wrong x-amz-checksum-sha256 is refused"
     follows = "Treasury reads every object back and compares its SHA-256 in any case"
     if code in _UNKNOWN:
-        return Finding(promise, Verdict.ABSENT, code, follows)
+        return Finding(promise, PromiseState.ABSENT, code, follows)
     is_absent = bool(code) and not tried.canaries.store.exists(key)
     return Finding(promise, _verdict(is_absent), _said(code, "stored"), follows)
 
@@ -263,11 +263,11 @@ def clock(tried: Tried) -> Iterator[Finding]:
     yield Finding(promise, _verdict(holds), f"{database_s:+.1f} s", follows if holds else wrong, relied_on=True)
     promise = "the store's clock is PostgreSQL's"
     if tried.canaries.store.is_folder:
-        yield Finding(promise, Verdict.ABSENT, "a folder has this machine's clock", follows)
+        yield Finding(promise, PromiseState.ABSENT, "a folder has this machine's clock", follows)
         return
     store_s = store_offset_s(tried.canaries)
     if store_s is None:
-        yield Finding(promise, Verdict.ABSENT, "the store's answers have no Date", "its clock is not known")
+        yield Finding(promise, PromiseState.ABSENT, "the store's answers have no Date", "its clock is not known")
         return
     difference_s = store_s - database_s
     holds = abs(difference_s) <= tolerance_s + 1  # the header has whole seconds
@@ -292,15 +292,17 @@ def storage_class(tried: Tried) -> Iterator[Finding]:
     if wanted is None:
         follows = "deep months are recorded, and their objects stay as they are"
         for one in (promise, back):
-            yield Finding(one, Verdict.UNTRIED, "TREASURY_DEEP_STORAGE_CLASS is not set", follows)
+            yield Finding(one, PromiseState.UNTRIED, "TREASURY_DEEP_STORAGE_CLASS is not set", follows)
         return
     try:
         prove_class(tried.settings, wanted)
     except TreasuryError as error:
-        yield Finding(promise, Verdict.BROKEN, str(error), "no month goes deep", relied_on=True)
-        yield Finding(back, Verdict.UNTRIED, "no object is there", "no month goes deep")
+        yield Finding(promise, PromiseState.BROKEN, str(error), "no month goes deep", relied_on=True)
+        yield Finding(back, PromiseState.UNTRIED, "no object is there", "no month goes deep")
         return
-    yield Finding(promise, Verdict.HOLDS, f"{wanted}, with the same bytes by the store's checksum", "months go deep")
+    yield Finding(
+        promise, PromiseState.HOLDS, f"{wanted}, with the same bytes by the store's checksum", "months go deep"
+    )
     yield _restoring(tried, wanted, back)
 
 
@@ -310,16 +312,18 @@ def _restoring(tried: Tried, wanted: str, promise: str) -> Finding:
     before = classes.state(key)
     classes.copy(key, before.version, before.etag, wanted, COPY_PART_BYTES)
     if canaries.store.is_readable(key):
-        return Finding(promise, Verdict.HOLDS, f"objects in {wanted} are readable at once", "nothing is to be restored")
+        return Finding(
+            promise, PromiseState.HOLDS, f"objects in {wanted} are readable at once", "nothing is to be restored"
+        )
     try:
         classes.restore(key, 1, "Standard")
     except TreasuryError as error:
         follows = "deep months cannot be read here: choose a class that can be restored"
-        return Finding(promise, Verdict.BROKEN, str(error), follows, relied_on=True)
+        return Finding(promise, PromiseState.BROKEN, str(error), follows, relied_on=True)
     state = classes.state(key)
     found = "restored" if state.readable_until else "being restored" if state.restoring else "accepted"
     return Finding(
-        promise, Verdict.HOLDS, found, "`treasury restore-request` makes deep months readable", relied_on=True
+        promise, PromiseState.HOLDS, found, "`treasury restore-request` makes deep months readable", relied_on=True
     )
 
 
@@ -327,8 +331,8 @@ def _bucket(tried: Tried) -> str:
     return tried.canaries.store.place("")[0]
 
 
-def _verdict(holds: bool) -> Verdict:
-    return Verdict.HOLDS if holds else Verdict.BROKEN
+def _verdict(holds: bool) -> PromiseState:
+    return PromiseState.HOLDS if holds else PromiseState.BROKEN
 
 
 def _said(code: str, otherwise: str) -> str:

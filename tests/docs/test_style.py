@@ -30,14 +30,29 @@ FOREIGN = re.compile(
 STORED = re.compile(r"keys_tell_month|told_at|0002-the-id-tells-the-month|\btold: |\.told\b|\"told\"")
 
 # One name for several classes is right where each is the answer of another supplier, the answer of the API about the
-# very thing, or in a program of its own.
+# very thing, or in a program of its own: the files, and why.
 SHARED_NAMES = {
-    "ArchivedObject": "api.archive answers with what tasks.querying knows of the object",
-    "Hold": "api.holds answers with what ledger.holds has",
-    "Month": "examples/verify_month.py shares no code with the project",
-    "ProductLine": "each supplier's list of products has its own lines",
-    "TokenAnswer": "each supplier answers with a token in its own form",
-    "Verdict": "a supplier's answer has one, and so has a reconciled day; nothing needs both",
+    "ArchivedObject": (
+        {"api/archive/months.py", "tasks/querying/objects.py"},
+        "api.archive answers with what tasks.querying knows of the object",
+    ),
+    "Hold": ({"api/holds/answers.py", "ledger/holds.py"}, "api.holds answers with what ledger.holds has"),
+    "Month": (
+        {"examples/verify_month.py", "ledger/months.py"},
+        "examples/verify_month.py shares no code with the project",
+    ),
+    "ProductLine": (
+        {"suppliers/flash/messages.py", "suppliers/mobilemart/messages.py"},
+        "each supplier's list of products has its own lines",
+    ),
+    "TokenAnswer": (
+        {"suppliers/flash/messages.py", "suppliers/mobilemart/messages.py", "suppliers/peach/messages.py"},
+        "each supplier answers with a token in its own form",
+    ),
+    "Verdict": (
+        {"suppliers/verdicts.py", "tasks/reconciliation/vocabulary.py"},
+        "a supplier's answer has one, and so has a reconciled day; nothing needs both",
+    ),
 }
 
 
@@ -100,9 +115,62 @@ def _classes() -> dict[str, set[str]]:
 
 
 def test_a_public_class_has_a_name_of_its_own() -> None:
-    shared = {name: sorted(files) for name, files in _classes().items() if len(files) > 1}
-    assert {name: files for name, files in shared.items() if name not in SHARED_NAMES} == {}
-    assert set(SHARED_NAMES) == set(shared)
+    shared = {name: files for name, files in _classes().items() if len(files) > 1}
+    assert shared == {name: files for name, (files, _) in SHARED_NAMES.items()}
+
+
+def _trees() -> Iterator[tuple[str, ast.Module]]:
+    """Every source file by its path, parsed."""
+    for path in SOURCES:
+        yield path.relative_to(PROJECT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _imports_task(tree: ast.Module) -> bool:
+    """Return whether a module can make a Prefect task: it imports the name, or reaches it by its module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "prefect":
+            if any(name.name in {"task", "Task"} for name in node.names):
+                return True
+        elif isinstance(node, ast.Import) and any(name.name.partition(".")[0] == "prefect" for name in node.names):
+            return True
+    return False
+
+
+def test_prefect_s_tasks_are_in_one_module() -> None:
+    assert {path for path, tree in _trees() if _imports_task(tree)} == {"tasks/steps.py"}
+
+
+@pytest.mark.parametrize(
+    ("source", "makes"),
+    [
+        ("from prefect import flow, task", True),
+        ("from prefect.tasks import Task as Step", True),
+        ("import prefect.tasks", True),
+        ("from prefect import flow", False),
+        ("from tasks.prefect import task", False),
+    ],
+)
+def test_a_second_module_of_tasks_would_be_noticed(source: str, makes: bool) -> None:
+    assert _imports_task(ast.parse(source)) is makes
+
+
+def test_the_zone_of_business_days_has_its_name_once() -> None:
+    named = {
+        path
+        for path, tree in _trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value == "Africa/Johannesburg"
+    }
+    assert named == {"ledger/business_days.py"}
+
+
+@pytest.mark.parametrize("package", ["api", "tasks"])
+def test_the_tests_of_a_room_are_in_a_room_of_the_same_name(package: str) -> None:
+    rooms, tests = (
+        {file.relative_to(folder).parts[0] for file in folder.glob(f"*/{pattern}")}
+        for folder, pattern in ((PROJECT / package, "**/*.py"), (PROJECT / "tests" / package, "test_*.py"))
+    )
+    assert tests == rooms
 
 
 _MARK = re.compile(r"^\s*(?:- |\* |\d+\. )?(?:\*\*[^*]*\*\*:? *)?")
