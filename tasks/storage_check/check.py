@@ -12,7 +12,7 @@ from sql.session_lock import try_session_lock
 from storage.marker import location_of
 from storage.object_locks import ObjectLocks
 from tasks.storage_check.canaries import Canaries, sweep
-from tasks.storage_check.findings import Finding, StorageReport, PromiseState
+from tasks.storage_check.findings import Finding, PromiseState, StorageReport
 from tasks.storage_check.probes import COMMON, OF_BUCKETS, Tried, store_offset_s
 
 _QUERIES = load("storage_check")

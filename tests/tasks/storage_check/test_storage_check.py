@@ -11,7 +11,7 @@ from ledger.errors import ConflictError
 from storage.layout import CANARIES
 from storage.versions import VersionedStore
 from tasks.storage_check.check import check_storage
-from tasks.storage_check.findings import StorageReport, PromiseState
+from tasks.storage_check.findings import PromiseState, StorageReport
 from tests.stores import Store
 
 KEPT = "a locked version cannot be deleted"
