@@ -53,9 +53,9 @@ def reading(tried: Tried) -> Finding:
     content = hashlib.sha256(tried.canaries.folder.encode()).digest()
     key = tried.canaries.put("reading", content)
     is_same = tried.canaries.store.read_bytes(key) == content
-    found = "the same bytes" if is_same else "other bytes than were written"
+    result = "the same bytes" if is_same else "other bytes than were written"
     follows = "the archive can be used" if is_same else "nothing may be archived here"
-    return Finding("an object is read as it was written", _verdict(is_same), found, follows, relied_on=True)
+    return Finding("an object is read as it was written", _verdict(is_same), result, follows, relied_on=True)
 
 
 def listing(tried: Tried) -> Finding:
@@ -65,9 +65,9 @@ def listing(tried: Tried) -> Finding:
     tried.canaries.store.remove(key)
     is_gone = key not in tried.canaries.store.keys(tried.canaries.folder)
     holds = is_listed and is_gone
-    found = f"after the write {'listed' if is_listed else 'missing'}, then {'absent' if is_gone else 'still listed'}"
+    result = f"after the write {'listed' if is_listed else 'missing'}, then {'absent' if is_gone else 'still listed'}"
     follows = "verification sees what is there" if holds else "verification and deletion would report what is not so"
-    return Finding("a list shows what was just written and deleted", _verdict(holds), found, follows, relied_on=True)
+    return Finding("a list shows what was just written and deleted", _verdict(holds), result, follows, relied_on=True)
 
 
 def deleting(tried: Tried) -> Finding:
@@ -75,9 +75,9 @@ def deleting(tried: Tried) -> Finding:
     key = tried.canaries.put("deleting")
     tried.canaries.versions.remove(key)
     is_gone = not tried.canaries.store.exists(key)
-    found = "absent" if is_gone else "still there"
+    result = "absent" if is_gone else "still there"
     follows = "a deletion ends with its certificate" if is_gone else "no deletion gets a certificate"
-    return Finding("an object whose versions are deleted is gone", _verdict(is_gone), found, follows, relied_on=True)
+    return Finding("an object whose versions are deleted is gone", _verdict(is_gone), result, follows, relied_on=True)
 
 
 def replacing(tried: Tried) -> Finding:
@@ -89,9 +89,9 @@ def replacing(tried: Tried) -> Finding:
         is_kept = tried.canaries.store.read_bytes(key) == b"first"
     else:
         is_kept = False
-    found = "refused" if is_kept else "replaced"
+    result = "refused" if is_kept else "replaced"
     follows = "keys are used once" if is_kept else "an object could be replaced by a second run"
-    return Finding("Treasury does not replace an object", _verdict(is_kept), found, follows, relied_on=True)
+    return Finding("Treasury does not replace an object", _verdict(is_kept), result, follows, relied_on=True)
 
 
 def condition(tried: Tried) -> Finding:
@@ -189,14 +189,14 @@ def _bypassing(tried: Tried, locked: _Locked) -> Finding:
     is_strict = bool(code) and _is_locked(tried, locked.key, locked.version, locked.until)
     advice = "take s3:BypassGovernanceRetention from this login, or set TREASURY_WRITE_ONCE=compliance"
     follows = "nobody with this login shortens a lock" if is_strict else advice
-    found, is_relied_on = f"{tried.mode}: {_said(code, 'bypassed')}", tried.settings.write_once == "compliance"
-    return Finding(_BYPASSED, _verdict(is_strict), found, follows, relied_on=is_relied_on)
+    result, is_relied_on = f"{tried.mode}: {_said(code, 'bypassed')}", tried.settings.write_once == "compliance"
+    return Finding(_BYPASSED, _verdict(is_strict), result, follows, relied_on=is_relied_on)
 
 
 def _is_locked(tried: Tried, key: str, version: str, until: datetime) -> bool:
-    found = [one for one in tried.canaries.versions.versions(key) if one.version == version]
+    versions = [one for one in tried.canaries.versions.versions(key) if one.version == version]
     wanted = until.replace(microsecond=0)
-    return bool(found) and found[0].locked_until is not None and found[0].locked_until >= wanted
+    return bool(versions) and versions[0].locked_until is not None and versions[0].locked_until >= wanted
 
 
 def legal_hold(tried: Tried) -> Finding:
@@ -244,11 +244,11 @@ def multipart(tried: Tried) -> Finding:
     canaries.call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
     size = canaries.call("head_object", **named)["ContentLength"]
     holds = size == _PART_BYTES + 1 and is_listed
-    found = f"{size} of {_PART_BYTES + 1} bytes; while it was under way {'listed' if is_listed else 'not listed'}"
+    result = f"{size} of {_PART_BYTES + 1} bytes; while it was under way {'listed' if is_listed else 'not listed'}"
     follows = "large months can be archived" if size == _PART_BYTES + 1 else "months above 32 MB cannot be archived"
     if not is_listed:
         follows += "; parts of killed uploads stay and are billed: give the bucket a rule that aborts them"
-    return Finding(promise, _verdict(holds), found, follows, relied_on=size != _PART_BYTES + 1)
+    return Finding(promise, _verdict(holds), result, follows, relied_on=size != _PART_BYTES + 1)
 
 
 def clock(tried: Tried) -> Iterator[Finding]:
@@ -271,8 +271,8 @@ def clock(tried: Tried) -> Iterator[Finding]:
         return
     difference_s = store_s - database_s
     holds = abs(difference_s) <= tolerance_s + 1  # the header has whole seconds
-    found = f"{difference_s:+.1f} s; from this machine's {store_s:+.1f} s"
-    yield Finding(promise, _verdict(holds), found, follows if holds else wrong, relied_on=True)
+    result = f"{difference_s:+.1f} s; from this machine's {store_s:+.1f} s"
+    yield Finding(promise, _verdict(holds), result, follows if holds else wrong, relied_on=True)
 
 
 def store_offset_s(canaries: Canaries) -> float | None:
@@ -321,9 +321,9 @@ def _restoring(tried: Tried, wanted: str, promise: str) -> Finding:
         follows = "deep months cannot be read here: choose a class that can be restored"
         return Finding(promise, PromiseState.BROKEN, str(error), follows, relied_on=True)
     state = classes.state(key)
-    found = "restored" if state.readable_until else "being restored" if state.restoring else "accepted"
+    result = "restored" if state.readable_until else "being restored" if state.restoring else "accepted"
     return Finding(
-        promise, PromiseState.HOLDS, found, "`treasury restore-request` makes deep months readable", relied_on=True
+        promise, PromiseState.HOLDS, result, "`treasury restore-request` makes deep months readable", relied_on=True
     )
 
 

@@ -6,6 +6,7 @@ import re
 import tokenize
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -104,25 +105,25 @@ def test_english_is_not_taken_for_foreign(text: str) -> None:
     assert _foreign(text) is None
 
 
+@cache
+def _trees() -> list[tuple[str, ast.Module]]:
+    """Every source file by its path, parsed."""
+    return [(path.relative_to(PROJECT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in SOURCES]
+
+
 def _classes() -> dict[str, set[str]]:
     """The public classes of the project, and the files that define each."""
     classes = defaultdict(set)
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path, tree in _trees():
+        for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                classes[node.name].add(path.relative_to(PROJECT).as_posix())
+                classes[node.name].add(path)
     return classes
 
 
 def test_a_public_class_has_a_name_of_its_own() -> None:
     shared = {name: files for name, files in _classes().items() if len(files) > 1}
     assert shared == {name: files for name, (files, _) in SHARED_NAMES.items()}
-
-
-def _trees() -> Iterator[tuple[str, ast.Module]]:
-    """Every source file by its path, parsed."""
-    for path in SOURCES:
-        yield path.relative_to(PROJECT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _imports_task(tree: ast.Module) -> bool:
@@ -162,6 +163,54 @@ def test_the_zone_of_business_days_has_its_name_once() -> None:
         if isinstance(node, ast.Constant) and node.value == "Africa/Johannesburg"
     }
     assert named == {"ledger/business_days.py"}
+
+
+# A variable is named by its noun. Rooms that still have others are not in the list; fields that are stored keep theirs.
+WITHOUT_NOUN = {"found", "given", "sides", "told"}
+NAMED_ROOMS = (
+    *("cli", "config", "ledger", "servers", "sql", "suppliers"),
+    *("api/abuse", "api/keys", "api/monitoring", "api/server"),
+    *("tasks/alerting", "tasks/statements", "tasks/storage_check", "tasks/synthetic", "tasks/totals"),
+)
+
+
+def _variables(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """The line and the name of every argument, and of every variable that a function assigns."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for node in ast.walk(function):
+                if isinstance(node, ast.arg):
+                    yield function.lineno, node.arg
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    yield node.lineno, node.id
+
+
+@pytest.mark.parametrize("room", NAMED_ROOMS)
+def test_variables_are_named_by_a_noun(room: str) -> None:
+    found = [
+        f"{path}:{line}: {name}"
+        for path, tree in _trees()
+        if path.startswith(f"{room}/")
+        for line, name in sorted(set(_variables(tree)))
+        if name in WITHOUT_NOUN
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(): found = 1",
+        "def f(given): ...",
+        "def f(*, told: int = 0): ...",
+        "async def f():\n for sides in (): ...",
+        "def f(): return [told for told in ()]",
+        "def f():\n  a, found = 1, 2",
+        "lambda given: 1",
+    ],
+)
+def test_a_variable_without_a_noun_would_be_noticed(source: str) -> None:
+    assert {name for _, name in _variables(ast.parse(source))} & WITHOUT_NOUN
 
 
 @pytest.mark.parametrize("package", ["api", "tasks"])
