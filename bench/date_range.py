@@ -201,7 +201,7 @@ def _show(result: dict[str, Any], rows: int) -> None:
     Console(width=140).print(table)
     for name, one in result["totals"].items():
         print(
-            f"per day of a year, {name}: {one['totals_ms']} ms from daily totals ({one['first_totals_ms']} ms in a new "
-            f"process), {one['unpartitioned_ms']} ms over the same rows unpartitioned, {one['ratio']} times (target "
+            f"per day of a year, {name}: {one['totals_ms']} ms from daily totals, {one['first_totals_ms']} ms in a new "
+            f"process. {one['unpartitioned_ms']} ms over the same rows unpartitioned: {one['ratio']} times (target "
             f"{TARGET})"
         )

@@ -47,12 +47,12 @@ _WORDS = {
 def plan(as_of: AsOf = None, table: Tables = None, as_json: AsJson = False) -> None:
     """Show which months are past their policy, and which of them stay and why. Changes nothing."""
     with session() as settings, terminal.working("planning"):
-        found = plan_deletion(settings, _tables(settings, table), as_of.date() if as_of else None)
+        planned = plan_deletion(settings, _tables(settings, table), as_of.date() if as_of else None)
     if as_json:
-        months = list(map(_month_as_json, found.months))
-        write_json({"as_of": found.as_of, "sha256": found.sha256, "months": months, "kept": found.kept})
+        months = list(map(_month_as_json, planned.months))
+        write_json({"as_of": planned.as_of, "sha256": planned.sha256, "months": months, "kept": planned.kept})
     else:
-        show_plan(found)
+        show_plan(planned)
 
 
 def request(reason: Reason, actor: Actor = None, as_of: AsOf = None, table: Tables = None) -> None:
@@ -150,16 +150,17 @@ def show(number: Request, as_json: AsJson = False) -> None:
       treasury delete show 3
     """
     with session() as settings, connect(settings.database_dsn, "deletions") as connection:
-        found = get_request(connection, number)
+        request = get_request(connection, number)
     if as_json:
-        write_json(_request_as_json(found))
+        write_json(_request_as_json(request))
         return
-    show_request(found)
+    show_request(request)
     decisions = [
-        (f"{one.decided_at:%Y-%m-%d %H:%M}", one.action, one.actor, one.account, one.reason) for one in found.decisions
+        (f"{one.decided_at:%Y-%m-%d %H:%M}", one.action, one.actor, one.account, one.reason)
+        for one in request.decisions
     ]
     terminal.table("Decisions", ("time (UTC)", "action", "person", "account", "reason"), decisions)
-    _say(found)
+    _say(request)
 
 
 def list_certificates(

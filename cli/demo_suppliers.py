@@ -18,7 +18,7 @@ import httpx
 
 from cli import terminal
 from config import Settings
-from ledger.business_days import OFFSET, day_of, day_start
+from ledger.business_days import OFFSET, ZONE, day_of, day_start
 from ledger.errors import DataError
 from ledger.statements import BreakClass
 from suppliers.registry import definition_of
@@ -56,7 +56,7 @@ _MAPPING = mapping_text(
         "reference": column("reference"),
         "amount": column("amount"),
         "commission": column("commission"),
-        "created_at": column("sold_at", format="%Y-%m-%d %H:%M:%S", timezone="Africa/Johannesburg"),
+        "created_at": column("sold_at", format="%Y-%m-%d %H:%M:%S", timezone=ZONE),
     },
 )
 
@@ -212,8 +212,8 @@ def found_in(breaks: Iterable[BreakRecord]) -> dict[str, str]:
     return classes
 
 
-def _show(supplier: str, day: date, truth: Mapping[str, str], found: Mapping[str, str], result: RunResult) -> None:
-    planted_of, found_of = Counter(truth.values()), Counter(found.values())
+def _show(supplier: str, day: date, truth: Mapping[str, str], reported: Mapping[str, str], result: RunResult) -> None:
+    planted_of, found_of = Counter(truth.values()), Counter(reported.values())
     names = [*BreakClass, *sorted(found_of.keys() - set(BreakClass))]
     counts = [(str(name), planted_of[name], found_of[name]) for name in names]
     rows = [(name, str(planted), str(seen)) for name, planted, seen in counts if planted or seen]
@@ -221,7 +221,7 @@ def _show(supplier: str, day: date, truth: Mapping[str, str], found: Mapping[str
     terminal.console.print(
         f"{matched(result.summary.figures)}; the verdict is {result.verdict}, because of the planted differences"
     )
-    if dict(found) != dict(truth):
-        wrong = sorted(name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name))
-        details = "; ".join(f"{name}: planted {truth.get(name)}, found {found.get(name)}" for name in wrong)
+    if dict(reported) != dict(truth):
+        wrong = sorted(name for name in truth.keys() | reported.keys() if truth.get(name) != reported.get(name))
+        details = "; ".join(f"{name}: planted {truth.get(name)}, found {reported.get(name)}" for name in wrong)
         raise DataError(f"{supplier} {day}: the breaks are not the planted differences: {details}")

@@ -44,8 +44,8 @@ def place(
       treasury hold place 2024-01 2024-06 --matter "CASE 2026/17" --reason "order of the court" --review 2027-06-30
       treasury hold place 2024-03 --wallet w-1 --matter "CASE 2026/18" --reason "dispute" --review 2027-01-31
     """
-    given = {Subject.WALLET: wallet, Subject.USER: user, Subject.CLIENT: client}
-    named = [(subject, value) for subject, value in given.items() if value is not None]
+    values = {Subject.WALLET: wallet, Subject.USER: user, Subject.CLIENT: client}
+    named = [(subject, value) for subject, value in values.items() if value is not None]
     if len(named) > 1:
         raise ConfigError("--wallet, --user, --client: a hold is of one of them: place a hold for each")
     subject, value = named[0] if named else (None, None)
@@ -78,16 +78,16 @@ def show(number: Number, as_json: AsJson = False) -> None:
       treasury hold show HOLD-7
     """
     with session() as settings:
-        found = legal.show_hold(settings, hold_number(number))
+        entry = legal.show_hold(settings, hold_number(number))
     if as_json:
-        write_json(_as_json(found.record, found.decisions))
+        write_json(_as_json(entry.record, entry.decisions))
         return
-    hold = found.record.hold
+    hold = entry.record.hold
     facts = (
         ("hold", hold.name),
         ("matter", hold.matter),
         ("keeps", str(hold.scope)),
-        ("state", found.record.state),
+        ("state", entry.record.state),
         ("reason", hold.reason),
         ("placed by", f"{hold.actor}, account {hold.account}"),
         ("placed (UTC)", f"{hold.placed_at:%Y-%m-%d %H:%M:%S}"),
@@ -95,7 +95,7 @@ def show(number: Number, as_json: AsJson = False) -> None:
     )
     terminal.table(hold.name, ("field", "value"), facts)
     decisions = [
-        (f"{one.decided_at:%Y-%m-%d %H:%M}", one.action, one.actor, one.account, one.reason) for one in found.decisions
+        (f"{one.decided_at:%Y-%m-%d %H:%M}", one.action, one.actor, one.account, one.reason) for one in entry.decisions
     ]
     terminal.table("Decisions about its release", ("time (UTC)", "action", "person", "account", "reason"), decisions)
 
@@ -124,9 +124,9 @@ def release(
         terminal.next_step(f"let a second person run `treasury hold release {done.hold.name} --reason TEXT`")
 
 
-def _as_json(found: HoldRecord, decisions: Sequence[HoldDecision]) -> dict[str, Any]:
+def _as_json(hold_record: HoldRecord, decisions: Sequence[HoldDecision]) -> dict[str, Any]:
     """A hold with the fields of the API's answer; ``decisions`` are the newest one in a list, all of one hold."""
-    hold, scope = found.hold, found.hold.scope
+    hold, scope = hold_record.hold, hold_record.hold.scope
     return {
         "hold": hold.name,
         "matter": hold.matter,
@@ -136,7 +136,7 @@ def _as_json(found: HoldRecord, decisions: Sequence[HoldDecision]) -> dict[str, 
         "account": hold.account,
         "placed_at": hold.placed_at,
         "review_on": hold.review_on,
-        "state": found.state,
+        "state": hold_record.state,
         "decisions": list(map(record, decisions)),
     }
 

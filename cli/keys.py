@@ -138,11 +138,11 @@ def revoke(key_id: KeyId) -> None:
     typer.echo(f"revoked {wanted}")
 
 
-def _key_id(given: str) -> str:
+def _key_id(text: str) -> str:
     """The key id in what was typed. A secret is then in the shell's history; a note says so."""
-    if is_whole_key(given):
+    if is_whole_key(text):
         terminal.note("a whole key was typed, so its secret is in the history of this shell: the key id is enough")
-    return key_id_of(given)
+    return key_id_of(text)
 
 
 def _limits(options: list[str]) -> dict[str, str]:

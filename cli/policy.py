@@ -48,11 +48,11 @@ def simulate_(
     prices = dict(map(_price, price_per_gb or ()))
     with session() as settings, terminal.working("computing"):
         tables = [settings.table(name) for name in table or settings.registry]
-        found = simulate(settings, tables, years, rows_per_month, prices)
+        forecasts = simulate(settings, tables, years, rows_per_month, prices)
     if as_json:
-        typer.echo(json.dumps([one.as_json() for one in found], indent=1))
+        typer.echo(json.dumps([one.as_json() for one in forecasts], indent=1))
         return
-    for one in found:
+    for one in forecasts:
         _show(one)
 
 

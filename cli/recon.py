@@ -177,27 +177,27 @@ def show(break_id: Annotated[int, typer.Argument(help="Number of the break")], a
       treasury recon show 17
     """
     with session() as settings:
-        found = casework.get_break(settings, break_id)
+        break_record = casework.get_break(settings, break_id)
         records = casework.history(settings, break_id)
-    if found is None:
+    if break_record is None:
         raise NotFoundError(f"break {break_id} does not exist")
     if as_json:
-        sides = {"line": _side_as_json(found.line), "own": _side_as_json(found.own)}
-        write_json(_break_as_json(found, datetime.now(JOHANNESBURG).date()) | sides | {"resolutions": records})
+        rows = {"line": _side_as_json(break_record.line), "own": _side_as_json(break_record.own)}
+        write_json(_break_as_json(break_record, datetime.now(JOHANNESBURG).date()) | rows | {"resolutions": records})
     else:
-        _show_break(found, records)
+        _show_break(break_record, records)
 
 
-def _show_break(found: BreakRecord, records: Sequence[ResolutionRecord]) -> None:
-    sides = [
-        (_LABELS.get(name, name), *_side_texts(name, found))
-        for name in dict.fromkeys([*(found.line or {}), *(found.own or {})])
+def _show_break(break_record: BreakRecord, records: Sequence[ResolutionRecord]) -> None:
+    rows = [
+        (_LABELS.get(name, name), *_side_texts(name, break_record))
+        for name in dict.fromkeys([*(break_record.line or {}), *(break_record.own or {})])
     ]
-    money = f"{found.difference:f} {found.currency}"
-    title = f"Break {found.break_id}: {', '.join(found.issues)}, {money} at issue, {found.state}"
-    terminal.table(title, ("field", "statement", "internal row"), sides)
-    if found.note:
-        typer.echo(found.note)
+    money = f"{break_record.difference:f} {break_record.currency}"
+    title = f"Break {break_record.break_id}: {', '.join(break_record.issues)}, {money} at issue, {break_record.state}"
+    terminal.table(title, ("field", "statement", "internal row"), rows)
+    if break_record.note:
+        typer.echo(break_record.note)
     terminal.table(
         "History",
         ("time (UTC)", "action", "person", "account", "decision", "reason"),
@@ -212,13 +212,13 @@ def show_run(run_id: Annotated[int, typer.Argument(help="Number of the run")], a
       treasury recon show-run 42
     """
     with session() as settings:
-        found = casework.get_run(settings, run_id)
-    if found is None:
+        run = casework.get_run(settings, run_id)
+    if run is None:
         raise NotFoundError(f"run {run_id} does not exist")
     if as_json:
-        write_json(record(found, warnings=found.warnings))
+        write_json(record(run, warnings=run.warnings))
     else:
-        _show_run(found)
+        _show_run(run)
 
 
 def _show_run(one: RunRecord) -> None:

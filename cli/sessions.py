@@ -18,12 +18,12 @@ def list_(
 ) -> None:
     """List the sessions of the dashboard, newest first. Without --all, only those that are open."""
     with session() as settings:
-        found = [one for one in list_sessions(settings) if every or one.is_open]
+        sessions = [one for one in list_sessions(settings) if every or one.is_open]
     if as_json:
-        write_json([record(one, state=one.state) for one in found])
+        write_json([record(one, state=one.state) for one in sessions])
         return
     columns = ("session", "key", "client", "state", "browser", "network", "began (UTC)", "last used", "ends")
-    terminal.table("Sessions of the dashboard", columns, [_cells(one) for one in found])
+    terminal.table("Sessions of the dashboard", columns, [_cells(one) for one in sessions])
 
 
 def revoke(session_id: SessionId) -> None:

@@ -132,11 +132,11 @@ class Shell:
             views = [(view, len(_columns(one, view))) for one in tables for view in one[0].views]
             terminal.table("views", ("view", "columns"), ((view, str(count)) for view, count in views))
             return
-        found = [_columns(one, name) for one in tables if name in one[0].views]
-        if not found:
+        columns = [_columns(one, name) for one in tables if name in one[0].views]
+        if not columns:
             terminal.note(f"{name} is not a view. {_names(tables)}")
             return
-        terminal.table(name, ("column", "kind", ""), found[0])
+        terminal.table(name, ("column", "kind", ""), columns[0])
 
 
 def _columns(described: Described, view: str) -> list[tuple[str, str, str]]:

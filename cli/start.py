@@ -37,8 +37,8 @@ def plain_check(words: Sequence[str]) -> tuple[str, str, bool] | None:
             as_json = True
         else:
             files.append(word)
-    given = [*files, *policies]
-    if len(files) != 1 or len(policies) != 1 or any(not name or name.startswith("-") for name in given):
+    values = [*files, *policies]
+    if len(files) != 1 or len(policies) != 1 or any(not name or name.startswith("-") for name in values):
         return None
     return files[0], policies[0], as_json
 

@@ -85,8 +85,8 @@ def _question(
 
 def _record(table: TieredTable, total: Total, columns: list[str]) -> dict[str, Any]:
     """A total as one record; money stays decimal text."""
-    told = {name: getattr(total, name) for name in columns}
-    return {name: str(value) if isinstance(value, date) else value for name, value in told.items()} | {
+    cells = {name: getattr(total, name) for name in columns}
+    return {name: str(value) if isinstance(value, date) else value for name, value in cells.items()} | {
         "rows": total.rows,
         **total.amounts(table),
     }

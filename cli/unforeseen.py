@@ -38,9 +38,9 @@ def translated(error: Exception) -> TreasuryError | None:
     for one in _chain(error):
         if isinstance(one, TreasuryError):
             return one
-        found = _of_postgresql(one) or _of_server(one)
-        if found is not None:
-            return found
+        known = _of_postgresql(one) or _of_server(one)
+        if known is not None:
+            return known
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         kind = ConfigError if isinstance(error, _OF_A_PATH) else TransientError
@@ -80,11 +80,11 @@ def keep(text: str) -> Path | None:
 
 def _chain(error: BaseException | None) -> list[BaseException]:
     """The error, then what it was raised from and the members of a group, outermost first."""
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
         error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
-    return found
+    return chain
 
 
 def _of_postgresql(error: BaseException) -> TreasuryError | None:

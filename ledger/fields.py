@@ -55,11 +55,11 @@ class Fields:
         open_fields = [field for field in known if not field.is_dropped]
         living, new = [], []
         for name, place in attributes:
-            found = next((field for field in open_fields if _is_at(field, name, place)), None)
-            if found is None:
+            known_field = next((field for field in open_fields if _is_at(field, name, place)), None)
+            if known_field is None:
                 new.append((name, place))
             else:
-                living.append(found.named(name, place))
+                living.append(known_field.named(name, place))
         kept = {field.field_id for field in living}
         dropped = tuple(field for field in known if field.field_id not in kept)
         return cls(tuple(living), dropped, tuple(new))
@@ -110,11 +110,11 @@ def matched(view: Sequence[Column], source: Sequence[Column]) -> list[tuple[str,
     """For each column of the view that ``source`` has: its name there, and in the view. Numbers decide, then names."""
     numbered = {column.field_id: column.name for column in source if column.field_id is not None}
     named = {column.name for column in source if column.field_id is None}
-    found = []
+    pairs = []
     for column in view:
         name = numbered.get(column.field_id) if column.field_id is not None else None
         if name is None and column.name in named:
             name = column.name
         if name is not None:
-            found.append((name, column.name))
-    return found
+            pairs.append((name, column.name))
+    return pairs

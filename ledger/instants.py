@@ -26,10 +26,10 @@ def parse_instant(text: str) -> datetime:
     Raises ValueError with `INSTANT_RULE` for every other text, for one whose offset or seconds are missing, for a day
     that no calendar has, and for more than six places of a second, which no bound would keep exactly.
     """
-    found = _PARTS.match(text)
-    if found is None or found[9] is None or found[4] == " " or len(found[8] or "") > _MICROSECOND_PLACES:
+    parts = _PARTS.match(text)
+    if parts is None or parts[9] is None or parts[4] == " " or len(parts[8] or "") > _MICROSECOND_PLACES:
         raise ValueError(INSTANT_RULE)
-    return _moment(found, None, INSTANT_RULE)
+    return _moment(parts, None, INSTANT_RULE)
 
 
 def parse_local_instant(text: str, local: tzinfo) -> datetime:
@@ -38,14 +38,14 @@ def parse_local_instant(text: str, local: tzinfo) -> datetime:
     A space may be in place of the ``T`` (RFC 3339 allows it), and of nine places of a second six are kept.
     Raises ValueError with `LOCAL_RULE`.
     """
-    found = _PARTS.match(text)
-    if found is None:
+    parts = _PARTS.match(text)
+    if parts is None:
         raise ValueError(LOCAL_RULE)
-    return _moment(found, local, LOCAL_RULE)
+    return _moment(parts, local, LOCAL_RULE)
 
 
-def _moment(found: re.Match[str], local: tzinfo | None, rule: str) -> datetime:
-    year, month, day, _, hour, minute, second, fraction, offset = found.groups()
+def _moment(parts: re.Match[str], local: tzinfo | None, rule: str) -> datetime:
+    year, month, day, _, hour, minute, second, fraction, offset = parts.groups()
     zone = local if offset is None else _zone(offset)
     microsecond = int((fraction or "").ljust(_MICROSECOND_PLACES, "0")[:_MICROSECOND_PLACES])
     try:

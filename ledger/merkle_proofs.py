@@ -11,7 +11,7 @@ from ledger.errors import VerificationError
 from ledger.merkle import EMPTY_ROOT, HASH_BYTES, fold, node_hash
 
 SubtreeRoot = Callable[[int, int], bytes]
-"""The root over the leaves ``[start, stop)``. Only subtrees of RFC 6962 are asked for: where ``stop`` is not the size
+"""The root over the leaves ``[start, stop)``. Only subtrees of RFC 6962 are asked for. Where ``stop`` is not the size
 of the tree, ``stop - start`` is a power of two and divides ``start``.
 """
 
@@ -143,8 +143,8 @@ def check_consistency(old_size: int, old_root: bytes, size: int, root: bytes, pa
         if path or old_root != expected:
             raise VerificationError(f"the trees of {old_size} and of {size} leaves do not agree")
         return
-    found = _roots_from(old_size, old_root, size, path)
-    if found != (old_root, root):
+    roots = _roots_from(old_size, old_root, size, path)
+    if roots != (old_root, root):
         raise VerificationError(f"the tree of {size} leaves does not continue that of {old_size}")
 
 

@@ -172,8 +172,8 @@ def totals_text(layout: Layout, rows: Iterable[Mapping[str, str]]) -> str:
     for fields in rows:
         kind = _kind(layout, fields)
         counts[kind] += 1
-        found = (fields[name] for name in layout.money_columns)
-        sums[kind] = [_added(total, field) for total, field in zip(sums[kind], found, strict=True)]
+        amounts = (fields[name] for name in layout.money_columns)
+        sums[kind] = [_added(total, field) for total, field in zip(sums[kind], amounts, strict=True)]
     texts: list[str] = []
     for kind in sorted(counts, key=lambda kind: [(field == NULL_MARK, field.encode()) for field in kind]):
         money = zip(layout.money_columns, sums[kind], strict=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ledger.business_days import JOHANNESBURG
+from ledger.business_days import JOHANNESBURG, ZONE
 from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError, FieldError
 from ledger.money import add_exactly, plain
@@ -29,7 +29,7 @@ class Zone(StrEnum):
     """Whose days the totals are of. South Africa has had UTC+2 all year since 1944."""
 
     UTC = "UTC"
-    JOHANNESBURG = "Africa/Johannesburg"
+    JOHANNESBURG = ZONE
 
     @property
     def timezone(self) -> timezone:
@@ -119,7 +119,7 @@ class Question:
     def detail(self) -> int:
         """The smallest set of kept totals that can answer."""
         needed = self.groups.intersection(COLUMNS) | ({TotalsGroup.CLIENT} if self.client_id is not None else set())
-        return next(number for number, told in enumerate(DETAILS) if needed <= told)
+        return next(number for number, kept_groups in enumerate(DETAILS) if needed <= kept_groups)
 
 
 Row = tuple[Any, ...]  # of a group: its key as in `SummedGroup`, the number of its rows and their sums
@@ -160,9 +160,9 @@ class Sums:
 
         They are by day, currency and columns; None comes first. Raises DataError for a sum that is NaN or infinite.
         """
-        found = list(self._folded(whole))
+        folded = list(self._folded(whole))
         more = list(parts)
-        totals = [Total(*row) for row in (self._joined(found, more) if more else found)]
+        totals = [Total(*row) for row in (self._joined(folded, more) if more else folded)]
         self._check(totals)
         return totals
 
@@ -181,11 +181,11 @@ class Sums:
             yield (*last, counted, sums)
 
     def _joined(self, whole: Iterable[Row], parts: Iterable[Row]) -> list[Row]:
-        found = {row[:_KEY]: (row[_KEY], row[_KEY + 1]) for row in whole}
+        by_key = {row[:_KEY]: (row[_KEY], row[_KEY + 1]) for row in whole}
         for row in parts:
-            counted, sums = found.get(row[:_KEY], (0, self._zeros))
-            found[row[:_KEY]] = counted + row[_KEY], self._plus(sums, row[_KEY + 1 :])
-        return [(*key, *found[key]) for key in sorted(found, key=_order)]
+            counted, sums = by_key.get(row[:_KEY], (0, self._zeros))
+            by_key[row[:_KEY]] = counted + row[_KEY], self._plus(sums, row[_KEY + 1 :])
+        return [(*key, *by_key[key]) for key in sorted(by_key, key=_order)]
 
     @staticmethod
     def _plus(sums: Iterable[Decimal], more: Iterable[Decimal]) -> tuple[Decimal, ...]:
@@ -194,8 +194,8 @@ class Sums:
     def _check(self, totals: Sequence[Total]) -> None:
         if all(map(Decimal.is_finite, chain.from_iterable(one.sums for one in totals))):
             return
-        found = (pair for one in totals for pair in zip(self._table.money_columns, one.sums, strict=True))
-        name, value = next((name, value) for name, value in found if not value.is_finite())
+        named_sums = (pair for one in totals for pair in zip(self._table.money_columns, one.sums, strict=True))
+        name, value = next((name, value) for name, value in named_sums if not value.is_finite())
         raise DataError(f"{self._table.name}.{name}: a sum is {value}: find the rows whose {name} is NaN or infinite")
 
 

@@ -39,6 +39,6 @@ def require_unused(home: Path) -> None:
     """
     if any((home / "keys").glob(f"{LOGIN_KEYS}*")):
         raise ConfigError(
-            f"the treasury home at {home} was used, and {home / 'postgres'} does not hold the data of this PostgreSQL:"
-            " mount or restore them, or set TREASURY_HOME to a new folder if an empty ledger is meant"
+            f"the treasury home at {home} was used, and {home / 'postgres'} does not hold the data of this PostgreSQL."
+            " Mount or restore them, or set TREASURY_HOME to a new folder if an empty ledger is meant"
         )

@@ -153,7 +153,7 @@ class Supervisor:
         return lease.is_held(self._home / "run" / f"{watched.name}.alive")
 
     def _write(self) -> None:
-        found = {
+        document = {
             name: {
                 "state": str(watched.state),
                 "ends": [at.isoformat(timespec="milliseconds") for _, at in watched.ends],
@@ -163,7 +163,7 @@ class Supervisor:
         }
         path = self._home / "run" / STATE_FILE
         draft = path.with_suffix(".draft")
-        write_private(draft, json.dumps(found))
+        write_private(draft, json.dumps(document))
         draft.replace(path)
 
 

@@ -148,8 +148,8 @@ def check_session(connection: Connection) -> None:
 
 async def check_session_of(connection: psycopg.AsyncConnection[TupleRow]) -> None:
     """`check_session` for a connection of an asynchronous pool."""
-    found = await (await connection.execute(_FOUND)).fetchone()
-    check_found(found or (), schema_of(connection))
+    row = await (await connection.execute(_FOUND)).fetchone()
+    check_found(row or (), schema_of(connection))
 
 
 def check_found(values: TupleRow, schema: str = OWN_SCHEMA) -> None:

@@ -72,10 +72,10 @@ def find_part(connection: Connection, table: str, month: Month, part: int) -> De
     """A part of a month. Raises NotFoundError."""
     with connection.cursor(row_factory=class_row(DeepCandidate)) as cursor:
         named = {"table": table, "month": month.first_day, "part": part}
-        found = cursor.execute(_QUERIES["part"], named).fetchone()
-    if found is None:
+        candidate = cursor.execute(_QUERIES["part"], named).fetchone()
+    if candidate is None:
         raise NotFoundError(f"{table} {month} has no part {part}")
-    return found
+    return candidate
 
 
 def find_copy(connection: Connection, key: str) -> BegunCopy | None:

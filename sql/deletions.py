@@ -65,7 +65,7 @@ def rows_in_postgres(connection: Connection, table: TieredTable, last: Month) ->
     """Where PostgreSQL has rows of the months up to ``last``, whatever partition somebody made for them: for each month
     a partition. Only old partitions, and a DEFAULT one, are read.
     """
-    found: dict[Month, str] = {}
+    partitions: dict[Month, str] = {}
     time = Identifier(table.time_column)
     query = SQL(
         "SELECT date_trunc('month', {} AT TIME ZONE 'UTC')::date, min(tableoid::regclass::text) FROM {} WHERE {} < %s"
@@ -73,8 +73,8 @@ def rows_in_postgres(connection: Connection, table: TieredTable, last: Month) ->
     )
     for parent in Parents.of(connection, table).found:
         rows = connection.execute(query.format(time, parent.identifier, time), (last.upper,))
-        found |= {Month.of(day): partition for day, partition in rows}
-    return found
+        partitions |= {Month.of(day): partition for day, partition in rows}
+    return partitions
 
 
 def undecided_objects(connection: Connection, table: str, last: Month) -> dict[Month, str]:
@@ -137,11 +137,11 @@ class DeletionRequest:
     @property
     def approved_by(self) -> tuple[DeletionDecision, ...]:
         """The approvals that count, in their order: the first one of each person, whatever wrote the others."""
-        found: list[DeletionDecision] = []
+        approvals: list[DeletionDecision] = []
         for one in self.decisions:
-            if one.action == "approved" and not any(one.is_by_same(other) for other in found):
-                found.append(one)
-        return tuple(found)
+            if one.action == "approved" and not any(one.is_by_same(other) for other in approvals):
+                approvals.append(one)
+        return tuple(approvals)
 
     @property
     def due_at(self) -> datetime | None:
@@ -193,10 +193,10 @@ def add_request(connection: Connection, request: DeletionRequest) -> DeletionReq
 
 def get_request(connection: Connection, number: int) -> DeletionRequest:
     """The request with a number. Raises NotFoundError."""
-    found = list_requests(connection, number)
-    if not found:
+    requests = list_requests(connection, number)
+    if not requests:
         raise NotFoundError(f"deletion request {number} does not exist: `treasury delete list` shows those that do")
-    return found[0]
+    return requests[0]
 
 
 def list_requests(connection: Connection, number: int | None = None, limit: int = 1000) -> list[DeletionRequest]:
@@ -387,10 +387,10 @@ def list_deletions(connection: Connection, limit: int = 10_000) -> list[Deletion
 def get_deletion(connection: Connection, number: int) -> Deletion:
     """The deletion with a number. Raises NotFoundError."""
     with connection.cursor(row_factory=class_row(Deletion)) as cursor:
-        found = cursor.execute(_QUERIES["deletion"], {"number": number}).fetchone()
-    if found is None:
+        deletion = cursor.execute(_QUERIES["deletion"], {"number": number}).fetchone()
+    if deletion is None:
         raise NotFoundError(f"deletion {number} does not exist")
-    return found
+    return deletion
 
 
 def find_certificate(connection: Connection, certificate: str) -> Deletion:

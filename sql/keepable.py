@@ -35,8 +35,8 @@ def unkeepable_value(
     )
     with connection.transaction():
         connection.execute("SET LOCAL constraint_exclusion = on")
-        found = connection.execute(query).fetchone()
-    return None if found is None else f"{found[0]} in the row {found[1]}"
+        row = connection.execute(query).fetchone()
+    return None if row is None else f"{row[0]} in the row {row[1]}"
 
 
 def _tests(column: Column) -> Iterator[tuple[Composable, str]]:

@@ -61,8 +61,8 @@ def archived_objects(
 def promises(connection: Connection, keys: Sequence[str]) -> dict[tuple[str, str], Promise]:
     """What was asked of the store for the versions of some objects, by key and version."""
     with connection.cursor(row_factory=class_row(Promise)) as cursor:
-        found = cursor.execute(_QUERIES["locks"], {"keys": list(keys)}).fetchall()
-    return {(one.object_key, one.version): one for one in found}
+        recorded = cursor.execute(_QUERIES["locks"], {"keys": list(keys)}).fetchall()
+    return {(one.object_key, one.version): one for one in recorded}
 
 
 def intend_retention(connection: Connection, one: LockedObject, version: str, mode: str, until: datetime) -> None:

@@ -116,10 +116,10 @@ def _insert(connection: Connection, event: Event, entry_index: int | None) -> No
 
 def archived_part(connection: Connection, table: str, month: date, part: int) -> Archived:
     """The event of a part of a month that is cold, from the catalogue. ``month`` is its first day."""
-    found = list(cold_parts(connection, table, month, part))
-    if not found:
+    parts = list(cold_parts(connection, table, month, part))
+    if not parts:
         raise DataError(f"{table} {month:%Y-%m}, part {part} is not archived: there is no event to record")
-    return found[0]
+    return parts[0]
 
 
 def cold_parts(

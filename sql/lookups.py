@@ -93,15 +93,15 @@ def found_blocks(asked: Sequence[tuple[str, int, int]], rows: Iterable[tuple[int
 
     A block that is not the one that was stored is left out: its month is read, so that the answer is right.
     """
-    found = {}
+    block_by_place = {}
     for place, blocks, content in rows:
         key, field_id, hashed = asked[place]
         number = ((hashed >> 32) * blocks) >> 32
         stretch, check = bytes(content[:-_CHECK_BYTES]), bytes(content[-_CHECK_BYTES:])
         if check == _check_of_stretch(key, field_id, number // _STRETCH_BLOCKS, blocks, stretch):
             at = number % _STRETCH_BLOCKS * BLOCK_BYTES
-            found[place] = stretch[at : at + BLOCK_BYTES]
-    return found
+            block_by_place[place] = stretch[at : at + BLOCK_BYTES]
+    return block_by_place
 
 
 def _with_checks(object_key: str, field_id: int, bits: bytes) -> bytes:

@@ -25,25 +25,29 @@ class Policed(NamedTuple):
 
 def hidden_relations(connection: Connection, relations: Collection[Relation]) -> Mapping[Relation, str]:
     """Those of ``relations`` that have rows which this login may not see, and what to do about it."""
-    found = {}
+    hidden = {}
     for relation, (_, _, _, is_policed, policies) in _look(connection, relations).items():
         if is_policed:
             named = f"; its policies: {', '.join(policies)}" if policies else ""
-            found[relation] = f"{hidden_by_policy(str(relation))}{named}"
-    return found
+            hidden[relation] = f"{hidden_by_policy(str(relation))}{named}"
+    return hidden
 
 
 def obstacles(connection: Connection, relations: Collection[Relation]) -> Mapping[Relation, str]:
     """Those of ``relations`` that cannot be archived as they are, and why: what is not seen whole, what has no heap of
     its own, what belongs to another role, what other objects depend on.
     """
-    found = dict(hidden_relations(connection, relations))
+    reasons = dict(hidden_relations(connection, relations))
     for relation, (kind, is_owner, owner, _, _) in _look(connection, relations).items():
         if kind != _TABLE:
-            found[relation] = f"{relation} is {_SHAPES.get(kind, 'no table')}; a month is archived from one plain table"
+            reasons[relation] = (
+                f"{relation} is {_SHAPES.get(kind, 'no table')}; a month is archived from one plain table"
+            )
         elif not is_owner:
-            found[relation] = f"{relation} belongs to {owner}: ALTER TABLE {relation} OWNER TO the owner of its parent"
-    return dependents(connection, relations) | found
+            reasons[relation] = (
+                f"{relation} belongs to {owner}: ALTER TABLE {relation} OWNER TO the owner of its parent"
+            )
+    return dependents(connection, relations) | reasons
 
 
 def dependents(connection: Connection, relations: Collection[Relation]) -> dict[Relation, str]:
@@ -56,10 +60,12 @@ def dependents(connection: Connection, relations: Collection[Relation]) -> dict[
 
 def missing_checks(connection: Connection, partition: Relation, warm: Relation) -> str | None:
     """Return why ``partition`` cannot be attached to the warm parent, or None."""
-    found = connection.execute(_QUERIES["missing_checks"], {"partition": partition.oid, "parent": warm.oid}).fetchall()
-    if not found:
+    missing = connection.execute(
+        _QUERIES["missing_checks"], {"partition": partition.oid, "parent": warm.oid}
+    ).fetchall()
+    if not missing:
         return None
-    names = ", ".join(name for (name,) in found)
+    names = ", ".join(name for (name,) in missing)
     return f"{partition} lacks constraints of {warm} ({names}): add them to it, or drop them there"
 
 

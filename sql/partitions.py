@@ -90,8 +90,8 @@ def list_partitions(connection: Connection, parent: Relation | None) -> list[Par
 def readable_partitions(connection: Connection, partitions: Sequence[Partition]) -> set[Partition]:
     """Those that this login may read directly: a partition that was just made has no privileges yet."""
     parameters = {"relations": [part.relation.oid for part in partitions]}
-    found = {oid for (oid,) in connection.execute(_QUERIES["readable"], parameters)}
-    return {part for part in partitions if part.relation.oid in found}
+    readable = {oid for (oid,) in connection.execute(_QUERIES["readable"], parameters)}
+    return {part for part in partitions if part.relation.oid in readable}
 
 
 def rows_through(parent: Relation, table: TieredTable, partition: Partition) -> sql.Composed:
@@ -199,8 +199,8 @@ def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relatio
 
 def _warm_indexes(connection: Connection, table: TieredTable, hot: Relation) -> dict[str, str]:
     """The indexes of the warm parent: those of the hot one that warm keeps, each with its definition."""
-    found = connection.execute(_QUERIES["indexes"], {"relation": hot.oid}).fetchall()
-    suffixes = {name.removeprefix(f"idx_{table.name}_"): definition for name, definition in found}
+    indexes = connection.execute(_QUERIES["indexes"], {"relation": hot.oid}).fetchall()
+    suffixes = {name.removeprefix(f"idx_{table.name}_"): definition for name, definition in indexes}
     kept = {suffix: definition for suffix, definition in suffixes.items() if suffix in table.warm_indexes}
     return {f"idx_{table.warm_parent}_{suffix}": definition for suffix, definition in kept.items()}
 

@@ -73,9 +73,9 @@ def find_relation(connection: Connection, name: str) -> Relation | None:
 
     Raises ConfigError that names the schemas when there are several and none is on the search path.
     """
-    found = connection.execute(_QUERIES["called"], {"name": name}).fetchall()
-    relations = [Relation(*row[:3]) for row in found]
-    if len(relations) > 1 and not found[0][3]:
+    rows = connection.execute(_QUERIES["called"], {"name": name}).fetchall()
+    relations = [Relation(*row[:3]) for row in rows]
+    if len(relations) > 1 and not rows[0][3]:
         places = ", ".join(relation.schema for relation in relations)
         raise ConfigError(
             f"{name}: several schemas have one ({places}): rename all but one, or move it to {LEDGER_SCHEMA}"

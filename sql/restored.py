@@ -155,8 +155,8 @@ def drop_copy(connection: Connection, copy: Copy) -> None:
     Raises ConflictError when something depends on the table, or when its name means another table now.
     """
     if copy.is_there:
-        found = find_in_schema(connection, copy.schema_name, copy.relation_name)
-        if found is None or found.oid != copy.relation_oid:
+        relation = find_in_schema(connection, copy.schema_name, copy.relation_name)
+        if relation is None or relation.oid != copy.relation_oid:
             raise ConflictError(f"{copy.relation}: the restored table was renamed or moved: drop it yourself")
         try:
             with connection.transaction():

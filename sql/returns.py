@@ -123,9 +123,9 @@ def merge(connection: Connection, table: TieredTable, part: Relation, into: Rela
     same = SQL(
         "SELECT count(*) FROM {} AS one JOIN {} AS other USING ({}, {}) WHERE one.*::text = other.*::text"
     ).format(into.identifier, part.identifier, Identifier(table.key_column), Identifier(table.time_column))
-    found = fetch_one(connection, same)[0]
-    if found != wanted:
-        raise DataError(f"{part}: {wanted} rows were added to {into}, and {found} are the same there")
+    equal_rows = fetch_one(connection, same)[0]
+    if equal_rows != wanted:
+        raise DataError(f"{part}: {wanted} rows were added to {into}, and {equal_rows} are the same there")
 
 
 def lock_parts(connection: Connection, table: str, month: Month) -> list[CataloguePart]:

@@ -275,10 +275,10 @@ def _wanted_of_table(connection: Connection, table: TieredTable) -> Mapping[Rela
 
 def _real_parents(connection: Connection, table: TieredTable) -> Parents:
     """The parents without what only has the name of one: nobody's privileges on that are changed."""
-    found = Parents.of(connection, table)
-    question = {"relations": [parent.oid for parent in found.found], "time_column": table.time_column}
+    parents = Parents.of(connection, table)
+    question = {"relations": [parent.oid for parent in parents.found], "time_column": table.time_column}
     real = {oid for (oid,) in connection.execute(_QUERIES["parents"], question)}
-    hot, warm = (parent if parent and parent.oid in real else None for parent in (found.hot, found.warm))
+    hot, warm = (parent if parent and parent.oid in real else None for parent in (parents.hot, parents.warm))
     return Parents(hot, warm)
 
 
@@ -302,13 +302,13 @@ def _open_schemas(connection: Connection, table: TieredTable) -> None:
 
 def _expand(wanted: Mapping[Relation, Access]) -> set[_Privilege]:
     """Every single privilege of a declaration."""
-    found = set()
+    expanded = set()
     for relation, access in wanted.items():
         for role, privileges in ((API, access.api), (AUDITOR, access.auditor)):
             for privilege in privileges:
                 kind, _, column = privilege.partition(" (")
-                found.add(_Privilege(relation, role, kind, column.rstrip(")") or None))
-    return found
+                expanded.add(_Privilege(relation, role, kind, column.rstrip(")") or None))
+    return expanded
 
 
 def _settle(connection: Connection, settings: Settings, wanted: Callable[[], Mapping[Relation, Access]]) -> None:
@@ -316,9 +316,9 @@ def _settle(connection: Connection, settings: Settings, wanted: Callable[[], Map
 
     def differences() -> tuple[set[_Privilege], set[_Privilege]]:
         declared = wanted()
-        given = _held(connection, declared)
+        held = _held(connection, declared)
         should = _possible(connection, _expand(declared))
-        return should - given, given - should
+        return should - held, held - should
 
     def settle() -> None:
         missing, excess = differences()  # once more: only under the maintenance lock is the answer final

@@ -61,10 +61,10 @@ def read_kept(
 
 
 def _places(rows: Iterable[TupleRow]) -> KeptPlaces:
-    found = [(relation, key) for _, relation, key, *_ in rows]
+    places = [(relation, key) for _, relation, key, *_ in rows]
     return KeptPlaces(
-        frozenset(relation for relation, _ in found if relation is not None),
-        frozenset(key for _, key in found if key is not None),
+        frozenset(relation for relation, _ in places if relation is not None),
+        frozenset(key for _, key in places if key is not None),
     )
 
 
@@ -93,14 +93,16 @@ def kept_sums(
     day = SQL(_DAYS[question.zone])
     names = [SQL(name) for name in ("day", "currency", *(group.value for group in COLUMNS))]
     order = [SQL("day NULLS FIRST"), *(SQL('{} COLLATE "C" NULLS FIRST').format(name) for name in names[1:])]
-    told = [day if TotalsGroup.DAY in question.groups else SQL("NULL::date"), SQL("currency")]
-    told += [SQL(group.value) if group in question.groups else SQL("NULL::text") for group in COLUMNS]
+    expressions = [day if TotalsGroup.DAY in question.groups else SQL("NULL::date"), SQL("currency")]
+    expressions += [SQL(group.value) if group in question.groups else SQL("NULL::text") for group in COLUMNS]
     added = [SQL("row_count"), *(SQL("sums[{}]").format(Literal(n + 1)) for n in range(len(table.money_columns)))]
     if not question.is_of_pieces:  # else PostgreSQL would add up hardly anything, and take as long as for all the rest
         added = [SQL("sum(row_count)::bigint"), *(SQL("sum({})").format(one) for one in added[1:])]
     query = SQL(_QUERIES["kept_sums"]).format(
         valid=SQL(_QUERIES["valid"]),
-        named=SQL(", ").join(SQL("{} AS {}").format(column, name) for column, name in zip(told, names, strict=True)),
+        named=SQL(", ").join(
+            SQL("{} AS {}").format(column, name) for column, name in zip(expressions, names, strict=True)
+        ),
         added=SQL(", ").join(added),
         grouped=SQL("" if question.is_of_pieces else "GROUP BY 4, 5, 6, 7, 8, 9"),
         day=day,
@@ -121,13 +123,13 @@ def partition_sums(
     time_column = Identifier(table.time_column)
     day = SQL(UTC_DAY if question.zone is Zone.UTC else SA_DAY).format(time_column)
     columns = {group: _column(table, group, living) for group in COLUMNS}
-    told = [day if TotalsGroup.DAY in question.groups else SQL("NULL::date"), _currency(table)]
-    told += [columns[group] if group in question.groups else SQL("NULL::text") for group in COLUMNS]
+    expressions = [day if TotalsGroup.DAY in question.groups else SQL("NULL::date"), _currency(table)]
+    expressions += [columns[group] if group in question.groups else SQL("NULL::text") for group in COLUMNS]
     where = [SQL("{} >= %(lower)s AND {} < %(upper)s").format(time_column, time_column)]
     if question.client_id is not None:
         where.append(SQL("{} = %(client)s").format(columns[TotalsGroup.CLIENT]))
     query = SQL("SELECT {}, count(*), {} FROM {} WHERE {} GROUP BY 1, 2, 3, 4, 5, 6").format(
-        SQL(", ").join(told), SQL(", ").join(_sums(table)), item, SQL(" AND ").join(where)
+        SQL(", ").join(expressions), SQL(", ").join(_sums(table)), item, SQL(" AND ").join(where)
     )
     values = {"lower": question.lower, "upper": question.upper, "client": question.client_id}
     return connection.execute(query, values).fetchall()
@@ -148,8 +150,8 @@ def _sums(table: TieredTable) -> list[Composable]:
 
 def fingerprint(connection: Connection, relation: Relation) -> str | None:
     """What must be as it is now for kept totals of ``relation`` to hold; None where its writes are not marked."""
-    found: str | None = fetch_one(connection, _QUERIES["fingerprint"], {"relation": relation.oid})[0]
-    return found
+    fingerprint_now: str | None = fetch_one(connection, _QUERIES["fingerprint"], {"relation": relation.oid})[0]
+    return fingerprint_now
 
 
 def mark_writes(connection: Connection, relation: Relation) -> None:
@@ -173,12 +175,12 @@ def keep_partition(
     Marks that this snapshot sees are of writes that it sees, so they go; those of later writes stay. Raises
     TransientError when writes to the relation are not marked any more.
     """
-    found = fingerprint(connection, relation)
-    if found is None:
+    fingerprint_now = fingerprint(connection, relation)
+    if fingerprint_now is None:
         raise TransientError(f"{relation}: the trigger {_MARK} was taken away meanwhile; run it again")
     connection.execute(_QUERIES["forget_changes"], {"relation": relation.oid})
     connection.execute(_QUERIES["forget_relation"], {"table": table.name, "relation": relation.oid})
-    place = _add_place(connection, table, month, found, 0, relation=relation.oid)
+    place = _add_place(connection, table, month, fingerprint_now, 0, relation=relation.oid)
     connection.execute(_insert(table, place, relation, living))
     counted = connection.execute(_QUERIES["count_rows"], {"place": place})
     check_stored(counted, 1, "daily_totals_places")
@@ -222,8 +224,8 @@ def _insert(table: TieredTable, place: int, relation: Relation, living: Sequence
     )
 
 
-def _set(told: frozenset[TotalsGroup]) -> Composable:
-    names = ["utc_day", "sa_day", "currency", *(group.value for group in COLUMNS if group in told)]
+def _set(groups: frozenset[TotalsGroup]) -> Composable:
+    names = ["utc_day", "sa_day", "currency", *(group.value for group in COLUMNS if group in groups)]
     return SQL("({})").format(SQL(", ").join(map(Identifier, names)))
 
 
@@ -249,9 +251,15 @@ def keep_object(
 
 
 def _add_place(
-    connection: Connection, table: TieredTable, month: Month, found: str, rows: int, **place: int | str
+    connection: Connection, table: TieredTable, month: Month, fingerprint_now: str, rows: int, **place: int | str
 ) -> int:
-    values: dict[str, Any] = {"relation": None, "object": None, "fingerprint": found, "row_count": rows, **place}
+    values: dict[str, Any] = {
+        "relation": None,
+        "object": None,
+        "fingerprint": fingerprint_now,
+        "row_count": rows,
+        **place,
+    }
     values |= {"table": table.name, "month": month.first_day, "money_columns": list(table.money_columns)}
     return int(fetch_one(connection, _QUERIES["add_place"], values)[0])
 

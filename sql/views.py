@@ -78,21 +78,21 @@ def _remake(connection: Connection, view: Relation, query: Composed) -> None:
 
 def find_view(connection: Connection, table: TieredTable, schema: str, parents: Parents) -> Relation | None:
     """The view over both parents; None where nothing, or something else, has its name."""
-    found = find_in_schema(connection, schema, table.name)
-    return found if found is not None and _reads_both(connection, found, parents) else None
+    relation = find_in_schema(connection, schema, table.name)
+    return relation if relation is not None and _reads_both(connection, relation, parents) else None
 
 
-def _reads_both(connection: Connection, found: Relation, parents: Parents) -> bool:
-    reads = connection.execute(_QUERIES["reads"], {"view": found.oid}).fetchone()
+def _reads_both(connection: Connection, relation: Relation, parents: Parents) -> bool:
+    reads = connection.execute(_QUERIES["reads"], {"view": relation.oid}).fetchone()
     return reads is not None and sorted(reads[0]) == sorted(parent.oid for parent in parents.found)
 
 
 def _view(connection: Connection, table: TieredTable, schema: str, parents: Parents) -> Relation | None:
     """The view over both parents; None where nothing has its name. Raises ConfigError for anything else that has it."""
-    found = find_in_schema(connection, schema, table.name)
-    if found is None or _reads_both(connection, found, parents):
-        return found
-    if find_in_schema(connection, schema, table.name) != found:  # another process has made it again meanwhile
+    relation = find_in_schema(connection, schema, table.name)
+    if relation is None or _reads_both(connection, relation, parents):
+        return relation
+    if find_in_schema(connection, schema, table.name) != relation:  # another process has made it again meanwhile
         return _view(connection, table, schema, parents)
     kind = taken_names(connection, schema, [table.name]).get(table.name, "a relation")
     raise taken(table, schema, table.name, kind, PURPOSE)

@@ -45,12 +45,12 @@ def _inside(content: bytes, name: str, list_name: str) -> tuple[bytes, int, int]
     try:
         if content[start : start + 64].lstrip(_SPACES)[:1] != b"[":
             around = msgspec.json.decode(memoryview(content)[start:], type=dict[str, msgspec.Raw])
-            found = pa.py_buffer(around[list_name])
-            offset = found.address - pa.py_buffer(content).address
-            if 0 <= offset <= len(content) - found.size:
-                start, stop = offset, offset + found.size
+            part = pa.py_buffer(around[list_name])
+            offset = part.address - pa.py_buffer(content).address
+            if 0 <= offset <= len(content) - part.size:
+                start, stop = offset, offset + part.size
             else:
-                content, start, stop = found.to_pybytes(), 0, found.size
+                content, start, stop = part.to_pybytes(), 0, part.size
     except KeyError:
         raise StatementError(name, f"must hold a list called {list_name}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -9,10 +9,10 @@ MOBILE_RULE = "a South African number: 0 or 27 and nine digits"
 
 
 def _subscriber(number: str | None) -> str:
-    found = MOBILE.match(number or "")
-    if found is None:
+    parts = MOBILE.match(number or "")
+    if parts is None:
         raise FieldError("mobile_number", f"must be {MOBILE_RULE}")
-    return found[1]
+    return parts[1]
 
 
 def international(number: str | None) -> str:

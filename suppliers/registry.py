@@ -17,8 +17,8 @@ PACKAGES = ("suppliers.flash", "suppliers.mobilemart", "suppliers.peach")
 
 def definitions(settings: Suppliers) -> Mapping[str, SupplierDefinition]:
     """Every supplier by its name, enabled or not: the project's own, then those of ``modules``."""
-    found: list[SupplierDefinition] = [import_module(one).DEFINITION for one in (*PACKAGES, *settings.modules)]
-    return {one.name: one for one in found}
+    declared: list[SupplierDefinition] = [import_module(one).DEFINITION for one in (*PACKAGES, *settings.modules)]
+    return {one.name: one for one in declared}
 
 
 def definition_of(settings: Suppliers, name: str) -> SupplierDefinition:

@@ -75,7 +75,7 @@ class ParsedStatement:
         """Lines and sums by kind, status and currency, in that order; money as exact decimal text."""
         keys = ["kind", "status", "currency"]
         sums = [(name, "sum") for name in _MONEY]
-        found = (
+        grouped = (
             self.table.group_by(keys)
             .aggregate([("line_no", "count"), *sums])
             .sort_by([(key, "ascending") for key in keys])
@@ -84,7 +84,7 @@ class ParsedStatement:
             {key: row[key] for key in keys}
             | {"lines": row["line_no_count"]}
             | {name: None if row[f"{name}_sum"] is None else f"{row[f'{name}_sum']:f}" for name in _MONEY}
-            for row in found.to_pylist()
+            for row in grouped.to_pylist()
         ]
 
 
@@ -129,11 +129,11 @@ def _first_repeated(table: pa.Table, column: str) -> int:
 def canonical(columns: Mapping[str, pa.Array], *, rows: int, supplier: str, day: date, currency: str) -> pa.Table:
     """A canonical table of ``rows`` lines from the columns that the supplier has; the others are NULL."""
     constant = {"supplier": supplier, "settlement_date": day, "currency": currency}
-    given = {
+    by_name = {
         name: pa.repeat(pa.scalar(value, STATEMENT_SCHEMA.field(name).type), rows) for name, value in constant.items()
     }
-    given |= columns
-    arrays = [given.get(field.name, pa.nulls(rows, field.type)) for field in STATEMENT_SCHEMA]
+    by_name |= columns
+    arrays = [by_name.get(field.name, pa.nulls(rows, field.type)) for field in STATEMENT_SCHEMA]
     return pa.Table.from_arrays(arrays, schema=STATEMENT_SCHEMA)
 
 

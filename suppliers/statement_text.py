@@ -72,9 +72,9 @@ class Block:
     def lines(self) -> pa.Array:
         """Every line as text. Raises StatementError for bytes that are not UTF-8, control characters, blank lines."""
         self._check_bytes()
-        found = _read(self.text, ["line"], ["line"], _NEVER, quoted=False)["line"].combine_chunks()
-        self.refuse(pc.equal(found, ""), None, "is blank")
-        return found
+        lines = _read(self.text, ["line"], ["line"], _NEVER, quoted=False)["line"].combine_chunks()
+        self.refuse(pc.equal(lines, ""), None, "is blank")
+        return lines
 
     def _check_bytes(self) -> None:
         if len(self.text.translate(None, _CONTROLS)) < len(self.text):
@@ -113,9 +113,9 @@ class Block:
 
     def words(self, text: pa.Array, known: Mapping[str, str], field: str) -> pa.Array:
         """Our word for each of the supplier's. An unknown one is refused."""
-        found = pc.index_in(text, pa.array(list(known), pa.string()))
-        self.refuse(pc.is_null(found), field, f"must be one of {', '.join(known)}")
-        return pa.array(list(known.values()), pa.string()).take(found)
+        places = pc.index_in(text, pa.array(list(known), pa.string()))
+        self.refuse(pc.is_null(places), field, f"must be one of {', '.join(known)}")
+        return pa.array(list(known.values()), pa.string()).take(places)
 
     def money(self, text: pa.Array, field: str) -> pa.Array:
         """Decimal rand with exactly four places: no exponent, no grouping, no plus, no zero with a sign."""
@@ -162,11 +162,11 @@ class Block:
         index = pc.index(wrong, pa.scalar(True)).as_py()
         if index < 0:
             return
-        found = re.fullmatch(digits, text[index].as_py())
+        parts = re.fullmatch(digits, text[index].as_py())
         line = self.first_line + index
-        if found is None:
+        if parts is None:
             raise StatementError(self.name, "must be a date", line=line, field=field)
-        parse_day("".join(found.groups()), self.name, field, line)
+        parse_day("".join(parts.groups()), self.name, field, line)
         raise StatementError(self.name, "is of another day than the statement", line=line, field=field)
 
     def moments(self, clock: pa.Array, day: date, field: str) -> pa.Array:

@@ -1,6 +1,7 @@
 """Coverage as `make test-all` measures it: with the project's settings, on a small project of two modules."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ import pytest
 from tests.coverage_report import File, Report, Summary, lines
 
 PROJECT = Path(__file__).parents[1]
+OPTIONS = ("--cov", "--cov-report=json")  # of `make test-all`
 MODULE = """
 def chosen(there):
     if there:
@@ -56,7 +58,7 @@ def measure(folder: Path, floor: int) -> "subprocess.CompletedProcess[str]":
     kept.insert(report, f"fail_under = {floor}")
     (folder / "pyproject.toml").write_text("\n".join(kept), encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
-    command = [sys.executable, "-m", "pytest", "-p", "no:valkey", "-n", "1", "--cov", "--cov-report=json"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:valkey", "-n", "1", *OPTIONS]
     return subprocess.run(
         command,
         cwd=folder,
@@ -100,3 +102,13 @@ def test_every_package_that_is_installed_is_measured() -> None:
     stated = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     packages = {name.partition(".")[0] for name in stated["setuptools"]["packages"]["find"]["include"]}
     assert set(stated["coverage"]["run"]["source"]) == packages
+
+
+def test_make_test_all_measures_the_whole_project_against_a_floor() -> None:
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    [recipe] = re.findall(r"^test-all:.*\n\t(.*)$", makefile, re.MULTILINE)
+    assert [word for word in recipe.split() if word.startswith("--cov")] == list(OPTIONS)
+    assert not recipe.startswith("-")  # make ignores the failure of such a line
+    report = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["coverage"]["report"]
+    assert report["fail_under"] >= 80
+    assert not {"omit", "exclude_lines", "exclude_also"} & set(report)

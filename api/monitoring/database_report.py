@@ -131,9 +131,9 @@ async def database_figures(database: Database) -> DatabaseFigures:
             await connection.execute(_TIME_LIMITS, prepare=False)
             (server,) = await _rows(connection, "server")
             version, _, size_bytes, connection_limit, hit_share, deadlocks, _, clients = server
-            found = await _connections(connection, clients, connection_limit)
+            connections = await _connections(connection, clients, connection_limit)
             waiting = await _rows(connection, "locks_waiting", limit=MOST_ENTRIES)
-            return DatabaseFigures(version, size_bytes, hit_share, deadlocks, found, len(waiting))
+            return DatabaseFigures(version, size_bytes, hit_share, deadlocks, connections, len(waiting))
 
     return await database.run(work, "monitoring")
 

@@ -20,7 +20,7 @@ from ledger.tables import TieredTable
 NO_TIME = from_unix_ms(0)  # of a cursor: the place of a feed is an id alone
 _MOST_PASSED = 2000  # rows that one page looks at, those of other clients included
 _NO_SIGHT = (
-    "the API's login does not see what other sessions of PostgreSQL do, so the feed has no horizon: GRANT "
+    "the API's login does not see what other sessions of PostgreSQL do, so the feed has no horizon. GRANT "
     "pg_read_all_stats to it, and leave track_activities on"
 )
 

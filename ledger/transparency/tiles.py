@@ -140,12 +140,12 @@ class Tree:
         start = tile.index * WIDTH
         if tile.level is None:
             entries = self._entries[start : start + tile.width]
-            content, found = encode_bundle(entries), len(entries)
+            content, width = encode_bundle(entries), len(entries)
         else:
             hashes = self._levels[tile.level] if tile.level < len(self._levels) else b""
             content = hashes[start * HASH_BYTES : (start + tile.width) * HASH_BYTES]
-            found = len(content) // HASH_BYTES
-        if found != tile.width:
+            width = len(content) // HASH_BYTES
+        if width != tile.width:
             raise ValueError(f"a tree of {self.size} entries has no {tile.path}")
         return content
 

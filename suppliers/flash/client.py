@@ -166,11 +166,11 @@ class Flash:
         except UnknownOutcomeError as error:
             doubts.append(unanswered(request, str(error)))
             raise
-        found = _outcome(request, answer, in_doubt=bool(doubts))
-        if found.state is PurchaseState.UNKNOWN and found.verdict is not Verdict.DUPLICATE:
-            doubts.append(found)
-            raise UnknownOutcomeError(found.detail)
-        return found
+        result = _outcome(request, answer, in_doubt=bool(doubts))
+        if result.state is PurchaseState.UNKNOWN and result.verdict is not Verdict.DUPLICATE:
+            doubts.append(result)
+            raise UnknownOutcomeError(result.detail)
+        return result
 
     def _path(self, request: PurchaseRequest) -> str:
         path = PURCHASES.get(request.vas_type)

@@ -37,10 +37,10 @@ def file_name(day: date) -> str:
 
 def parse(content: bytes, name: str, settings: FlashSettings) -> ParsedStatement:
     """The statement in ``content``, a file called ``name``. Raises StatementError at the first rule that is broken."""
-    found = FILE_NAME.fullmatch(name)
-    if found is None:
+    name_parts = FILE_NAME.fullmatch(name)
+    if name_parts is None:
         raise StatementError(name, "must be called recon_YYYYMMDD.csv")
-    day = parse_day(found["day"], name, "name")
+    day = parse_day(name_parts["day"], name, "name")
     text = open_text(content, name)
     body = text.index(b"\n") + 1
     if text[:body].rstrip(b"\r\n") != ";".join(COLUMNS).encode():

@@ -96,10 +96,10 @@ class MobileMart:
 
     async def products(self) -> Sequence[Product]:
         """The catalogue of every kind; a kind that has not changed is not sent again."""
-        found: list[Product] = []
+        catalogue: list[Product] = []
         for vas_type, kind in KINDS.items():
-            found += await self._products(vas_type, kind)
-        return found
+            catalogue += await self._products(vas_type, kind)
+        return catalogue
 
     async def purchase(self, request: PurchaseRequest) -> Outcome:
         """Buy. Only a purchase that was turned away unseen is tried again."""

@@ -41,8 +41,8 @@ class SaleAnswer(msgspec.Struct, rename="camel"):
     @property
     def identifier(self) -> str | None:
         """The sale's own number, under whichever name it came."""
-        found = self.fulcrum_transaction_id if self.transaction_id is None else self.transaction_id
-        return None if found is None else str(found)
+        number = self.fulcrum_transaction_id if self.transaction_id is None else self.transaction_id
+        return None if number is None else str(number)
 
 
 class ProblemDetails(msgspec.Struct, rename="camel"):

@@ -82,16 +82,16 @@ class _MobileMart:
         vas_type = self._admit(request)
         if vas_type is None:
             return Response(status_code=401)
-        given = dict(request.query_params)
-        account = given.get("meterNumber" if vas_type is VasType.ELECTRICITY else "accountNumber")
-        if not account or not given.get("requestId") or not given.get("amount"):
+        fields = dict(request.query_params)
+        account = fields.get("meterNumber" if vas_type is VasType.ELECTRICITY else "accountNumber")
+        if not account or not fields.get("requestId") or not fields.get("amount"):
             return _problem(_MISSING)
         if account.endswith(BAD_NUMBER):
             return _problem(_BAD_ACCOUNT)
-        code = _refusal(vas_type, {**given, "tenderType": "-", "amount": given["amount"]})
-        if code is not None and given.get("merchantProductId") != MAGIC_PRODUCT:
+        code = _refusal(vas_type, {**fields, "tenderType": "-", "amount": fields["amount"]})
+        if code is not None and fields.get("merchantProductId") != MAGIC_PRODUCT:
             return _problem(code)
-        sale = self._write(vas_type, given, to_cents(from_rand(given["amount"])), _PREVEND, "prevend", account)
+        sale = self._write(vas_type, fields, to_cents(from_rand(fields["amount"])), _PREVEND, "prevend", account)
         return JSONResponse({"prevendTransactionId": sale.transaction_id, "customerName": "A. N. Example"})
 
     async def sell(self, request: Request) -> Response:
@@ -112,17 +112,17 @@ class _MobileMart:
         return _sold(sale)
 
     async def reprint(self, request: Request) -> Response:
-        found = self._sale(request)
-        return _problem(MOBILEMART_NO_SALE, 404) if found is None else _sold(found)
+        sale = self._sale(request)
+        return _problem(MOBILEMART_NO_SALE, 404) if sale is None else _sold(sale)
 
     async def reverse(self, request: Request) -> Response:
-        found = self._sale(request)
-        if found is None:
+        sale = self._sale(request)
+        if sale is None:
             return _problem(MOBILEMART_NO_SALE, 404)
-        self.book.change(found, state="reversed")
-        vas_type = VasType(found.vas_type)
-        given = {"requestId": found.reference, "merchantProductId": found.product}
-        return _sold(self._write(vas_type, given, -found.amount_cents, "reversal", "completed", found.consumer))
+        self.book.change(sale, state="reversed")
+        vas_type = VasType(sale.vas_type)
+        fields = {"requestId": sale.reference, "merchantProductId": sale.product}
+        return _sold(self._write(vas_type, fields, -sale.amount_cents, "reversal", "completed", sale.consumer))
 
     def _admit(self, request: Request) -> VasType | None:
         """The kind in the address, None without a good token. Raises a 404 for a kind that there is not."""
@@ -150,17 +150,17 @@ class _MobileMart:
         return {**body, "amount": amount, "account": prevend.consumer}
 
     def _write(
-        self, vas_type: VasType, given: Mapping[str, Any], cents: int, kind: str, state: str, consumer: str
+        self, vas_type: VasType, fields: Mapping[str, Any], cents: int, kind: str, state: str, consumer: str
     ) -> Sale:
         return self.book.add(
             Sale(
                 supplier=NAME,
                 transaction_id=str(uuid.uuid4()),
-                reference=str(given["requestId"]),
+                reference=str(fields["requestId"]),
                 kind=kind,
                 state=state,
                 vas_type=vas_type.value,
-                product=str(given["merchantProductId"]),
+                product=str(fields["merchantProductId"]),
                 amount_cents=cents,
                 consumer=consumer,
             )
@@ -210,22 +210,22 @@ def _object(raw: bytes) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _refusal(vas_type: VasType, given: Mapping[str, Any]) -> int | None:
+def _refusal(vas_type: VasType, fields: Mapping[str, Any]) -> int | None:
     """The error code that a purchase gets; None when it is sold."""
     needed = ["requestId", "merchantProductId", "amount"]
     needed += ["mobileNumber"] if vas_type in (VasType.AIRTIME, VasType.DATA) else []
-    if any(not given.get(name) for name in needed) or len(str(given["requestId"])) > _LONGEST_REQUEST_ID:
+    if any(not fields.get(name) for name in needed) or len(str(fields["requestId"])) > _LONGEST_REQUEST_ID:
         return _MISSING
     try:
-        amount = from_rand(str(given["amount"]))
+        amount = from_rand(str(fields["amount"]))
     except DataError:
         return _AMOUNT
-    if given["merchantProductId"] == MAGIC_PRODUCT:
+    if fields["merchantProductId"] == MAGIC_PRODUCT:
         return to_cents(amount)
-    phone = str(given.get("mobileNumber", "0830000001"))
+    phone = str(fields.get("mobileNumber", "0830000001"))
     if not re.fullmatch(r"0\d{9}", phone) or phone.endswith(BAD_NUMBER):
         return _BAD_PHONE
-    product = CATALOGUE.get(str(given["merchantProductId"]))
+    product = CATALOGUE.get(str(fields["merchantProductId"]))
     if product is None or product[0] is not vas_type:
         return 1002
     return None if Decimal(product[2]) <= amount <= Decimal(product[3]) else _AMOUNT

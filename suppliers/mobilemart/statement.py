@@ -59,13 +59,13 @@ def parse(content: bytes, name: str, settings: MobileMartSettings) -> ParsedStat
 
 def _made(name: str, settings: MobileMartSettings) -> datetime:
     """Return when the file says that it was made: CCYYMMDDHHMMSS, minutes and not the month again."""
-    found = FILE_NAME.fullmatch(name)
-    if found is None:
+    name_parts = FILE_NAME.fullmatch(name)
+    if name_parts is None:
         raise StatementError(name, "must be called FULCRUM.MERCHANT.<NAME>.RECON.<CCYYMMDDHHMMSS>.txt")
-    if found["merchant"] != settings.merchant_name:
+    if name_parts["merchant"] != settings.merchant_name:
         raise StatementError(name, f"is not the statement of {settings.merchant_name}", field="name")
     try:
-        return datetime.strptime(found["made"], "%Y%m%d%H%M%S")  # noqa: DTZ007  # only its day is looked at
+        return datetime.strptime(name_parts["made"], "%Y%m%d%H%M%S")  # noqa: DTZ007  # only its day is looked at
     except ValueError:
         raise StatementError(name, "is not a date and time", field="name") from None
 

@@ -15,7 +15,7 @@ _ACCOUNTS = {"electricity": "meterNumber", "bill_payment": "accountNumber"}  # e
 
 def write(table: pa.Table, day: date, merchant: str = "DEMO") -> tuple[str, bytes]:
     """Name and content, as if made in the day's last second."""
-    given: Mapping[str, pa.Array] = {
+    columns: Mapping[str, pa.Array] = {
         "D": pa.repeat("D", table.num_rows),
         "vasType": words(column(table, "vas_type"), {ours: word for word, ours in VAS_TYPES.items()}),
         "fulcrumTxnId": text(table, "supplier_transaction_id"),
@@ -28,7 +28,7 @@ def write(table: pa.Table, day: date, merchant: str = "DEMO") -> tuple[str, byte
         "productName": text(table, "product_name"),
         **_accounts(table),
     }
-    body = joined([given.get(name, empty(table)) for name in COLUMNS], "|")
+    body = joined([columns.get(name, empty(table)) for name in COLUMNS], "|")
     lines = [f"H|{VERSION}|{day:%Y%m%d}", *body, f"T|{table.num_rows + 2}"]
     return f"FULCRUM.MERCHANT.{merchant}.RECON.{day:%Y%m%d}235959.txt", file(lines)
 

@@ -59,10 +59,10 @@ class Peach:
     def __init__(self, settings: PeachSettings) -> None:
         self._settings = settings
         self._payments = self._host("payments")
-        given = (settings.client_id, settings.client_secret, settings.user_id, settings.password)
-        if any(one is None for one in given) or settings.entity_id is None or settings.merchant_id is None:
+        secrets = (settings.client_id, settings.client_secret, settings.user_id, settings.password)
+        if any(one is None for one in secrets) or settings.entity_id is None or settings.merchant_id is None:
             raise ConfigError("TREASURY_SUPPLIERS: peach has no credentials, and no simulator runs")
-        self._client_id, self._client_secret, user_id, password = (one.get_secret_value() for one in given if one)
+        self._client_id, self._client_secret, user_id, password = (one.get_secret_value() for one in secrets if one)
         self._entity_id, self._merchant_id = settings.entity_id, settings.merchant_id
         self._authentication = {"userId": user_id, "password": password, "entityId": self._entity_id}
         self._http = Transport(self.name, settings, (self._payments,))
@@ -165,8 +165,8 @@ class Peach:
 
     def _host(self, api: str) -> str:
         """The address of one of the four APIs. Raises ConfigError naming the setting when it is not known."""
-        given: str | None = getattr(self._settings, f"{api}_url")
-        host = given or HOSTS.get((api, self._settings.environment))
+        own_host: str | None = getattr(self._settings, f"{api}_url")
+        host = own_host or HOSTS.get((api, self._settings.environment))
         if host is None:
             raise ConfigError(f"TREASURY_SUPPLIERS: peach.{api}_url is not set, and no simulator runs")
         return host

@@ -115,8 +115,8 @@ class _Peach:
 
     async def find(self, request: Request) -> Response:
         """Look up by our reference; each look-up is a step in the payment's story."""
-        given = {name: request.query_params.get(f"authentication.{name}") for name in _authentication()}
-        if given != _authentication():
+        login = {name: request.query_params.get(f"authentication.{name}") for name in _authentication()}
+        if login != _authentication():
             return _answer({"result": _result(_DENIED)}, 401)
         sales = self.book.by_reference(NAME, request.query_params.get("merchantTransactionId", ""))
         if not sales:

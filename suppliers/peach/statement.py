@@ -61,9 +61,9 @@ def parse(content: bytes, name: str, settings: PeachSettings) -> ParsedStatement
 
 
 def _day(name: str) -> date:
-    found = FILE_NAME.fullmatch(name)
+    name_parts = FILE_NAME.fullmatch(name)
     try:
-        return date.fromisoformat(found["day"] if found else "")
+        return date.fromisoformat(name_parts["day"] if name_parts else "")
     except ValueError:
         raise StatementError(name, "must be called transactions-recon-YYYY-MM-DD.json") from None
 
@@ -127,10 +127,10 @@ class _RepeatedNameError(Exception):
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         raise _RepeatedNameError
-    return found
+    return fields
 
 
 def _table(block: Block, records: Sequence[Any], day: date, settings: PeachSettings) -> pa.Table:
@@ -159,10 +159,10 @@ def _kind(block: Block, stated: pa.Array | None, amount: pa.Array, settings: Pea
     if stated is None:
         return by_sign
     known = settings.statement_kinds
-    found = pc.index_in(stated, pa.array(list(known), pa.string()))
-    unknown = pc.and_(pc.is_null(found), pc.is_valid(stated))
+    places = pc.index_in(stated, pa.array(list(known), pa.string()))
+    unknown = pc.and_(pc.is_null(places), pc.is_valid(stated))
     block.refuse(unknown, settings.statement_fields["kind"], f"must be one of {', '.join(known)}")
-    return pc.coalesce(pa.array(list(known.values()), pa.string()).take(found), by_sign)
+    return pc.coalesce(pa.array(list(known.values()), pa.string()).take(places), by_sign)
 
 
 def _values(records: Sequence[Any], name: str) -> Iterator[Any]:

@@ -33,8 +33,8 @@ def read(body: bytes, secret: str) -> Webhook:
     one cannot be read. Safe to repeat.
     """
     fields = _fields(body)
-    given = fields.get(SIGNATURE, "")
-    if not hmac.compare_digest(sign(fields, secret).encode(), given.encode()):
+    signature = fields.get(SIGNATURE, "")
+    if not hmac.compare_digest(sign(fields, secret).encode(), signature.encode()):
         raise SignatureError("signature: is not that of this payload")
     code = _needed(fields, "result.code")
     amount = fields.get("amount")

@@ -117,12 +117,12 @@ class Book:
 
     def next_number(self) -> int:
         """A number that no sale has had."""
-        found = self._execute("SELECT coalesce(max(number), 0) + 1 FROM sales", {})
-        return int(found[0][0])
+        rows = self._execute("SELECT coalesce(max(number), 0) + 1 FROM sales", {})
+        return int(rows[0][0])
 
-    def _select(self, condition: str, supplier: str, given: str) -> list[Sale]:
+    def _select(self, condition: str, supplier: str, value: str) -> list[Sale]:
         statement = f"SELECT {_COLUMNS} FROM sales WHERE {condition} ORDER BY number"  # noqa: S608  # own conditions
-        return [Sale(*row) for row in self._execute(statement, {"supplier": supplier, "given": given})]
+        return [Sale(*row) for row in self._execute(statement, {"supplier": supplier, "given": value})]
 
     def _execute(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         with self._lock:

@@ -60,8 +60,8 @@ class Statements:
 
     def lines(self, sales: Iterable[Sale], day: dt.date) -> pa.Table:
         """The sales as a canonical table of ``day``."""
-        found = [(sale, fields) for sale in sales if (fields := self._line(sale)) is not None]
-        rows = [{**_line(sale, number, day), **fields} for number, (sale, fields) in enumerate(found, 1)]
+        sold = [(sale, fields) for sale in sales if (fields := self._line(sale)) is not None]
+        rows = [{**_line(sale, number, day), **fields} for number, (sale, fields) in enumerate(sold, 1)]
         return pa.Table.from_pylist(rows, schema=STATEMENT_SCHEMA)
 
 

@@ -27,14 +27,14 @@ def rules(settings: Settings) -> list[AlertRule]:
 
 def health_rules(settings: Settings) -> list[AlertRule]:
     """One rule a health check; its alert is a warning or critical, as the check is."""
-    found = []
+    alert_rules = []
     for check in CHECKS:
         limits = check.limits(settings)
         threshold = (
             str(limits) if limits else f"critical when not measured within {settings.health.check_timeout_s:g} s"
         )
-        found.append(AlertRule(f"{RULE_PREFIX}{check.name}", check.description, Severity.CRITICAL, threshold))
-    return found
+        alert_rules.append(AlertRule(f"{RULE_PREFIX}{check.name}", check.description, Severity.CRITICAL, threshold))
+    return alert_rules
 
 
 FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (

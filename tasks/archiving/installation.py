@@ -160,13 +160,13 @@ def _require_other_place(connection: Connection, settings: Settings, store: Obje
         former.append(standing.installation.location)
     if any(is_same_location(place, store.url) for place in former):
         raise OwnershipError(
-            f"{location_of(store.url)} is the archive that this database was copied from, not one of its own: copy its "
+            f"{location_of(store.url)} is the archive that this database was copied from, not one of its own. Copy its "
             "objects to another prefix, set TREASURY_ARCHIVE_URL here to it, then run `treasury installation separate`"
         )
     if known and not is_any_there(store, known):
         raise OwnershipError(
-            f"none of the objects that the catalogue names, such as {known[0][0]}, is at {location_of(store.url)}: "
-            "copy them there from the archive that this database was copied from"
+            f"none of the objects that the catalogue names, such as {known[0][0]}, is at {location_of(store.url)}. "
+            "Copy them there from the archive that this database was copied from"
         )
     if not known and (standing.marker is not None or why_not_free(connection, settings, store)):
         raise OwnershipError(

@@ -229,7 +229,7 @@ def why_not_free(connection: Connection, settings: Settings, store: ObjectStore)
             return ""
         return (
             f"the archive at {location_of(store.url)} has neither {KEY} nor any of the objects that the catalogue "
-            f"names, such as {known[0][0]}: TREASURY_ARCHIVE_URL names another bucket or prefix, or the objects are "
+            f"names, such as {known[0][0]}. TREASURY_ARCHIVE_URL names another bucket or prefix, or the objects are "
             "lost"
         )
     if unknown := unknown_objects(connection, settings, store):

@@ -172,7 +172,7 @@ CHECKS: tuple[Check, ...] = (
         "schedules",
         "Every scheduled flow succeeded in time",
         schedules.schedules,
-        "See the named deployments and their last runs in the Prefect UI; `treasury up` makes missing ones, frees "
+        "See the named deployments and their last runs in the Prefect UI. `treasury up` makes missing ones, frees "
         "slots that a crash left, and starts a worker.",
         asks_postgres=True,
     ),
@@ -278,7 +278,7 @@ CHECKS: tuple[Check, ...] = (
         "Age of the oldest supplier's day that is not reconciled",
         reconciliation.reconciliation,
         "See whether the statements of the named days came (`treasury statements list`) and why they were not "
-        "reconciled; `treasury recon run` reconciles one, `treasury statements none` records that a day has "
+        "reconciled. `treasury recon run` reconciles one, `treasury statements none` records that a day has "
         "no statement.",
         _pair("reconciliation_*_hours", "hours"),
         asks_postgres=True,

@@ -199,12 +199,12 @@ def _require_free(work: _Work) -> None:
             if partition.month == work.month:
                 raise DataError(
                     f"{work} is archived, and {parent} has a partition {partition.relation} of it that the "
-                    "catalogue does not know: detach it, or open the month for late rows with it"
+                    "catalogue does not know. Detach it, or open the month for late rows with it"
                 )
     if found := alterers(work.connection, work.warm):
         raise ConfigError(
             f"{work}: {'; '.join(found)} can change or drop rows on their way into {work.warm}, and would not run for "
-            "rows that come back: drop it, or disable it, and create it again afterwards"
+            "rows that come back. Drop it, or disable it, and create it again afterwards"
         )
     name = work.table.partition(work.month)
     there = find_in_schema(work.connection, work.warm.schema, name)
@@ -273,7 +273,7 @@ def _columns(work: _Work, manifest: Manifest) -> list[Column]:
         if now is None:
             raise DataError(
                 f"{work}: the column {column.name} was dropped from {work.warm} after the month was archived, and its "
-                "values would have no place: restore a copy, without --to warm"
+                "values would have no place. Restore a copy, without --to warm"
             )
         if (now.kind, now.scale) != (column.kind, column.scale):
             raise DataError(

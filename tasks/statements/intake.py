@@ -111,25 +111,25 @@ def take_in(
     again unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
     """
     definition_of(settings.suppliers, supplier)
-    found: list[Intake] = []
+    taken: list[Intake] = []
     for file in find_files(settings, supplier, day, url):
         if isinstance(file, NoFile):
-            found.append(_report_no_file(settings, supplier, file))
+            taken.append(_report_no_file(settings, supplier, file))
             continue
-        found.append(_take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace))
+        taken.append(_take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace))
         last = file
-    if replace and [one.result for one in found] == [IntakeResult.KNOWN]:
-        found = [_take_again(settings, supplier, last, actor) or found[0]]
-    return found
+    if replace and [one.result for one in taken] == [IntakeResult.KNOWN]:
+        taken = [_take_again(settings, supplier, last, actor) or taken[0]]
+    return taken
 
 
-def _report_no_file(settings: Settings, supplier: str, found: NoFile) -> Intake:
+def _report_no_file(settings: Settings, supplier: str, entry: NoFile) -> Intake:
     """The alert of a refused statement. The catalogue gets no row: there is no content."""
-    reason = f"{found.name}: {_NO_FILE}"
-    alert = _refused(supplier, found.name, reason, "Look at what is in its place; ask the supplier for the file.")
+    reason = f"{entry.name}: {_NO_FILE}"
+    alert = _refused(supplier, entry.name, reason, "Look at what is in its place; ask the supplier for the file.")
     with connect(settings.database_dsn, "statements") as connection:
-        raise_alert(connection, alert, event_id=f"{found.name} {_NO_FILE}")
-    return Intake(found.name, IntakeResult.QUARANTINED, error=reason)
+        raise_alert(connection, alert, event_id=f"{entry.name} {_NO_FILE}")
+    return Intake(entry.name, IntakeResult.QUARANTINED, error=reason)
 
 
 def _take_file(
@@ -248,20 +248,20 @@ def _is_current(settings: Settings, connection: Connection, parsed: ParsedStatem
     order.
     """
     of_day = {"supplier": parsed.supplier, "day": parsed.day}
-    found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
-    if found is None or found[1] != parsed.table.num_rows:
+    current = connection.execute(_QUERIES["current_file"], of_day).fetchone()
+    if current is None or current[1] != parsed.table.num_rows:
         return False
-    return says_the_same(settings, found[2], parsed.table)
+    return says_the_same(settings, current[2], parsed.table)
 
 
 def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) -> int | None:
     """The number of the file that the day has. Raises StatementError when it has one that may not be replaced."""
     of_day = {"supplier": parsed.supplier, "day": parsed.day}
-    found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
-    if found is None:
+    current = connection.execute(_QUERIES["current_file"], of_day).fetchone()
+    if current is None:
         return None
     require_open_day(connection, parsed.supplier, parsed.day, parsed.name)
-    file_id, line_count, _ = found
+    file_id, line_count, _ = current
     if not (replace or (line_count == 0 and parsed.table.num_rows)):
         raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")
     return int(file_id)

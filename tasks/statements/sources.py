@@ -102,8 +102,8 @@ def _from_folder(
                 yield NoFile(_name(path))
                 continue
             with files.open(path, "rb") as file:
-                found = _read(_name(path), file, limit_bytes)
-            yield found
+                statement = _read(_name(path), file, limit_bytes)
+            yield statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +173,8 @@ def _name(path: str) -> str:
 def day_in_name(settings: Settings, supplier: str, name: str) -> date | None:
     """The day that a file's name says it is of; None where names say when it was made, or where it says none."""
     known = definitions(settings.suppliers)
-    found = known[supplier].statement().file_name.fullmatch(name) if supplier in known else None
-    return None if found is None else _written_day(found.groupdict().get("day"))
+    parts = known[supplier].statement().file_name.fullmatch(name) if supplier in known else None
+    return None if parts is None else _written_day(parts.groupdict().get("day"))
 
 
 def shown_place(settings: Settings, supplier: str, url: str | None) -> str:
@@ -189,9 +189,9 @@ def _without_user(url: str) -> str:
 
 def _may_be_of(name: str, pattern: Any, day: date) -> bool:
     """By the date in its name: the day itself, or for a name that says when the file was made, some days after."""
-    found = pattern.fullmatch(name).groupdict()
-    written = _written_day(found.get("day") or found["made"][:8])
-    return written is not None and (written == day or ("made" in found and day < written <= day + _MADE_WITHIN))
+    parts = pattern.fullmatch(name).groupdict()
+    written = _written_day(parts.get("day") or parts["made"][:8])
+    return written is not None and (written == day or ("made" in parts and day < written <= day + _MADE_WITHIN))
 
 
 def _written_day(text: str | None) -> date | None:

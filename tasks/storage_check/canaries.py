@@ -71,8 +71,8 @@ def sweep(settings: Settings) -> tuple[int, tuple[Left, ...]]:
     versions, removed, left = VersionedStore(settings), 0, list[Left]()
     store = ObjectStore(settings)
     for key in sorted(versions.everything(CANARIES)):
-        found = versions.versions(key)
-        newest = max((one.modified_at for one in found if one.modified_at is not None), default=None)
+        kept_versions = versions.versions(key)
+        newest = max((one.modified_at for one in kept_versions if one.modified_at is not None), default=None)
         if key.startswith(_OF_MOVES) and newest is not None and newest > datetime.now(UTC) - _HOUR:
             continue
         try:

@@ -12,7 +12,7 @@ from sql.session_lock import try_session_lock
 from storage.marker import location_of
 from storage.object_locks import ObjectLocks
 from tasks.storage_check.canaries import Canaries, sweep
-from tasks.storage_check.findings import Finding, StorageReport, Verdict
+from tasks.storage_check.findings import Finding, PromiseState, StorageReport
 from tasks.storage_check.probes import COMMON, OF_BUCKETS, Tried, store_offset_s
 
 _QUERIES = load("storage_check")
@@ -40,13 +40,13 @@ def _findings(connection: Connection, settings: Settings, on_probe: OnProbe) -> 
     is_bucket = not canaries.store.is_folder
     if is_bucket:
         canaries.clock_offset = timedelta(seconds=store_offset_s(canaries) or 0.0)
-    found = [] if not is_bucket else list(_lock_finding(settings))
-    has_locks = is_bucket and not found and ObjectLocks(settings).are_offered()
+    findings = [] if not is_bucket else list(_lock_finding(settings))
+    has_locks = is_bucket and not findings and ObjectLocks(settings).are_offered()
     tried = Tried(canaries, settings, has_locks, lambda: read_now(connection).astimezone(UTC))
     for promise, probe in COMMON + (OF_BUCKETS if is_bucket else ()):
         on_probe(promise)
-        found += _tried(promise, probe, tried)
-    return found + ([] if is_bucket else _of_folder(settings))
+        findings += _tried(promise, probe, tried)
+    return findings + ([] if is_bucket else _of_folder(settings))
 
 
 def _lock_finding(settings: Settings) -> Iterator[Finding]:
@@ -56,22 +56,24 @@ def _lock_finding(settings: Settings) -> Iterator[Finding]:
     except ConfigError as error:
         follows = "objects cannot be locked, and nobody knows whether the bucket locks them"
         is_relied_on = settings.write_once != "off"
-        yield Finding("Object Lock can be asked for", Verdict.BROKEN, str(error), follows, relied_on=is_relied_on)
+        yield Finding("Object Lock can be asked for", PromiseState.BROKEN, str(error), follows, relied_on=is_relied_on)
 
 
 def _tried(promise: str, probe: Probe, tried: Tried) -> Sequence[Finding]:
     """The findings of a probe. One that the store cuts short is a finding, too: it stops no other."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     try:
         made = probe(tried)
         if isinstance(made, Finding):
             return [made]
         for one in made:
-            found.append(one)  # noqa: PERF402  # those before an error count
+            findings.append(one)  # noqa: PERF402  # those before an error count
     except (TreasuryError, OSError) as error:
         follows = "the try did not end: see why, and run the check again"
-        found.append(Finding(promise, Verdict.BROKEN, f"{type(error).__name__}: {error}", follows, relied_on=True))
-    return found
+        findings.append(
+            Finding(promise, PromiseState.BROKEN, f"{type(error).__name__}: {error}", follows, relied_on=True)
+        )
+    return findings
 
 
 def _of_folder(settings: Settings) -> list[Finding]:
@@ -83,4 +85,6 @@ def _of_folder(settings: Settings) -> list[Finding]:
         ("a locked version cannot be deleted", is_required),
         ("a version under a legal hold cannot be deleted", is_required),
     )
-    return [Finding(name, Verdict.ABSENT, "a folder has none of it", follows, required) for name, required in names]
+    return [
+        Finding(name, PromiseState.ABSENT, "a folder has none of it", follows, required) for name, required in names
+    ]

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Verdict(StrEnum):
+class PromiseState(StrEnum):
     """Whether a promise holds."""
 
     HOLDS = "holds"
@@ -20,7 +20,7 @@ class Finding:
     """A promise and the result of trying it. ``relied_on``: the settings need it, and all but `holds` is an error."""
 
     promise: str
-    verdict: Verdict
+    verdict: PromiseState
     found: str
     follows: str
     relied_on: bool = False
@@ -28,7 +28,7 @@ class Finding:
     @property
     def is_wrong(self) -> bool:
         """Whether the settings rely on what the store does not do."""
-        return self.relied_on and self.verdict is not Verdict.HOLDS
+        return self.relied_on and self.verdict is not PromiseState.HOLDS
 
     def as_json(self) -> dict[str, Any]:
         """The finding in JSON's types."""

@@ -15,7 +15,7 @@ from storage.object_locks import LockMode, ObjectLocks
 from storage.storage_classes import COPY_PART_BYTES, StorageClasses
 from tasks.archiving.to_deep import prove_class, wanted_class
 from tasks.storage_check.canaries import Canaries
-from tasks.storage_check.findings import Finding, Verdict
+from tasks.storage_check.findings import Finding, PromiseState
 
 _LOCK_S = 8  # the shortest that outlasts the tries; a later run removes what it keeps
 _PART_BYTES = 5 << 20  # the least that S3 takes as a part that is not the last
@@ -53,9 +53,9 @@ def reading(tried: Tried) -> Finding:
     content = hashlib.sha256(tried.canaries.folder.encode()).digest()
     key = tried.canaries.put("reading", content)
     is_same = tried.canaries.store.read_bytes(key) == content
-    found = "the same bytes" if is_same else "other bytes than were written"
+    result = "the same bytes" if is_same else "other bytes than were written"
     follows = "the archive can be used" if is_same else "nothing may be archived here"
-    return Finding("an object is read as it was written", _verdict(is_same), found, follows, relied_on=True)
+    return Finding("an object is read as it was written", _verdict(is_same), result, follows, relied_on=True)
 
 
 def listing(tried: Tried) -> Finding:
@@ -65,9 +65,9 @@ def listing(tried: Tried) -> Finding:
     tried.canaries.store.remove(key)
     is_gone = key not in tried.canaries.store.keys(tried.canaries.folder)
     holds = is_listed and is_gone
-    found = f"after the write {'listed' if is_listed else 'missing'}, then {'absent' if is_gone else 'still listed'}"
+    result = f"after the write {'listed' if is_listed else 'missing'}, then {'absent' if is_gone else 'still listed'}"
     follows = "verification sees what is there" if holds else "verification and deletion would report what is not so"
-    return Finding("a list shows what was just written and deleted", _verdict(holds), found, follows, relied_on=True)
+    return Finding("a list shows what was just written and deleted", _verdict(holds), result, follows, relied_on=True)
 
 
 def deleting(tried: Tried) -> Finding:
@@ -75,9 +75,9 @@ def deleting(tried: Tried) -> Finding:
     key = tried.canaries.put("deleting")
     tried.canaries.versions.remove(key)
     is_gone = not tried.canaries.store.exists(key)
-    found = "absent" if is_gone else "still there"
+    result = "absent" if is_gone else "still there"
     follows = "a deletion ends with its certificate" if is_gone else "no deletion gets a certificate"
-    return Finding("an object whose versions are deleted is gone", _verdict(is_gone), found, follows, relied_on=True)
+    return Finding("an object whose versions are deleted is gone", _verdict(is_gone), result, follows, relied_on=True)
 
 
 def replacing(tried: Tried) -> Finding:
@@ -89,9 +89,9 @@ def replacing(tried: Tried) -> Finding:
         is_kept = tried.canaries.store.read_bytes(key) == b"first"
     else:
         is_kept = False
-    found = "refused" if is_kept else "replaced"
+    result = "refused" if is_kept else "replaced"
     follows = "keys are used once" if is_kept else "an object could be replaced by a second run"
-    return Finding("Treasury does not replace an object", _verdict(is_kept), found, follows, relied_on=True)
+    return Finding("Treasury does not replace an object", _verdict(is_kept), result, follows, relied_on=True)
 
 
 def condition(tried: Tried) -> Finding:
@@ -102,11 +102,11 @@ def condition(tried: Tried) -> Finding:
     promise = "a conditional put (If-None-Match: *) replaces nothing"
     unguarded = "Treasury asks before it writes; two writers at once are not kept apart"
     if code in _UNKNOWN:
-        return Finding(promise, Verdict.ABSENT, code, unguarded)
+        return Finding(promise, PromiseState.ABSENT, code, unguarded)
     if code and content == b"first":
         guarded = "two writers at once cannot replace each other's object"
-        return Finding(promise, Verdict.HOLDS, f"refused: {code}", guarded)
-    return Finding(promise, Verdict.BROKEN, "replaced", unguarded)
+        return Finding(promise, PromiseState.HOLDS, f"refused: {code}", guarded)
+    return Finding(promise, PromiseState.BROKEN, "replaced", unguarded)
 
 
 def versioning(tried: Tried) -> Finding:
@@ -122,9 +122,9 @@ def versioning(tried: Tried) -> Finding:
     kept = [one for one in tried.canaries.versions.versions(key) if not one.is_marker]
     if len(kept) == 2:
         follows = "what somebody replaces or deletes can be brought back; a deletion removes every version"
-        return Finding(promise, Verdict.HOLDS, f"versioning {state}: 2 versions kept", follows)
+        return Finding(promise, PromiseState.HOLDS, f"versioning {state}: 2 versions kept", follows)
     follows = "what somebody replaces or deletes is lost: turn versioning on, or copy the bucket elsewhere"
-    verdict = Verdict.BROKEN if state == "Enabled" else Verdict.ABSENT
+    verdict = PromiseState.BROKEN if state == "Enabled" else PromiseState.ABSENT
     return Finding(promise, verdict, f"versioning {state}: {len(kept)} versions kept", follows)
 
 
@@ -162,7 +162,7 @@ def _unlocked(tried: Tried) -> Iterator[Finding]:
     follows = "nothing in the store keeps objects: anybody with the credentials can delete them"
     for promise in (_KEPT, _SHORT, _BYPASSED):
         is_relied_on = tried.relies_on_locks and promise != _BYPASSED
-        yield Finding(promise, Verdict.ABSENT, "the bucket has no Object Lock", follows, relied_on=is_relied_on)
+        yield Finding(promise, PromiseState.ABSENT, "the bucket has no Object Lock", follows, relied_on=is_relied_on)
 
 
 def _sooner(tried: Tried) -> dict[str, Any]:
@@ -189,14 +189,14 @@ def _bypassing(tried: Tried, locked: _Locked) -> Finding:
     is_strict = bool(code) and _is_locked(tried, locked.key, locked.version, locked.until)
     advice = "take s3:BypassGovernanceRetention from this login, or set TREASURY_WRITE_ONCE=compliance"
     follows = "nobody with this login shortens a lock" if is_strict else advice
-    found, is_relied_on = f"{tried.mode}: {_said(code, 'bypassed')}", tried.settings.write_once == "compliance"
-    return Finding(_BYPASSED, _verdict(is_strict), found, follows, relied_on=is_relied_on)
+    result, is_relied_on = f"{tried.mode}: {_said(code, 'bypassed')}", tried.settings.write_once == "compliance"
+    return Finding(_BYPASSED, _verdict(is_strict), result, follows, relied_on=is_relied_on)
 
 
 def _is_locked(tried: Tried, key: str, version: str, until: datetime) -> bool:
-    found = [one for one in tried.canaries.versions.versions(key) if one.version == version]
+    versions = [one for one in tried.canaries.versions.versions(key) if one.version == version]
     wanted = until.replace(microsecond=0)
-    return bool(found) and found[0].locked_until is not None and found[0].locked_until >= wanted
+    return bool(versions) and versions[0].locked_until is not None and versions[0].locked_until >= wanted
 
 
 def legal_hold(tried: Tried) -> Finding:
@@ -204,7 +204,7 @@ def legal_hold(tried: Tried) -> Finding:
     promise = "a version under a legal hold cannot be deleted"
     if not tried.has_locks:
         follows = "legal holds are kept by Treasury alone: anybody with the credentials can delete held objects"
-        return Finding(promise, Verdict.ABSENT, "the bucket has no Object Lock", follows, tried.relies_on_locks)
+        return Finding(promise, PromiseState.ABSENT, "the bucket has no Object Lock", follows, tried.relies_on_locks)
     canaries = tried.canaries
     key = canaries.put("hold")
     version = canaries.versions.versions(key)[0].version
@@ -225,7 +225,7 @@ def checksum(tried: Tried) -> Finding:
     promise = "a put with a wrong x-amz-checksum-sha256 is refused"
     follows = "Treasury reads every object back and compares its SHA-256 in any case"
     if code in _UNKNOWN:
-        return Finding(promise, Verdict.ABSENT, code, follows)
+        return Finding(promise, PromiseState.ABSENT, code, follows)
     is_absent = bool(code) and not tried.canaries.store.exists(key)
     return Finding(promise, _verdict(is_absent), _said(code, "stored"), follows)
 
@@ -244,11 +244,11 @@ def multipart(tried: Tried) -> Finding:
     canaries.call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
     size = canaries.call("head_object", **named)["ContentLength"]
     holds = size == _PART_BYTES + 1 and is_listed
-    found = f"{size} of {_PART_BYTES + 1} bytes; while it was under way {'listed' if is_listed else 'not listed'}"
+    result = f"{size} of {_PART_BYTES + 1} bytes; while it was under way {'listed' if is_listed else 'not listed'}"
     follows = "large months can be archived" if size == _PART_BYTES + 1 else "months above 32 MB cannot be archived"
     if not is_listed:
         follows += "; parts of killed uploads stay and are billed: give the bucket a rule that aborts them"
-    return Finding(promise, _verdict(holds), found, follows, relied_on=size != _PART_BYTES + 1)
+    return Finding(promise, _verdict(holds), result, follows, relied_on=size != _PART_BYTES + 1)
 
 
 def clock(tried: Tried) -> Iterator[Finding]:
@@ -263,16 +263,16 @@ def clock(tried: Tried) -> Iterator[Finding]:
     yield Finding(promise, _verdict(holds), f"{database_s:+.1f} s", follows if holds else wrong, relied_on=True)
     promise = "the store's clock is PostgreSQL's"
     if tried.canaries.store.is_folder:
-        yield Finding(promise, Verdict.ABSENT, "a folder has this machine's clock", follows)
+        yield Finding(promise, PromiseState.ABSENT, "a folder has this machine's clock", follows)
         return
     store_s = store_offset_s(tried.canaries)
     if store_s is None:
-        yield Finding(promise, Verdict.ABSENT, "the store's answers have no Date", "its clock is not known")
+        yield Finding(promise, PromiseState.ABSENT, "the store's answers have no Date", "its clock is not known")
         return
     difference_s = store_s - database_s
     holds = abs(difference_s) <= tolerance_s + 1  # the header has whole seconds
-    found = f"{difference_s:+.1f} s; from this machine's {store_s:+.1f} s"
-    yield Finding(promise, _verdict(holds), found, follows if holds else wrong, relied_on=True)
+    result = f"{difference_s:+.1f} s; from this machine's {store_s:+.1f} s"
+    yield Finding(promise, _verdict(holds), result, follows if holds else wrong, relied_on=True)
 
 
 def store_offset_s(canaries: Canaries) -> float | None:
@@ -292,15 +292,17 @@ def storage_class(tried: Tried) -> Iterator[Finding]:
     if wanted is None:
         follows = "deep months are recorded, and their objects stay as they are"
         for one in (promise, back):
-            yield Finding(one, Verdict.UNTRIED, "TREASURY_DEEP_STORAGE_CLASS is not set", follows)
+            yield Finding(one, PromiseState.UNTRIED, "TREASURY_DEEP_STORAGE_CLASS is not set", follows)
         return
     try:
         prove_class(tried.settings, wanted)
     except TreasuryError as error:
-        yield Finding(promise, Verdict.BROKEN, str(error), "no month goes deep", relied_on=True)
-        yield Finding(back, Verdict.UNTRIED, "no object is there", "no month goes deep")
+        yield Finding(promise, PromiseState.BROKEN, str(error), "no month goes deep", relied_on=True)
+        yield Finding(back, PromiseState.UNTRIED, "no object is there", "no month goes deep")
         return
-    yield Finding(promise, Verdict.HOLDS, f"{wanted}, with the same bytes by the store's checksum", "months go deep")
+    yield Finding(
+        promise, PromiseState.HOLDS, f"{wanted}, with the same bytes by the store's checksum", "months go deep"
+    )
     yield _restoring(tried, wanted, back)
 
 
@@ -310,16 +312,18 @@ def _restoring(tried: Tried, wanted: str, promise: str) -> Finding:
     before = classes.state(key)
     classes.copy(key, before.version, before.etag, wanted, COPY_PART_BYTES)
     if canaries.store.is_readable(key):
-        return Finding(promise, Verdict.HOLDS, f"objects in {wanted} are readable at once", "nothing is to be restored")
+        return Finding(
+            promise, PromiseState.HOLDS, f"objects in {wanted} are readable at once", "nothing is to be restored"
+        )
     try:
         classes.restore(key, 1, "Standard")
     except TreasuryError as error:
         follows = "deep months cannot be read here: choose a class that can be restored"
-        return Finding(promise, Verdict.BROKEN, str(error), follows, relied_on=True)
+        return Finding(promise, PromiseState.BROKEN, str(error), follows, relied_on=True)
     state = classes.state(key)
-    found = "restored" if state.readable_until else "being restored" if state.restoring else "accepted"
+    result = "restored" if state.readable_until else "being restored" if state.restoring else "accepted"
     return Finding(
-        promise, Verdict.HOLDS, found, "`treasury restore-request` makes deep months readable", relied_on=True
+        promise, PromiseState.HOLDS, result, "`treasury restore-request` makes deep months readable", relied_on=True
     )
 
 
@@ -327,8 +331,8 @@ def _bucket(tried: Tried) -> str:
     return tried.canaries.store.place("")[0]
 
 
-def _verdict(holds: bool) -> Verdict:
-    return Verdict.HOLDS if holds else Verdict.BROKEN
+def _verdict(holds: bool) -> PromiseState:
+    return PromiseState.HOLDS if holds else PromiseState.BROKEN
 
 
 def _said(code: str, otherwise: str) -> str:

@@ -152,8 +152,8 @@ def _closed_period(connection: Connection, plan: MonthPlan) -> str | None:
         return None
     connection.execute(_CLOSED["keep_closings_out"], {"suppliers": list(SUPPLIERS)})
     span = {"first": plan.month.first_day, "last": plan.month.plus(1).first_day}  # which begins in it, in Johannesburg
-    found = connection.execute(_CLOSED["closed_periods"], span).fetchone()
-    return None if found is None else f"{found[0]} {found[1]} to {found[2]} is a closed period"
+    period = connection.execute(_CLOSED["closed_periods"], span).fetchone()
+    return None if period is None else f"{period[0]} {period[1]} to {period[2]} is a closed period"
 
 
 def _copy(connection: Connection, parent: Relation, table: pa.Table, counter: _Counter) -> int:

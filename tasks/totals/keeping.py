@@ -166,9 +166,9 @@ def _require_proved(connection: Connection, table: TablePlaces, place: PlaceOfRo
     if known is None:
         raise TransientError(f"{place.name}: {key} left the catalogue of months meanwhile; run it again")
     for detail in range(len(DETAILS)):
-        told = [one for one in totals if one[0] == detail]
-        found = sum(one[-2] for one in told), _summed(table, (one[-1] for one in told))
-        if found != (known.row_count, _proved(table, known)):
+        records = [one for one in totals if one[0] == detail]
+        summed = sum(one[-2] for one in records), _summed(table, (one[-1] for one in records))
+        if summed != (known.row_count, _proved(table, known)):
             raise DataError(f"{place.name}: {key} has other rows or sums than were proved: `treasury verify` says more")
     return known.row_count or 0
 

@@ -97,17 +97,17 @@ def places_of(connection: Connection, settings: Settings, table: TieredTable) ->
     return places_among(connection, find_places(connection, settings, [table]), table)
 
 
-def places_among(connection: Connection, found: Places, table: TieredTable) -> TablePlaces:
+def places_among(connection: Connection, all_places: Places, table: TieredTable) -> TablePlaces:
     """The places of ``table`` among those that were found. Raises ConfigError for a table that cannot be read."""
-    if table.name in found.refused:
-        raise ConfigError(f"table {table.name}: {found.refused[table.name]}")
-    view = next(columns for one, columns in found.tables if one is table)
-    branches = [branch for branch in found.branches if branch.table is table]
+    if table.name in all_places.refused:
+        raise ConfigError(f"table {table.name}: {all_places.refused[table.name]}")
+    view = next(columns for one, columns in all_places.tables if one is table)
+    branches = [branch for branch in all_places.branches if branch.table is table]
     deleted = tuple(branch for branch in branches if branch.tier == Tier.DELETED)
     others = [branch for branch in branches if branch.tier != Tier.DELETED]
-    places = tuple(_place(found, branch) for branch in others)
+    places = tuple(_place(all_places, branch) for branch in others)
     parents = Parents.of(connection, table).found
-    return TablePlaces(table, found.living[table.name], view, places, deleted, parents, found.is_lasting)
+    return TablePlaces(table, all_places.living[table.name], view, places, deleted, parents, all_places.is_lasting)
 
 
 class KnownPlaces:
@@ -125,14 +125,14 @@ class KnownPlaces:
         known = self._known.get(table.name)
         if known is not None and known[0] == version:
             return known[1]
-        found = places_of(connection, self._settings, table)
-        if version is not None and found.is_lasting:
-            self._known[table.name] = version, found
-        return found
+        places = places_of(connection, self._settings, table)
+        if version is not None and places.is_lasting:
+            self._known[table.name] = version, places
+        return places
 
 
-def _place(found: Places, branch: Branch) -> PlaceOfRows:
-    attached, objects = found.attached.get(branch.source), found.objects.get(branch.source, {})
+def _place(all_places: Places, branch: Branch) -> PlaceOfRows:
+    attached, objects = all_places.attached.get(branch.source), all_places.objects.get(branch.source, {})
     archived = None
     if attached is None and len(objects) == 1:
         ((address, known),) = objects.items()

@@ -203,6 +203,16 @@ def test_every_decision_is_listed() -> None:
     assert set(re.findall(r"\]\((0\d{3}-[\w-]+\.md)\)", TEXTS["docs/decisions/README.md"])) == written
 
 
+def test_no_number_of_a_decision_is_missing_or_used_twice() -> None:
+    numbers = sorted(int(path.name[:4]) for path in (PROJECT / "docs/decisions").glob("0*.md"))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_every_page_is_in_the_index() -> None:
+    pages = {path.name for path in (PROJECT / "docs").glob("*.md")} - {"README.md"}
+    assert set(re.findall(r"^\| \[[^\]]+\]\(([\w-]+\.md)\)", TEXTS["docs/README.md"], re.MULTILINE)) == pages
+
+
 def test_every_alert_and_every_flow_has_a_runbook() -> None:
     headings = re.findall(r"^### `([^`]+)`$", TEXTS["docs/runbooks.md"], re.MULTILINE)
     groups = yaml.safe_load((PROJECT / "examples" / "monitoring" / "rules.yml").read_text())["groups"]

@@ -6,6 +6,7 @@ import re
 import tokenize
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,29 @@ FOREIGN = re.compile(
 STORED = re.compile(r"keys_tell_month|told_at|0002-the-id-tells-the-month|\btold: |\.told\b|\"told\"")
 
 # One name for several classes is right where each is the answer of another supplier, the answer of the API about the
-# very thing, or in a program of its own.
+# very thing, or in a program of its own: the files, and why.
 SHARED_NAMES = {
-    "ArchivedObject": "api.archive answers with what tasks.querying knows of the object",
-    "Hold": "api.holds answers with what ledger.holds has",
-    "Month": "examples/verify_month.py shares no code with the project",
-    "ProductLine": "each supplier's list of products has its own lines",
-    "TokenAnswer": "each supplier answers with a token in its own form",
-    "Verdict": "a supplier's answer has one, and so has a reconciled day; nothing needs both",
+    "ArchivedObject": (
+        {"api/archive/months.py", "tasks/querying/objects.py"},
+        "api.archive answers with what tasks.querying knows of the object",
+    ),
+    "Hold": ({"api/holds/answers.py", "ledger/holds.py"}, "api.holds answers with what ledger.holds has"),
+    "Month": (
+        {"examples/verify_month.py", "ledger/months.py"},
+        "examples/verify_month.py shares no code with the project",
+    ),
+    "ProductLine": (
+        {"suppliers/flash/messages.py", "suppliers/mobilemart/messages.py"},
+        "each supplier's list of products has its own lines",
+    ),
+    "TokenAnswer": (
+        {"suppliers/flash/messages.py", "suppliers/mobilemart/messages.py", "suppliers/peach/messages.py"},
+        "each supplier answers with a token in its own form",
+    ),
+    "Verdict": (
+        {"suppliers/verdicts.py", "tasks/reconciliation/vocabulary.py"},
+        "a supplier's answer has one, and so has a reconciled day; nothing needs both",
+    ),
 }
 
 
@@ -89,20 +105,121 @@ def test_english_is_not_taken_for_foreign(text: str) -> None:
     assert _foreign(text) is None
 
 
+@cache
+def _trees() -> list[tuple[str, ast.Module]]:
+    """Every source file by its path, parsed."""
+    return [(path.relative_to(PROJECT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in SOURCES]
+
+
 def _classes() -> dict[str, set[str]]:
     """The public classes of the project, and the files that define each."""
     classes = defaultdict(set)
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path, tree in _trees():
+        for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                classes[node.name].add(path.relative_to(PROJECT).as_posix())
+                classes[node.name].add(path)
     return classes
 
 
 def test_a_public_class_has_a_name_of_its_own() -> None:
-    shared = {name: sorted(files) for name, files in _classes().items() if len(files) > 1}
-    assert {name: files for name, files in shared.items() if name not in SHARED_NAMES} == {}
-    assert set(SHARED_NAMES) == set(shared)
+    shared = {name: files for name, files in _classes().items() if len(files) > 1}
+    assert shared == {name: files for name, (files, _) in SHARED_NAMES.items()}
+
+
+def _imports_task(tree: ast.Module) -> bool:
+    """Return whether a module can make a Prefect task: it imports the name, or reaches it by its module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "prefect":
+            if any(name.name in {"task", "Task"} for name in node.names):
+                return True
+        elif isinstance(node, ast.Import) and any(name.name.partition(".")[0] == "prefect" for name in node.names):
+            return True
+    return False
+
+
+def test_prefect_s_tasks_are_in_one_module() -> None:
+    assert {path for path, tree in _trees() if _imports_task(tree)} == {"tasks/steps.py"}
+
+
+@pytest.mark.parametrize(
+    ("source", "makes"),
+    [
+        ("from prefect import flow, task", True),
+        ("from prefect.tasks import Task as Step", True),
+        ("import prefect.tasks", True),
+        ("from prefect import flow", False),
+        ("from tasks.prefect import task", False),
+    ],
+)
+def test_a_second_module_of_tasks_would_be_noticed(source: str, makes: bool) -> None:
+    assert _imports_task(ast.parse(source)) is makes
+
+
+def test_the_zone_of_business_days_has_its_name_once() -> None:
+    named = {
+        path
+        for path, tree in _trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value == "Africa/Johannesburg"
+    }
+    assert named == {"ledger/business_days.py"}
+
+
+# A variable is named by its noun. Rooms that still have others are not in the list; fields that are stored keep theirs.
+WITHOUT_NOUN = {"found", "given", "sides", "told"}
+NAMED_ROOMS = (
+    *("cli", "config", "ledger", "servers", "sql", "suppliers"),
+    *("api/abuse", "api/keys", "api/monitoring", "api/server"),
+    *("tasks/alerting", "tasks/statements", "tasks/storage_check", "tasks/synthetic", "tasks/totals"),
+)
+
+
+def _variables(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """The line and the name of every argument, and of every variable that a function assigns."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for node in ast.walk(function):
+                if isinstance(node, ast.arg):
+                    yield function.lineno, node.arg
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    yield node.lineno, node.id
+
+
+@pytest.mark.parametrize("room", NAMED_ROOMS)
+def test_variables_are_named_by_a_noun(room: str) -> None:
+    found = [
+        f"{path}:{line}: {name}"
+        for path, tree in _trees()
+        if path.startswith(f"{room}/")
+        for line, name in sorted(set(_variables(tree)))
+        if name in WITHOUT_NOUN
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(): found = 1",
+        "def f(given): ...",
+        "def f(*, told: int = 0): ...",
+        "async def f():\n for sides in (): ...",
+        "def f(): return [told for told in ()]",
+        "def f():\n  a, found = 1, 2",
+        "lambda given: 1",
+    ],
+)
+def test_a_variable_without_a_noun_would_be_noticed(source: str) -> None:
+    assert {name for _, name in _variables(ast.parse(source))} & WITHOUT_NOUN
+
+
+@pytest.mark.parametrize("package", ["api", "tasks"])
+def test_the_tests_of_a_room_are_in_a_room_of_the_same_name(package: str) -> None:
+    rooms, tests = (
+        {file.relative_to(folder).parts[0] for file in folder.glob(f"*/{pattern}")}
+        for folder, pattern in ((PROJECT / package, "**/*.py"), (PROJECT / "tests" / package, "test_*.py"))
+    )
+    assert tests == rooms
 
 
 _MARK = re.compile(r"^\s*(?:- |\* |\d+\. )?(?:\*\*[^*]*\*\*:? *)?")

@@ -43,16 +43,6 @@ def succeeded(connection: Connection, settings: Settings, at: datetime) -> None:
 # --- by PostgreSQL alone: Prefect is away
 
 
-def test_each_schedule_of_the_file_is_expected_but_those_that_are_off(settings: Settings) -> None:
-    names = {one.deployment for one in expected(settings)}
-    scheduled = {one["name"] for one in deployments(PROJECT, settings.suppliers) if one.get("schedules")}
-    assert names == scheduled >= {"check-health", "reconcile-peach", MINUTELY}
-    off = settings.suppliers.peach.model_copy(update={"enabled": False})
-    without = settings.model_copy(update={"suppliers": settings.suppliers.model_copy(update={"peach": off})})
-    assert scheduled - {one.deployment for one in expected(without)} == {"reconcile-peach"}
-    assert {one.deployment for one in expected(only(settings, DAILY))} == {DAILY}
-
-
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("name", "age", "state"),

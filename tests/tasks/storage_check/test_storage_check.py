@@ -11,7 +11,7 @@ from ledger.errors import ConflictError
 from storage.layout import CANARIES
 from storage.versions import VersionedStore
 from tasks.storage_check.check import check_storage
-from tasks.storage_check.findings import StorageReport, Verdict
+from tasks.storage_check.findings import PromiseState, StorageReport
 from tests.stores import Store
 
 KEPT = "a locked version cannot be deleted"
@@ -42,10 +42,10 @@ def at(store: Store, settings: Settings, bucket: str, **changes: object) -> Sett
     return store.settings(settings, bucket, uuid.uuid4().hex).model_copy(update=changes)
 
 
-def verdicts(report: StorageReport) -> dict[str, Verdict]:
+def verdicts(report: StorageReport) -> dict[str, PromiseState]:
     """What holds, by promise; what always must is looked at here."""
     found = {one.promise: one.verdict for one in report.findings}
-    assert {found.pop(name) for name in ALWAYS} == {Verdict.HOLDS}
+    assert {found.pop(name) for name in ALWAYS} == {PromiseState.HOLDS}
     return found
 
 
@@ -59,9 +59,9 @@ def test_a_bucket_with_object_lock_keeps_what_it_promises(settings: Settings, se
     report = check_storage(own)
     found = verdicts(report)
     holding = {KEPT, SHORT, HELD, FORMER, CONDITION, CHECKSUM, PARTS, "the store's clock is PostgreSQL's"}
-    assert {name for name, verdict in found.items() if verdict is Verdict.HOLDS} == holding
-    assert found[BYPASS] is Verdict.BROKEN  # the login of the tests may do everything
-    assert found[DEEP] is Verdict.UNTRIED
+    assert {name for name, verdict in found.items() if verdict is PromiseState.HOLDS} == holding
+    assert found[BYPASS] is PromiseState.BROKEN  # the login of the tests may do everything
+    assert found[DEEP] is PromiseState.UNTRIED
     assert report.wrong == []
     assert [one.key.rpartition("/")[2] for one in report.left] == ["retention"]
     assert {key.rpartition("/")[2] for key in canaries(own)} == {"retention"}
@@ -73,7 +73,7 @@ def test_compliance_cannot_be_bypassed_and_what_a_lock_kept_is_removed_later(
 ) -> None:
     own = at(seaweed_store, settings, seaweed_store.locking, write_once="compliance")
     first = check_storage(own)
-    assert verdicts(first)[BYPASS] is Verdict.HOLDS
+    assert verdicts(first)[BYPASS] is PromiseState.HOLDS
     assert first.wrong == []
     (left,) = first.left
     while VersionedStore(own).versions(left.key)[0].why_kept(datetime.now(UTC)):
@@ -87,7 +87,7 @@ def test_a_required_lock_that_the_bucket_lacks_is_wrong(settings: Settings, seaw
     own = at(seaweed_store, settings, seaweed_store.plain, write_once="governance")
     report = check_storage(own)
     found = verdicts(report)
-    assert {found[name] for name in (KEPT, SHORT, BYPASS, HELD, FORMER)} == {Verdict.ABSENT}
+    assert {found[name] for name in (KEPT, SHORT, BYPASS, HELD, FORMER)} == {PromiseState.ABSENT}
     assert {one.promise for one in report.wrong} == {KEPT, SHORT, HELD}
     assert canaries(own) == set()
 
@@ -97,7 +97,7 @@ def test_versions_without_locks_are_told_apart(settings: Settings, seaweed_store
     own = at(seaweed_store, settings, seaweed_store.versioned)
     report = check_storage(own)
     found = verdicts(report)
-    assert (found[FORMER], found[KEPT], report.wrong) == (Verdict.HOLDS, Verdict.ABSENT, [])
+    assert (found[FORMER], found[KEPT], report.wrong) == (PromiseState.HOLDS, PromiseState.ABSENT, [])
     assert canaries(own) == set()
 
 
@@ -112,8 +112,8 @@ def test_the_deep_storage_class_and_the_way_back_are_tried(
     own = at(store, settings, store.plain, deep_storage_class="DEEP_ARCHIVE")
     report = check_storage(own)
     found = {one.promise: (one.verdict, one.found) for one in report.findings}
-    assert found[DEEP] == (Verdict.HOLDS, "DEEP_ARCHIVE, with the same bytes by the store's checksum")
-    assert found[BACK] == (Verdict.HOLDS, back)
+    assert found[DEEP] == (PromiseState.HOLDS, "DEEP_ARCHIVE, with the same bytes by the store's checksum")
+    assert found[BACK] == (PromiseState.HOLDS, back)
     assert report.wrong == []
     assert canaries(own) == set()
 
@@ -121,8 +121,8 @@ def test_the_deep_storage_class_and_the_way_back_are_tried(
 def test_the_embedded_store_and_what_it_does_not_offer(settings: Settings) -> None:
     report = check_storage(settings.model_copy(update={"deep_storage_class": "DEEP_ARCHIVE"}))
     found = verdicts(report)
-    assert {found[name] for name in (KEPT, SHORT, BYPASS, HELD, FORMER)} == {Verdict.ABSENT}
-    assert found[PARTS] in (Verdict.HOLDS, Verdict.BROKEN)
+    assert {found[name] for name in (KEPT, SHORT, BYPASS, HELD, FORMER)} == {PromiseState.ABSENT}
+    assert found[PARTS] in (PromiseState.HOLDS, PromiseState.BROKEN)
     (wrong,) = report.wrong
     assert (wrong.promise, "neither a SHA-256 nor an MD5" in wrong.found or "ETag" in wrong.found) == (DEEP, True)
     assert canaries(settings) == set()
@@ -133,7 +133,7 @@ def test_a_folder_is_tried_for_what_it_can_do(settings: Settings, tmp_path: Path
     own = settings.model_copy(update={"archive_url": f"file://{tmp_path / 'archive'}"})
     report = check_storage(own)
     found = verdicts(report)
-    assert {found[name] for name in (KEPT, HELD, FORMER)} == {Verdict.ABSENT}
+    assert {found[name] for name in (KEPT, HELD, FORMER)} == {PromiseState.ABSENT}
     assert report.wrong == []
     assert [one for one in (tmp_path / "archive").rglob("*") if one.is_file()] == []
     required = check_storage(own.model_copy(update={"write_once": "compliance"}))
