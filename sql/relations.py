@@ -6,6 +6,7 @@ from typing import Self
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg import errors
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
@@ -65,11 +66,20 @@ class Parents:
 
 
 def lock_parents(connection: Connection, table: TieredTable) -> Parents:
-    """The parents, locked against moves: the tier map that is read next stays true until the transaction ends."""
+    """The parents, locked against moves: the tier map that is read next stays true until the transaction ends.
+
+    Raises ConfigError, and the transaction goes on, when one cannot be locked: this login may not read it, or something
+    else has its name.
+    """
     parents = Parents.of(connection, table)
-    if parents.found:
-        names = SQL(", ").join(SQL("ONLY {}").format(parent.identifier) for parent in parents.found)
-        connection.execute(SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+    if not parents.found:
+        return parents
+    names = SQL(", ").join(SQL("ONLY {}").format(parent.identifier) for parent in parents.found)
+    try:
+        with connection.transaction():
+            connection.execute(SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+    except (errors.InsufficientPrivilege, errors.WrongObjectType) as error:
+        raise ConfigError(f"table {table.name}: {error.diag.message_primary}") from error
     return parents
 
 
