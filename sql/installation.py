@@ -12,6 +12,7 @@ from ledger.installation import Identity, Installation, Owner
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from sql.session_lock import session_lock
+from sql.storing import check_stored
 
 _QUERIES = load("installation")
 
@@ -58,12 +59,13 @@ def confirm(connection: Connection, owner: Owner, token: UUID, location: str, id
 def become(connection: Connection, owner: Owner, identity: Identity, token: UUID) -> None:
     """Make this database ``owner``, with ``token`` as the only one that its marker may hold."""
     named = _named(owner.installation_id, identity) | {"incarnation": owner.incarnation, "token": token}
-    connection.execute(_QUERIES["become"], named)
+    check_stored(connection.execute(_QUERIES["become"], named), 1, "installation")
 
 
 def add_event(connection: Connection, owner: Owner, event: str, **detail: object) -> None:
     """Write down what happened to the installation: ``made``, ``continued`` or ``separated``."""
-    connection.execute(_QUERIES["add_event"], _of(owner) | {"event": event, "detail": Jsonb(detail)})
+    row = _of(owner) | {"event": event, "detail": Jsonb(detail)}
+    check_stored(connection.execute(_QUERIES["add_event"], row), 1, "installation_events")
 
 
 def list_events(connection: Connection) -> list[tuple[datetime, UUID, int, str, dict[str, Any]]]:

@@ -26,10 +26,11 @@ from sql.names import require_free, taken, taken_names
 from sql.queries import load
 from sql.relations import Parents, Relation, check_partition, find_in_schema
 from sql.roles import grant_partition, grant_table
-from sql.storing import check_stored
+from sql.storing import check_stored, not_stored
 from sql.views import ensure_view, require_view_name
 
 _QUERIES = load("catalog")
+_TIERS = load("tiers")
 _GUARD = "treasury_guard_history"
 _PERIOD_GUARD = "treasury_guard_period"
 _LIKE_ITS_PARENT = SQL("INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS")
@@ -268,6 +269,9 @@ def ensure_partition(connection: Connection, settings: Settings, table: TieredTa
             "INSERT INTO archive_months (table_name, month, tier) VALUES (%s, %s, 'hot') ON CONFLICT DO NOTHING",
             (table.name, month.first_day),
         )
+        known = {"table": table.name, "months": [month.first_day]}
+        if claimed.rowcount == 0 and not fetch_one(connection, _TIERS["count_registered"], known)[0]:
+            raise not_stored(1, 0, "archive_months")
         if month in monthly_partitions(connection, parents.hot) or claimed.rowcount == 0:
             return False
         create_partition(connection, table, parents.hot, month)

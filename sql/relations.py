@@ -1,8 +1,13 @@
 """Relations of PostgreSQL, each meant by its OID and written with its schema: a name alone may be another table's."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
+from weakref import WeakKeyDictionary
 
+import psycopg
+from psycopg import errors
+from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
 from ledger.errors import ConfigError, ConflictError
@@ -11,6 +16,7 @@ from sql.connection import LEDGER_SCHEMA, Connection
 from sql.queries import load
 
 _QUERIES = load("relations")
+_SCHEMAS: WeakKeyDictionary[psycopg.AsyncConnection[TupleRow], dict[str, str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,11 +66,20 @@ class Parents:
 
 
 def lock_parents(connection: Connection, table: TieredTable) -> Parents:
-    """The parents, locked against moves: the tier map that is read next stays true until the transaction ends."""
+    """The parents, locked against moves: the tier map that is read next stays true until the transaction ends.
+
+    Raises ConfigError, and the transaction goes on, when one cannot be locked: this login may not read it, or something
+    else has its name.
+    """
     parents = Parents.of(connection, table)
-    if parents.found:
-        names = SQL(", ").join(SQL("ONLY {}").format(parent.identifier) for parent in parents.found)
-        connection.execute(SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+    if not parents.found:
+        return parents
+    names = SQL(", ").join(SQL("ONLY {}").format(parent.identifier) for parent in parents.found)
+    try:
+        with connection.transaction():
+            connection.execute(SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+    except (errors.InsufficientPrivilege, errors.WrongObjectType) as error:
+        raise ConfigError(f"table {table.name}: {error.diag.message_primary}") from error
     return parents
 
 
@@ -73,7 +88,10 @@ def find_relation(connection: Connection, name: str) -> Relation | None:
 
     Raises ConfigError that names the schemas when there are several and none is on the search path.
     """
-    rows = connection.execute(_QUERIES["called"], {"name": name}).fetchall()
+    return _chosen(name, connection.execute(_QUERIES["called"], {"name": name}).fetchall())
+
+
+def _chosen(name: str, rows: Sequence[TupleRow]) -> Relation | None:
     relations = [Relation(*row[:3]) for row in rows]
     if len(relations) > 1 and not rows[0][3]:
         places = ", ".join(relation.schema for relation in relations)
@@ -81,6 +99,34 @@ def find_relation(connection: Connection, name: str) -> Relation | None:
             f"{name}: several schemas have one ({places}): rename all but one, or move it to {LEDGER_SCHEMA}"
         )
     return relations[0] if relations else None
+
+
+def ledger_schema(connection: Connection, table: TieredTable) -> str:
+    """The schema of the parents and the view of ``table``; `LEDGER_SCHEMA` where there is no hot parent yet.
+
+    Raises ConfigError as `find_relation` does.
+    """
+    hot = find_relation(connection, table.hot_parent)
+    return LEDGER_SCHEMA if hot is None else hot.schema
+
+
+async def ledger_schema_of(connection: psycopg.AsyncConnection[TupleRow], table: TieredTable) -> str:
+    """`ledger_schema` for a connection of an asynchronous pool. It is looked up once and remembered for the connection,
+    until `forget_schemas`.
+    """
+    known = _SCHEMAS.setdefault(connection, {})
+    if table.name not in known:
+        cursor = await connection.execute(_QUERIES["called"], {"name": table.hot_parent})
+        hot = _chosen(table.hot_parent, await cursor.fetchall())
+        if hot is None:
+            return LEDGER_SCHEMA
+        known[table.name] = hot.schema
+    return known[table.name]
+
+
+def forget_schemas() -> None:
+    """Look the schemas up again: for callers to whom PostgreSQL said that there is no such table."""
+    _SCHEMAS.clear()
 
 
 def find_in_schema(connection: Connection, schema: str, name: str) -> Relation | None:

@@ -17,7 +17,7 @@ from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from sql.relations import Relation, find_in_schema
-from sql.storing import check_stored
+from sql.storing import check_stored, fetch_stored
 
 _QUERIES = load("restored")
 _CATALOG = load("catalog")
@@ -182,7 +182,7 @@ def add_copy(
     values = {"table": table.name, "month": month.first_day, "part": part, "rows": rows, "purpose": purpose}
     values |= {"oid": copy.oid, "schema": copy.schema, "name": copy.name}
     values |= {"actor": who.actor, "account": who.account, "reason": who.reason}
-    return int(fetch_one(connection, _QUERIES["add"], values)[0])
+    return int(fetch_stored(connection, _QUERIES["add"], values, "restored_months")[0])
 
 
 def mark_ready(connection: Connection, restore_id: int, name: str, ttl: timedelta) -> datetime:

@@ -20,7 +20,7 @@ from sql.lookups import forget_lookups
 from sql.queries import load
 from sql.relations import Relation
 from sql.restored import Request
-from sql.storing import check_stored
+from sql.storing import check_stored, fetch_stored
 from sql.totals import forget_deleted
 
 RETURN_FORMAT = "treasury-return-v1"
@@ -169,7 +169,7 @@ class MonthReturn:
 
 def add_return(connection: Connection, made: MonthReturn) -> int:
     """Record a return; returns its number."""
-    return int(fetch_one(connection, _QUERIES["add_return"], made.row)[0])
+    return int(fetch_stored(connection, _QUERIES["add_return"], made.row, "month_returns")[0])
 
 
 def has_return(connection: Connection, record_key: str) -> bool:

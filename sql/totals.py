@@ -18,7 +18,7 @@ from sql.connection import Connection, fetch_one, schema_of
 from sql.queries import load
 from sql.relations import Relation
 from sql.session_lock import try_session_lock
-from sql.storing import check_stored
+from sql.storing import check_stored, fetch_stored
 
 _QUERIES = load("totals")
 _MARK = "treasury_mark_totals"
@@ -261,7 +261,7 @@ def _add_place(
         **place,
     }
     values |= {"table": table.name, "month": month.first_day, "money_columns": list(table.money_columns)}
-    return int(fetch_one(connection, _QUERIES["add_place"], values)[0])
+    return int(fetch_stored(connection, _QUERIES["add_place"], values, "daily_totals_places")[0])
 
 
 def forget_others(connection: Connection, table: TieredTable, relations: Sequence[int], objects: Sequence[str]) -> int:

@@ -9,12 +9,11 @@ from api.logs.json_lines import LOGGER
 from ledger.errors import TransientError, TreasuryError
 from sql.queries import load
 from tasks.alerting.request_rules import RULES
-from tasks.alerting.store import Alert, raise_parameters
+from tasks.alerting.store import Alert, raise_alerts, raise_parameters
 
 _MOST_QUEUED = 1_000
 _MOST_WRITTEN = 100
 QUIET = timedelta(days=1)
-_RAISE = load("alerts")["raise"]
 _RESOLVE_QUIET = load("alerts")["resolve_quiet"]
 _LOG = logging.getLogger(LOGGER)
 
@@ -50,7 +49,8 @@ class AlertWriter:
         if not taken:
             return 0
         try:
-            await self._database.run(lambda connection: _write(connection, taken))
+            raised = [raise_parameters(alert, at=at) for alert, at in taken]
+            await self._database.run(lambda connection: raise_alerts(connection, raised))
         except TransientError:
             self._queue.extendleft(reversed(taken))
             raise
@@ -62,9 +62,3 @@ class AlertWriter:
 
 async def _resolve_quiet(connection: AsyncConnection) -> None:
     await connection.execute(_RESOLVE_QUIET, {"rules": list(RULES), "since": datetime.now(UTC) - QUIET})
-
-
-async def _write(connection: AsyncConnection, taken: list[tuple[Alert, datetime]]) -> None:
-    async with connection.transaction(), connection.pipeline():
-        for alert, at in taken:
-            await connection.execute(_RAISE, raise_parameters(alert, at=at))

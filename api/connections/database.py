@@ -19,6 +19,7 @@ from config import Settings
 from ledger.errors import TransientError
 from sql.connection import check_session_of, connection_parameters, limited
 from sql.errors import translate
+from sql.relations import forget_schemas
 
 T = TypeVar("T")
 AsyncConnection = psycopg.AsyncConnection[TupleRow]
@@ -128,6 +129,10 @@ class Database:
                 raise OutOfTimeError("no connection to PostgreSQL within the time limit") from error
             except psycopg.errors.QueryCanceled as error:
                 raise OutOfTimeError("PostgreSQL ended a statement at its time limit") from error
+            except psycopg.errors.UndefinedTable as error:
+                forget_schemas()  # a table may have been made since, or moved to another schema
+                if attempts == _ATTEMPTS:
+                    raise translate(error) from error
             except psycopg.Error as error:
                 if not _is_lost(error) or attempts == _ATTEMPTS:
                     raise translate(error) from error

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -12,6 +13,7 @@ from api.monitoring.database_report import read
 from api.monitoring.units import Share
 from ledger.months import Month
 from ledger.tables import TieredTable
+from sql.relations import ledger_schema_of
 
 MOST_MONTHS = 120
 
@@ -64,7 +66,8 @@ async def partition_report(
     every_month: list[PartitionMonth] = []
     pruning: list[Pruning] = []
     for table in tables:
-        parents = {"hot": table.hot_parent, "warm": table.warm_parent}
+        schema = await database.run(partial(ledger_schema_of, table=table))
+        parents = {"schema": schema, "hot": table.hot_parent, "warm": table.warm_parent}
         bounds = {"table": table.name, "before": before.first_day if before else None, "limit": limit + 1}
         bounds["present"] = present.first_day
         every_month += [_month(table, row) for row in await read(database, "partitions", parents | bounds)]

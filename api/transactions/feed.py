@@ -16,6 +16,7 @@ from api.transactions.reading import Row, refuse_missing
 from ledger.errors import ConfigError, FieldError
 from ledger.identifiers import first_id, from_unix_ms, unix_us
 from ledger.tables import TieredTable
+from sql.relations import ledger_schema_of
 
 NO_TIME = from_unix_ms(0)  # of a cursor: the place of a feed is an id alone
 _MOST_PASSED = 2000  # rows that one page looks at, those of other clients included
@@ -81,8 +82,9 @@ class Feed:
             if first_id(until) <= after:
                 return FeedPage([], after, more=False, until=until)
             await _refuse_gaps(connection, reading, after, until)
+            schema = await ledger_schema_of(connection, reading.table)
             found = await connection.execute(
-                statements.feed(reading.table, reading.client_id is not None),
+                statements.feed(reading.table, schema, reading.client_id is not None),
                 {
                     "since": time_of_place(after),
                     "until": until,
@@ -97,8 +99,9 @@ class Feed:
 
     async def _horizon(self, connection: AsyncConnection, reading: _Reading) -> datetime:
         """The horizon, known before the rows are read. No mover comes between the two."""
+        schema = await ledger_schema_of(connection, reading.table)
         async with connection.pipeline():
-            await connection.execute(statements.lock_parents(reading.table))
+            await connection.execute(statements.lock_parents(reading.table, schema))
             asked = await connection.execute(statements.FEED_HORIZON, {"delay_s": self._delay_s})
             row = await asked.fetchone()
         if row is None or row[0] is None:
@@ -112,8 +115,9 @@ async def _refuse_gaps(connection: AsyncConnection, reading: _Reading, after: UU
     table = reading.table
     first_day, last_day = (moment.date().replace(day=1) for moment in (time_of_place(after), until))
     asked = {"table": table.name, "first_month": first_day, "last_month": last_day}
+    schema = await ledger_schema_of(connection, table)
     async with connection.pipeline():
-        missing = await connection.execute(statements.missing_months(table), asked)
+        missing = await connection.execute(statements.missing_months(table, schema), asked)
         archived = await connection.execute(statements.NEWEST_ARCHIVED, asked)
     refuse_missing(await missing.fetchall())
     row = await archived.fetchone()

@@ -23,6 +23,7 @@ from ledger.months import LAST_YEAR, Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.lookups import FILTER_BLOCKS, LOOKUPS, FoundLookup, blocks_asked, found_blocks, found_lookups
+from sql.relations import ledger_schema_of
 from storage.archive import ColdFilter, ColdReader, Names
 from storage.filters import hash_of, may_have
 from storage.object_reader import ArchivedFile
@@ -129,8 +130,7 @@ class Reader:
             return None
         parameters = {"id": row_id, "lower": month.lower, "upper": month.upper, "table": table.name}
         parts, tier, *values = await self._database.run(
-            lambda connection: _single(connection, statements.find(table), parameters | {"month": month.first_day}),
-            "find",
+            lambda connection: _find(connection, table, parameters | {"month": month.first_day}), "find"
         )
         if tier is not None:
             return LocatedRow(dict(zip(statements.columns_of(table), values, strict=True)), tier)
@@ -227,14 +227,20 @@ async def _single(connection: AsyncConnection, statement: bytes | str, parameter
     return row
 
 
+async def _find(connection: AsyncConnection, table: TieredTable, parameters: dict[str, Any]) -> tuple[Any, ...]:
+    schema = await ledger_schema_of(connection, table)
+    return await _single(connection, statements.find(table, schema), parameters)
+
+
 async def _read_postgres(
     connection: AsyncConnection, table: TieredTable, wanted: Wanted, limit: int
 ) -> tuple[list[Row], list[ColdMonth]]:
     """The rows in hot and warm, and the archived months that may hold more, newest first: both of one instant."""
-    statement, parameters = _page_statement(table, wanted, limit)
+    schema = await ledger_schema_of(connection, table)
+    statement, parameters = _page_statement(table, schema, wanted, limit)
     async with connection.pipeline(), connection.transaction():
-        await connection.execute(statements.lock_parents(table))
-        missing = await connection.execute(statements.missing_months(table), _month_bounds(table, wanted))
+        await connection.execute(statements.lock_parents(table, schema))
+        missing = await connection.execute(statements.missing_months(table, schema), _month_bounds(table, wanted))
         months = await connection.execute(statements.COLD_MONTHS, _month_bounds(table, wanted))
         page = await connection.execute(statement, parameters)
     refuse_missing(await missing.fetchall())
@@ -249,11 +255,12 @@ async def _search_postgres(
     """The row, in whatever partition it is, and the archived months that it may be in: both of one instant."""
     month = _month_of(row_id)
     bounds = dict.fromkeys(("first_month", "last_month"), None if month is None else month.first_day)
+    schema = await ledger_schema_of(connection, table)
     async with connection.pipeline(), connection.transaction():
-        await connection.execute(statements.lock_parents(table))
-        missing = await connection.execute(statements.missing_months(table), {"table": table.name, **bounds})
+        await connection.execute(statements.lock_parents(table, schema))
+        missing = await connection.execute(statements.missing_months(table, schema), {"table": table.name, **bounds})
         months = await connection.execute(statements.UNPROVED_MONTHS, {"table": table.name})
-        found = await connection.execute(statements.find_anywhere(table), {"id": row_id})
+        found = await connection.execute(statements.find_anywhere(table, schema), {"id": row_id})
     row = await found.fetchone()
     if row is not None:
         return LocatedRow(dict(zip(statements.columns_of(table), row[1:], strict=True)), row[0]), []
@@ -293,7 +300,8 @@ def _cold_months(rows: Sequence[tuple[Any, ...]]) -> list[ColdMonth]:
 
 async def _numbers(connection: AsyncConnection, table: TieredTable) -> dict[str, int]:
     """The numbers of the table's columns by their names now."""
-    found = await connection.execute(statements.fields(table), {"table": table.name})
+    schema = await ledger_schema_of(connection, table)
+    found = await connection.execute(statements.fields(table, schema), {"table": table.name})
     return dict(await found.fetchall())
 
 
@@ -311,7 +319,7 @@ def _month_of(row_id: UUID) -> Month | None:
     return None if moment is None or moment.year > LAST_YEAR else Month.of(moment)
 
 
-def _page_statement(table: TieredTable, wanted: Wanted, limit: int) -> tuple[bytes, dict[str, Any]]:
+def _page_statement(table: TieredTable, schema: str, wanted: Wanted, limit: int) -> tuple[bytes, dict[str, Any]]:
     parameters: dict[str, Any] = {"limit": limit}
     equal = tuple(name for name in _EQUAL if getattr(wanted, name) is not None)
     bounds = tuple(name for name in ("created_from", "created_before") if getattr(wanted, name) is not None)
@@ -319,7 +327,7 @@ def _page_statement(table: TieredTable, wanted: Wanted, limit: int) -> tuple[byt
     if wanted.before is not None:
         bounds = (*bounds, "before")
         parameters |= {"before_time": wanted.before[0], "before_id": wanted.before[1]}
-    return statements.page(table, equal, bounds), parameters
+    return statements.page(table, schema, equal, bounds), parameters
 
 
 def _month_bounds(table: TieredTable, wanted: Wanted) -> dict[str, Any]:

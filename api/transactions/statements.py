@@ -1,4 +1,7 @@
-"""The statements of `transactions.sql` for one table, composed once: identifiers are quoted, values are parameters."""
+"""The statements of `transactions.sql` for one table, composed once: identifiers are quoted, values are parameters.
+
+``schema`` is that of the table's parents: `sql.relations.ledger_schema_of` knows it.
+"""
 
 from functools import cache
 
@@ -34,12 +37,13 @@ def columns_of(table: TieredTable) -> tuple[str, ...]:
 
 
 @cache
-def store(table: TieredTable) -> bytes:
+def store(table: TieredTable, schema: str) -> bytes:
     """One flush: keys and rows. The rows come as one array for each column."""
     names = columns_of(table)
     return _compose(
         "store",
         table,
+        schema,
         columns=_comma([Identifier(name) for name in names]),
         values=_comma([_given(name) for name in names]),
         not_stored=SQL(NOT_STORED),
@@ -49,71 +53,72 @@ def store(table: TieredTable) -> bytes:
 
 
 @cache
-def find(table: TieredTable) -> bytes:
+def find(table: TieredTable, schema: str) -> bytes:
     """One row by id, of one month, with the month's archived parts before it."""
-    return _compose("find", table)
+    return _compose("find", table, schema)
 
 
 @cache
-def find_anywhere(table: TieredTable) -> bytes:
+def find_anywhere(table: TieredTable, schema: str) -> bytes:
     """One row by id, of any month."""
-    return _compose("find_anywhere", table)
+    return _compose("find_anywhere", table, schema)
 
 
 @cache
-def missing_months(table: TieredTable) -> bytes:
+def missing_months(table: TieredTable, schema: str) -> bytes:
     """A month that should be in PostgreSQL and is not."""
-    return _compose("missing_months", table)
+    return _compose("missing_months", table, schema)
 
 
 @cache
-def fields(table: TieredTable) -> bytes:
+def fields(table: TieredTable, schema: str) -> bytes:
     """The numbers of the table's columns."""
-    return _compose("fields", table)
+    return _compose("fields", table, schema)
 
 
 @cache
-def change_status(table: TieredTable) -> bytes:
+def change_status(table: TieredTable, schema: str) -> bytes:
     """One row's next status, if its present one may be followed by it."""
     status = Identifier(table.status_column or "status")
-    return _compose("change_status", table, status=status, not_stored=SQL(NOT_STORED))
+    return _compose("change_status", table, schema, status=status, not_stored=SQL(NOT_STORED))
 
 
 @cache
-def lock_parents(table: TieredTable) -> bytes:
+def lock_parents(table: TieredTable, schema: str) -> bytes:
     """Hold off movers for a transaction."""
-    return _compose("lock_parents", table)
+    return _compose("lock_parents", table, schema)
 
 
 @cache
-def page(table: TieredTable, equal: tuple[str, ...], bounds: tuple[str, ...]) -> bytes:
+def page(table: TieredTable, schema: str, equal: tuple[str, ...], bounds: tuple[str, ...]) -> bytes:
     """The newest rows whose columns ``equal`` have the parameters' values, within the named ``bounds``.
 
     Only what was asked for is in the statement, so the planner sees which index fits.
     """
     parts: list[sql.Composable] = [SQL("{} = {}").format(Identifier(name), Placeholder(name)) for name in equal]
-    parts += [SQL(_BOUNDS[name]).format(**_names(table)) for name in bounds]
-    return _compose("page", table, conditions=SQL(" AND ").join(parts or [SQL("true")]))
+    parts += [SQL(_BOUNDS[name]).format(**_names(table, schema)) for name in bounds]
+    return _compose("page", table, schema, conditions=SQL(" AND ").join(parts or [SQL("true")]))
 
 
 @cache
-def feed(table: TieredTable, of_one_client: bool) -> bytes:
+def feed(table: TieredTable, schema: str, of_one_client: bool) -> bytes:
     """The rows behind a place, oldest first, of one client or of all."""
-    return _compose("feed", table, conditions=SQL("client_id = %(client_id)s" if of_one_client else "true"))
+    return _compose("feed", table, schema, conditions=SQL("client_id = %(client_id)s" if of_one_client else "true"))
 
 
-def _compose(query: str, table: TieredTable, **parts: sql.Composable) -> bytes:
+def _compose(query: str, table: TieredTable, schema: str, **parts: sql.Composable) -> bytes:
     columns = _comma([_selected(name) for name in columns_of(table)])
     text = SQL(_QUERIES[query])
-    return text.format(**{"columns": columns, **_names(table), **parts}).as_bytes()
+    return text.format(**{"columns": columns, **_names(table, schema), **parts}).as_bytes()
 
 
-def _names(table: TieredTable) -> dict[str, sql.Composable]:
+def _names(table: TieredTable, schema: str) -> dict[str, sql.Composable]:
+    hot, warm = Identifier(schema, table.hot_parent), Identifier(schema, table.warm_parent)
     return {
-        "hot": Identifier(table.hot_parent),
-        "warm": Identifier(table.warm_parent),
-        "hot_name": Literal(f'"{table.hot_parent}"'),
-        "warm_name": Literal(f'"{table.warm_parent}"'),
+        "hot": hot,
+        "warm": warm,
+        "hot_name": Literal(hot.as_string()),
+        "warm_name": Literal(warm.as_string()),
         "id": Identifier(table.key_column),
         "time": Identifier(table.time_column),
     }

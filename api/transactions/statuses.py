@@ -17,6 +17,7 @@ from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transactions import Status, may_follow
 from sql.queries import load
+from sql.relations import ledger_schema_of
 
 _ATTEMPTS = 3
 _CLOSED_PERIOD = load("reconciliation_periods")["closed_period"]
@@ -103,5 +104,6 @@ async def _update(connection: AsyncConnection, table: TieredTable, parameters: d
     # With its values in its text the statement is planned for the one partition that it changes and locks no other. A
     # generic plan would lock every partition for writing, and wait for a mover that is busy with another month.
     cursor = psycopg.AsyncClientCursor(connection)
-    values = await (await cursor.execute(statements.change_status(table), parameters)).fetchone()
+    statement = statements.change_status(table, await ledger_schema_of(connection, table))
+    values = await (await cursor.execute(statement, parameters)).fetchone()
     return None if values is None else dict(zip(statements.columns_of(table), values, strict=True))

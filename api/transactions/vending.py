@@ -26,7 +26,7 @@ from suppliers.offers import check_order
 from suppliers.protocol import SignatureError, SupplierClient, Webhook
 from suppliers.registry import definition_of, enabled_names, open_suppliers
 from suppliers.verdicts import Verdict
-from tasks.alerting.store import raise_parameters
+from tasks.alerting.store import raise_alerts, raise_parameters
 from tasks.vending.alert_rules import contradiction
 from tasks.vending.purchase import Vending
 from tasks.vending.rows import TABLE, is_reference_of, order_of
@@ -36,7 +36,6 @@ FIELD = "vend"
 _DECIDED = ("supplier_reference", "supplier_transaction_id", "commission", "processed_at")
 _MOST_AT_ONCE = 1000
 _CANCEL_S = 1.0
-_RAISE = load("alerts")["raise"]
 _FAILURE = load("vending")["failure"]
 _LOG = logging.getLogger(f"{LOGGER}.vending")
 
@@ -191,11 +190,8 @@ class VendDesk:
         alert = contradiction(supplier, webhook.reference, webhook.code, happened_at, outcome)
         parameters = raise_parameters(alert, event_id=webhook.payment_id or webhook.reference)
 
-        async def raise_alert(connection: AsyncConnection) -> None:
-            await connection.execute(_RAISE, parameters)
-
         try:
-            await self._database.run(raise_alert)
+            await self._database.run(lambda connection: raise_alerts(connection, [parameters]))
         except TreasuryError as error:
             _LOG.error("the alert cannot be stored: %s", type(error).__name__)
 

@@ -24,6 +24,7 @@ from ledger.errors import LateRowsError, TransientError
 from ledger.tables import TieredTable
 from sql.arrays import bytea_array, text_array
 from sql.queries import load
+from sql.relations import ledger_schema_of
 
 _HELD = load("idempotency")["held"]
 _FLUSH_ROWS = 1000
@@ -265,7 +266,8 @@ class TableWriter:
 
     async def _store(self, connection: AsyncConnection, part: Sequence[_Waiting]) -> list[Outcome]:
         writes = [waiting.write for waiting in part]
-        cursor = await connection.execute(statements.store(self._table), self._parameters(writes))
+        statement = statements.store(self._table, await ledger_schema_of(connection, self._table))
+        cursor = await connection.execute(statement, self._parameters(writes))
         claimed = {(client_id, key) for client_id, key, _ in await cursor.fetchall()}
         taken = [write for write in writes if write.key not in claimed]
         held = await _held(connection, taken) if taken else {}

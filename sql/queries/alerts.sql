@@ -36,6 +36,12 @@ ON CONFLICT (fingerprint) WHERE state = 'open' DO UPDATE SET
         ELSE alerts.notice_taken_by END
 RETURNING alert_id, count, xmax = 0 AS opened
 
+-- name: was_counted
+-- Whether an event belongs to an alert that was resolved since: then `raise` gives no row.
+SELECT EXISTS (
+    SELECT FROM alerts
+    WHERE fingerprint = %(fingerprint)s AND state = 'resolved' AND %(event_id)s = ANY (event_ids))
+
 -- name: resolve
 -- It is over. An occurrence that was seen later than `at` keeps the alert open. One that came and went while its first
 -- notice waited has none at all.

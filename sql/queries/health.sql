@@ -141,11 +141,19 @@ INSERT INTO job_outcomes (job, failed_at, error) VALUES (%(job)s, now(), %(error
 ON CONFLICT (job) DO UPDATE SET failed_at = excluded.failed_at, error = excluded.error
 
 -- name: store_results
--- All results of one run. The same run stored again changes nothing.
-INSERT INTO health_results (checked_at, check_name, state, value, threshold, line, took_ms)
-SELECT %(checked_at)s, * FROM unnest(%(names)s::text[], %(states)s::text[], %(values)s::numeric[],
-                                     %(thresholds)s::numeric[], %(lines)s::text[], %(took_ms)s::int[])
-ON CONFLICT DO NOTHING
+-- All results of one run: how many were sent that were not there, and how many PostgreSQL stored. The same run stored again
+-- changes nothing.
+WITH stored AS (
+    INSERT INTO health_results (checked_at, check_name, state, value, threshold, line, took_ms)
+    SELECT %(checked_at)s, * FROM unnest(%(names)s::text[], %(states)s::text[], %(values)s::numeric[],
+                                         %(thresholds)s::numeric[], %(lines)s::text[], %(took_ms)s::int[])
+    ON CONFLICT DO NOTHING
+    RETURNING check_name
+)
+SELECT (SELECT count(*) FROM unnest(%(names)s::text[]) AS sent(check_name)
+        WHERE NOT EXISTS (SELECT FROM health_results AS r
+                          WHERE r.checked_at = %(checked_at)s AND r.check_name = sent.check_name)),
+       (SELECT count(*) FROM stored)
 
 -- name: purge_results
 DELETE FROM health_results WHERE checked_at < now() - make_interval(days => %(days)s)

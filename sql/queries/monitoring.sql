@@ -62,7 +62,7 @@ ORDER BY s.total_exec_time DESC
 LIMIT %(limit)s
 
 -- name: partitions
--- Parents are meant as in relations.sql: the ones that the search path finds, else those of another schema.
+-- `schema` is that of the parents, as `ledger_schema` of sql/relations.py finds it.
 -- The months of a table, the newest first: what the catalogue knows of each, joined to its partition where it has one.
 -- `limit` of those up to `present` and, however many they are, those after it.
 -- The count of an archived month is exact; of another it is what the server estimates.
@@ -70,9 +70,9 @@ WITH parts AS (
     SELECT c.oid, c.relname::text AS name, c.reltuples, p.tier,
            (regexp_match(pg_get_expr(c.relpartbound, c.oid), $$FROM \('([^']+)'\)$$))[1]::timestamptz AS lower
     FROM (
-        SELECT DISTINCT ON (relname) oid, CASE relname WHEN %(hot)s THEN 'hot' ELSE 'warm' END AS tier
-        FROM pg_class WHERE relkind = 'p' AND relname IN (%(hot)s, %(warm)s)
-        ORDER BY relname, pg_table_is_visible(oid) DESC, oid
+        SELECT c.oid, CASE c.relname WHEN %(hot)s THEN 'hot' ELSE 'warm' END AS tier
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %(schema)s AND c.relname IN (%(hot)s, %(warm)s)
     ) AS p
     JOIN pg_inherits i ON i.inhparent = p.oid
     JOIN pg_class c ON c.oid = i.inhrelid
@@ -105,8 +105,8 @@ FROM (
     SELECT coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) AS scans
     FROM pg_inherits i LEFT JOIN pg_stat_user_tables s ON s.relid = i.inhrelid
     WHERE i.inhparent IN (
-        SELECT DISTINCT ON (relname) oid FROM pg_class WHERE relkind = 'p' AND relname IN (%(hot)s, %(warm)s)
-        ORDER BY relname, pg_table_is_visible(oid) DESC, oid)
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %(schema)s AND c.relname IN (%(hot)s, %(warm)s))
 ) AS partitions
 
 -- name: months_by_tier

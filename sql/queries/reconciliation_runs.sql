@@ -1,4 +1,5 @@
--- Runs of reconciliation: what a run starts from and what it records.
+-- Runs of reconciliation: what a run starts from and what it records. A statement that stores the rows of another one
+-- gives how many rows were sent and how many PostgreSQL stored.
 
 -- name: try_lock
 SELECT pg_try_advisory_lock(hashtextextended(%(supplier)s::text, 7303014))
@@ -112,22 +113,33 @@ WHERE b.supplier = %(supplier)s::text AND b.day = %(day)s::date AND b.state = 'r
 
 -- name: insert_matches
 -- A suggestion names the break of its line: a carried one's, or the one that this run has found.
-INSERT INTO recon_matches (run_id, line_no, own_id, own_created_at, method, state, score, break_id)
-SELECT %(run_id)s::bigint, m.line_no, m.own_id, m.own_created_at, m.method, m.state, m.score,
-       CASE WHEN m.state <> 'suggested' THEN NULL WHEN m.line_no < 0 THEN -m.line_no ELSE b.break_id END
-FROM pg_temp.recon_matched m
-LEFT JOIN pg_temp.recon_found f ON f.line_no = m.line_no AND f.own IS NULL AND m.state = 'suggested'
-LEFT JOIN recon_breaks b ON b.supplier = %(supplier)s::text AND b.fingerprint = decode(f.fingerprint, 'hex')
+WITH stored AS (
+    INSERT INTO recon_matches (run_id, line_no, own_id, own_created_at, method, state, score, break_id)
+    SELECT %(run_id)s::bigint, m.line_no, m.own_id, m.own_created_at, m.method, m.state, m.score,
+           CASE WHEN m.state <> 'suggested' THEN NULL WHEN m.line_no < 0 THEN -m.line_no ELSE b.break_id END
+    FROM pg_temp.recon_matched m
+    LEFT JOIN pg_temp.recon_found f ON f.line_no = m.line_no AND f.own IS NULL AND m.state = 'suggested'
+    LEFT JOIN recon_breaks b ON b.supplier = %(supplier)s::text AND b.fingerprint = decode(f.fingerprint, 'hex')
+    RETURNING line_no
+)
+SELECT (SELECT count(*) FROM pg_temp.recon_matched), (SELECT count(*) FROM stored)
 
 -- name: insert_breaks
--- A break that was found before is the same break, whatever became of it.
-INSERT INTO recon_breaks (run_id, fingerprint, supplier, day, class, issues, currency, difference, variance, escalated,
-                          line_no, line, own, note, period_day)
-SELECT %(run_id)s::bigint, decode(fingerprint, 'hex'), %(supplier)s::text, %(day)s::date, class, issues, currency, difference, variance,
-       escalated, line_no, line, own, coalesce(note, ''), %(day)s::date
-FROM pg_temp.recon_found
-ORDER BY found_no
-ON CONFLICT (supplier, fingerprint) DO NOTHING
+-- A break that was found before is the same break, whatever became of it. Under the lock of the chain nobody else adds one.
+WITH stored AS (
+    INSERT INTO recon_breaks (run_id, fingerprint, supplier, day, class, issues, currency, difference, variance, escalated,
+                              line_no, line, own, note, period_day)
+    SELECT %(run_id)s::bigint, decode(fingerprint, 'hex'), %(supplier)s::text, %(day)s::date, class, issues, currency, difference, variance,
+           escalated, line_no, line, own, coalesce(note, ''), %(day)s::date
+    FROM pg_temp.recon_found
+    ORDER BY found_no
+    ON CONFLICT (supplier, fingerprint) DO NOTHING
+    RETURNING break_id
+)
+SELECT (SELECT count(DISTINCT f.fingerprint) FROM pg_temp.recon_found f
+        WHERE NOT EXISTS (SELECT FROM recon_breaks b
+                          WHERE b.supplier = %(supplier)s::text AND b.fingerprint = decode(f.fingerprint, 'hex'))),
+       (SELECT count(*) FROM stored)
 
 -- name: reopen_found
 -- Breaks that were closed and that this run finds, whatever had closed them; and those of a confirmed match that does not
@@ -146,11 +158,14 @@ WITH again AS (
                         AND m.line_no = -b.break_id AND m.state = 'confirmed'
                         AND NOT EXISTS (SELECT FROM recon_runs n WHERE n.supersedes = r.run_id))
     RETURNING b.break_id, b.period_day
+), noted AS (
+    INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason, period_day)
+    SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'found_again', 'a run over the same day finds it again',
+           period_day
+    FROM again ORDER BY break_id
+    RETURNING break_id
 )
-INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason, period_day)
-SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'found_again', 'a run over the same day finds it again',
-       period_day
-FROM again ORDER BY break_id
+SELECT (SELECT count(*) FROM again), (SELECT count(*) FROM noted)
 
 -- name: reopen_counterparts
 -- Breaks of other days whose counterpart a former run of this day had, and this one has not: unless the newest run of the
@@ -175,11 +190,14 @@ WITH again AS (
                         AND o.supplier = b.supplier AND o.day = b.day
                         AND NOT EXISTS (SELECT FROM recon_runs n WHERE n.supersedes = o.run_id))
     RETURNING b.break_id, b.period_day
+), noted AS (
+    INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason, period_day)
+    SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'counterpart_gone',
+           'the run that had found its counterpart was replaced', period_day
+    FROM again ORDER BY break_id
+    RETURNING break_id
 )
-INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason, period_day)
-SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'counterpart_gone',
-       'the run that had found its counterpart was replaced', period_day
-FROM again ORDER BY break_id
+SELECT (SELECT count(*) FROM again), (SELECT count(*) FROM noted)
 
 -- name: reopen_confirmed
 -- The internal side of a match that a person confirmed, when the line is no longer in the statement of its day.
@@ -199,11 +217,14 @@ WITH lost AS (
                           THEN %(day)s::date ELSE b.period_day END
     FROM lost WHERE b.break_id = lost.own_break_id AND b.state = 'resolved'
     RETURNING b.break_id, b.period_day
+), noted AS (
+    INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason, period_day)
+    SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'counterpart_gone',
+           'the line that it was confirmed for is not in the statement any more', period_day
+    FROM again ORDER BY break_id
+    RETURNING break_id
 )
-INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason, period_day)
-SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'counterpart_gone',
-       'the line that it was confirmed for is not in the statement any more', period_day
-FROM again ORDER BY break_id
+SELECT (SELECT count(*) FROM again), (SELECT count(*) FROM noted)
 
 -- name: close_unconfirmed
 -- And the break of that line.
@@ -218,10 +239,13 @@ WITH gone AS (
                     AND NOT EXISTS (SELECT FROM pg_temp.recon_matched m
                                     WHERE m.state = 'confirmed' AND m.own_id = c.own_id))
     RETURNING b.break_id
+), noted AS (
+    INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
+    SELECT break_id, %(run_id)s::bigint, 'closed', %(actor)s::text, 'not_found_again', 'a later run over the same day no longer finds it'
+    FROM gone ORDER BY break_id
+    RETURNING break_id
 )
-INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
-SELECT break_id, %(run_id)s::bigint, 'closed', %(actor)s::text, 'not_found_again', 'a later run over the same day no longer finds it'
-FROM gone ORDER BY break_id
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM noted)
 
 -- name: close_absent
 -- Waiting breaks of this day that this run does not find.
@@ -230,10 +254,13 @@ WITH gone AS (
     WHERE b.supplier = %(supplier)s::text AND b.day = %(day)s::date AND b.state IN ('open', 'proposed')
       AND NOT EXISTS (SELECT FROM pg_temp.recon_found f WHERE decode(f.fingerprint, 'hex') = b.fingerprint)
     RETURNING b.break_id
+), noted AS (
+    INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
+    SELECT break_id, %(run_id)s::bigint, 'closed', %(actor)s::text, 'not_found_again', 'a later run over the same day no longer finds it'
+    FROM gone ORDER BY break_id
+    RETURNING break_id
 )
-INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
-SELECT break_id, %(run_id)s::bigint, 'closed', %(actor)s::text, 'not_found_again', 'a later run over the same day no longer finds it'
-FROM gone ORDER BY break_id
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM noted)
 
 -- name: close_counterparts
 -- Breaks of other days whose counterpart this run has found: those that wait, and those that were held for right.
@@ -244,18 +271,28 @@ WITH met AS (
            OR b.state IN ('open', 'proposed') AND b.class = 'missing_there' AND b.day >= %(window_first)s::date AND b.day <= %(window_last)s::date
               AND (b.own ->> 'id')::uuid IN (SELECT own_id FROM pg_temp.recon_matched WHERE state = 'confirmed'))
     RETURNING b.break_id
+), noted AS (
+    INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
+    SELECT break_id, %(run_id)s::bigint, 'closed', %(actor)s::text, 'counterpart_arrived', 'the other side came with another day'
+    FROM met ORDER BY break_id
+    RETURNING break_id
 )
-INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
-SELECT break_id, %(run_id)s::bigint, 'closed', %(actor)s::text, 'counterpart_arrived', 'the other side came with another day'
-FROM met ORDER BY break_id
+SELECT (SELECT count(*) FROM met), (SELECT count(*) FROM noted)
 
 -- name: confirm_arrived
 -- A row that came for a line that had been held for right is that line's, also when the line's own day is run again.
-INSERT INTO recon_confirmations (resolution_id, break_id, own_id, own_created_at, method)
-SELECT x.resolution_id, b.break_id, m.own_id, m.own_created_at, CASE m.method WHEN 'payout' THEN m.method ELSE 'confirmed' END
-FROM recon_resolutions x JOIN recon_breaks b USING (break_id)
-JOIN pg_temp.recon_matched m ON m.line_no = -b.break_id AND m.state = 'confirmed'
-WHERE x.run_id = %(run_id)s::bigint AND x.decision = 'counterpart_arrived' AND b.break_id = ANY(%(expected)s::bigint[])
+WITH arrived AS (
+    SELECT x.resolution_id, b.break_id, m.own_id, m.own_created_at,
+           CASE m.method WHEN 'payout' THEN m.method ELSE 'confirmed' END AS method
+    FROM recon_resolutions x JOIN recon_breaks b USING (break_id)
+    JOIN pg_temp.recon_matched m ON m.line_no = -b.break_id AND m.state = 'confirmed'
+    WHERE x.run_id = %(run_id)s::bigint AND x.decision = 'counterpart_arrived' AND b.break_id = ANY(%(expected)s::bigint[])
+), noted AS (
+    INSERT INTO recon_confirmations (resolution_id, break_id, own_id, own_created_at, method)
+    SELECT * FROM arrived
+    RETURNING break_id
+)
+SELECT (SELECT count(*) FROM arrived), (SELECT count(*) FROM noted)
 
 -- name: auto_resolve
 WITH done AS (
@@ -264,10 +301,13 @@ WITH done AS (
     WHERE b.supplier = %(supplier)s::text AND b.fingerprint = decode(f.fingerprint, 'hex') AND b.state = 'open'
       AND f.rule IS NOT NULL
     RETURNING b.break_id, f.rule
+), noted AS (
+    INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
+    SELECT break_id, %(run_id)s::bigint, 'auto_resolved', %(actor)s::text, rule, %(reasons)s::jsonb ->> rule
+    FROM done ORDER BY break_id
+    RETURNING break_id
 )
-INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
-SELECT break_id, %(run_id)s::bigint, 'auto_resolved', %(actor)s::text, rule, %(reasons)s::jsonb ->> rule
-FROM done ORDER BY break_id
+SELECT (SELECT count(*) FROM done), (SELECT count(*) FROM noted)
 
 -- name: waiting
 -- What waits for somebody at a supplier, and since which day the oldest does.

@@ -7,6 +7,10 @@ INSERT INTO archive_months (table_name, month, tier)
 SELECT %(table)s, unnest(%(months)s::date[]), %(tier)s
 ON CONFLICT DO NOTHING
 
+-- name: count_registered
+-- Of some months how many have a catalogue row.
+SELECT count(DISTINCT month) FROM archive_months WHERE table_name = %(table)s AND month = ANY(%(months)s::date[])
+
 -- name: months
 -- Every month of a table that is known, oldest first, and its parts in their order.
 SELECT month, part, tier, step, attempt, row_count, sums, digest, postgres_bytes, object_key, object_bytes, object_sha256,

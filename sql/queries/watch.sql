@@ -93,10 +93,22 @@ SELECT id, user_id, wallet_id, type, amount, currency, created_at FROM candidate
 WHERE is_new OR user_id IN (SELECT user_id FROM late) OR wallet_id IN (SELECT wallet_id FROM late)
 
 -- name: keep
-INSERT INTO watch_findings (rule, table_name, subject, window_key, at, evidence)
-SELECT %(rule)s, %(table)s, subject, window_key, at, evidence FROM ({found}) AS found
-ON CONFLICT DO NOTHING
-RETURNING subject, window_key, at, evidence
+-- The last column says whether PostgreSQL stored the finding. One run at a time: what it finds nobody else stores meanwhile.
+WITH found AS MATERIALIZED (
+    {found}
+), stored AS (
+    INSERT INTO watch_findings (rule, table_name, subject, window_key, at, evidence)
+    SELECT %(rule)s, %(table)s, subject, window_key, at, evidence FROM found
+    ON CONFLICT DO NOTHING
+    RETURNING subject, window_key, at, evidence
+)
+SELECT subject, window_key, at, evidence, true FROM stored
+UNION ALL
+SELECT subject, window_key, at, evidence, false FROM found AS f
+WHERE NOT EXISTS (SELECT FROM stored AS s WHERE (s.subject, s.window_key) = (f.subject, f.window_key))
+  AND NOT EXISTS (SELECT FROM watch_findings AS w
+                  WHERE (w.rule, w.table_name, w.subject, w.window_key)
+                      = (%(rule)s, %(table)s, f.subject, f.window_key))
 
 -- name: single
 SELECT s.user_id AS subject, s.id::text AS window_key, s.created_at AS at,
@@ -275,13 +287,19 @@ WHERE b.samples >= %(minimum_sample)s AND s.amount >= least_.amount::numeric
   AND s.amount > b.mean * %(factor)s::numeric
 
 -- name: sum_day
--- The sums of one ended day. Safe to run again.
-INSERT INTO watch_baselines (table_name, day, type, currency, samples, total)
-SELECT %(table)s, %(day)s::date, r.type, r.currency, count(*), sum(r.amount)
-FROM {rows} AS r
-WHERE r.created_at >= %(begin)s AND r.created_at < %(end)s
-GROUP BY r.type, r.currency
-ON CONFLICT (table_name, day, type, currency) DO UPDATE SET samples = excluded.samples, total = excluded.total
+-- The sums of one ended day: how many there are, and how many PostgreSQL stored. Safe to run again.
+WITH sums AS MATERIALIZED (
+    SELECT r.type, r.currency, count(*) AS samples, sum(r.amount) AS total
+    FROM {rows} AS r
+    WHERE r.created_at >= %(begin)s AND r.created_at < %(end)s
+    GROUP BY r.type, r.currency
+), stored AS (
+    INSERT INTO watch_baselines (table_name, day, type, currency, samples, total)
+    SELECT %(table)s, %(day)s::date, type, currency, samples, total FROM sums
+    ON CONFLICT (table_name, day, type, currency) DO UPDATE SET samples = excluded.samples, total = excluded.total
+    RETURNING type
+)
+SELECT (SELECT count(*) FROM sums), (SELECT count(*) FROM stored)
 
 -- name: forget_days
 DELETE FROM watch_baselines WHERE table_name = %(table)s AND day < %(oldest)s

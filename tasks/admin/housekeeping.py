@@ -6,6 +6,7 @@ from config import Settings
 from ledger.masking import cut
 from sql.connection import connect
 from sql.queries import load
+from sql.storing import check_stored
 
 _QUERIES = load("idempotency")
 _HEALTH = load("health")
@@ -46,6 +47,7 @@ def record_job(settings: Settings, job: str, error: str | None = None) -> None:
     """Note that ``job`` ended now, well or with ``error``: the health checks ask when it last ended well."""
     with connect(settings.database_dsn, "housekeeping") as connection:
         if error is None:
-            connection.execute(_HEALTH["record_success"], {"job": job})
+            stored = connection.execute(_HEALTH["record_success"], {"job": job})
         else:
-            connection.execute(_HEALTH["record_failure"], {"job": job, "error": cut(error, _ERROR_LIMIT)})
+            stored = connection.execute(_HEALTH["record_failure"], {"job": job, "error": cut(error, _ERROR_LIMIT)})
+        check_stored(stored, 1, "job_outcomes")

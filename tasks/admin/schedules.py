@@ -16,6 +16,7 @@ from config import Settings
 from ledger.masking import cut, mask_text
 from sql.connection import connect
 from sql.queries import load
+from sql.storing import not_stored
 from tasks.admin.housekeeping import record_job
 from tasks.prefect.deployments import PROJECT, deployments
 
@@ -66,7 +67,11 @@ def _is_off(settings: Settings, deployment: Mapping[str, Any]) -> bool:
 def note_expected(settings: Settings) -> None:
     """Begin to judge the schedules that are new, from now on. Safe to run again. Raises TransientError."""
     with connect(settings.database_dsn, "schedules") as connection:
-        connection.execute(_QUERIES["note_schedules"], {"jobs": [one.job for one in expected(settings)]})
+        jobs = {one.job for one in expected(settings)}
+        connection.execute(_QUERIES["note_schedules"], {"jobs": list(jobs)})
+        noted = len(connection.execute(_QUERIES["schedule_outcomes"], {"jobs": list(jobs)}).fetchall())
+        if noted != len(jobs):
+            raise not_stored(len(jobs), noted, "job_outcomes")
 
 
 def note_outcome(settings: Settings, deployment: str, error: str | None = None) -> None:

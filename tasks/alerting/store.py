@@ -5,17 +5,22 @@ Each operation is one statement of `sql/queries/alerts.sql`; the API runs the sa
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
 
 from ledger.alerts import Alert, Severity, fingerprint
 from ledger.card_finder import mask_card_numbers
 from ledger.errors import ConfigError
 from ledger.identifiers import truncate_ms
 from ledger.masking import cut, mask_text
-from sql.connection import Connection
+from sql.connection import Connection, fetch_one
 from sql.queries import load
+from sql.storing import not_stored
 
 __all__ = [
     "Alert",
@@ -28,6 +33,7 @@ __all__ = [
     "count_by_rule",
     "list_alerts",
     "raise_alert",
+    "raise_alerts",
     "raise_parameters",
     "resolve_alert",
 ]
@@ -93,10 +99,25 @@ def raise_alert(
     ``at`` is the aware instant that it was seen (default: now). ``event_id`` names what was seen (a transaction's id, a
     file's name and line); without it ``at`` does. The latest 100 events of an alert are known: raising one of them
     again counts nothing, so a caller that is killed and started again is safe. Returns None when the event belongs to
-    an alert that was resolved since. Commits with the caller's transaction, or at once.
+    an alert that was resolved since. Commits with the caller's transaction, or at once. Raises NotStoredError when
+    PostgreSQL did not store it.
     """
-    row = connection.execute(_QUERIES["raise"], raise_parameters(alert, at=at, event_id=event_id)).fetchone()
+    parameters = raise_parameters(alert, at=at, event_id=event_id)
+    row = connection.execute(_QUERIES["raise"], parameters).fetchone()
+    if row is None and not fetch_one(connection, _QUERIES["was_counted"], parameters)[0]:
+        raise not_stored(1, 0, "alerts")
     return None if row is None else Raised(*row)
+
+
+async def raise_alerts(connection: psycopg.AsyncConnection[TupleRow], alerts: Sequence[Mapping[str, Any]]) -> None:
+    """Do as `raise_alert` for all of ``alerts``, the answers of `raise_parameters`, together or not at all."""
+    async with connection.transaction(), connection.pipeline():
+        raised = [(await connection.execute(_QUERIES["raise"], one), one) for one in alerts]
+        for cursor, one in raised:
+            if await cursor.fetchone() is None:
+                known = await (await connection.execute(_QUERIES["was_counted"], one)).fetchone()
+                if known is None or not known[0]:
+                    raise not_stored(1, 0, "alerts")
 
 
 def raise_parameters(alert: Alert, *, at: datetime | None = None, event_id: str | None = None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sql.connection import Connection, fetch_one
 from sql.partitions import Partition, list_partitions
 from sql.queries import load
 from sql.relations import Parents, Relation
+from sql.storing import not_stored
 
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
@@ -113,11 +114,18 @@ def gone_text(states: Sequence[MonthState]) -> str:
 
 
 def register_months(connection: Connection, table: TieredTable) -> None:
-    """Enter partitions that exist without a catalogue row, as what they are. Safe to run again."""
+    """Enter partitions that exist without a catalogue row, as what they are. Safe to run again.
+
+    Raises NotStoredError when PostgreSQL did not store one.
+    """
     parents = Parents.of(connection, table)
     for tier, parent in ((Tier.HOT, parents.hot), (Tier.WARM, parents.warm)):
         months = [part.month.first_day for part in list_partitions(connection, parent) if part.month is not None]
-        connection.execute(_QUERIES["register_months"], {"table": table.name, "tier": tier, "months": months})
+        named = {"table": table.name, "tier": tier, "months": months}
+        connection.execute(_QUERIES["register_months"], named)
+        registered = fetch_one(connection, _QUERIES["count_registered"], named)[0]
+        if registered != len(set(months)):
+            raise not_stored(len(set(months)), registered, "archive_months")
 
 
 def month_states(connection: Connection, table: TieredTable) -> list[MonthState]:

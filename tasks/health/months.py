@@ -14,7 +14,7 @@ from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
 from sql.partitions import monthly_partitions
 from sql.queries import load
-from sql.relations import Parents
+from sql.relations import Parents, ledger_schema
 from sql.returns import months_in_work
 from tasks.archiving.rollover import report_table
 from tasks.health.context import Context
@@ -143,7 +143,9 @@ def _unfinished(connection: Connection, due: _DueMonth) -> int:
     if due.tier is not Tier.WARM or table.status_column is None:
         return 0
     query = SQL(_QUERIES["count_unfinished"]).format(
-        warm=Identifier(table.warm_parent), time=Identifier(table.time_column), status=Identifier(table.status_column)
+        warm=Identifier(ledger_schema(connection, table), table.warm_parent),
+        time=Identifier(table.time_column),
+        status=Identifier(table.status_column),
     )
     bounds = {"lower": due.month.lower, "upper": due.month.upper}
     parameters = {**bounds, "terminal": sorted(table.terminal_statuses), "limit": _COUNTED_ROWS}
@@ -173,7 +175,9 @@ def _oldest_unfinished(
     connection: Connection, table: TieredTable, status: str, before: datetime
 ) -> tuple[int, datetime | None]:
     query = SQL(_QUERIES["unfinished"]).format(
-        hot=Identifier(table.hot_parent), status=Identifier(status), time=Identifier(table.time_column)
+        hot=Identifier(ledger_schema(connection, table), table.hot_parent),
+        status=Identifier(status),
+        time=Identifier(table.time_column),
     )
     parameters = {"before": before, "limit": _COUNTED_ROWS, "terminal": sorted(table.terminal_statuses)}
     number, created = fetch_one(connection, query, parameters)

@@ -10,6 +10,7 @@ from ledger.alerts import Alert, Severity
 from ledger.errors import TransientError, TreasuryError
 from sql.connection import Connection, connect
 from sql.queries import load as load_queries
+from sql.storing import check_counted
 from tasks.alerting.delivery import load, targeted
 from tasks.alerting.notices import Sent, send_notices
 from tasks.alerting.store import raise_alert, resolve_alert
@@ -91,7 +92,7 @@ def _store(settings: Settings, results: Sequence[CheckResult], at: datetime) -> 
     with connect(settings.database_dsn, "health") as connection:
         outage.catch_up(connection, settings)
         with connection.transaction():
-            connection.execute(_QUERIES["store_results"], _columns(results, at))
+            check_counted(connection.execute(_QUERIES["store_results"], _columns(results, at)), "health_results")
             raised = [raise_alert(connection, alert, at=at) for alert in alerts_of(results)]
             resolved = sum(_resolve(connection, result, at) for result in results)
     return sum(one is not None and one.opened for one in raised), resolved

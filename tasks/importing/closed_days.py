@@ -11,6 +11,7 @@ from ledger.months import Month
 from ledger.tables import VAS_TRANSACTIONS, TieredTable
 from sql.connection import Connection, fetch_one
 from sql.queries import load
+from sql.storing import check_stored
 from tasks.importing.rejects import Reject
 from tasks.importing.rows import Row
 
@@ -75,7 +76,7 @@ class ClosedDays:
         days = sorted({one for row in rows if _holding(proposed, *(one := self._day_of(row)))}) if proposed else []
         if days:
             named = {"suppliers": [one for one, _ in days], "days": [one for _, one in days]}
-            self._connection.execute(_QUERIES["note_days"], named)
+            check_stored(self._connection.execute(_QUERIES["note_days"], named), len(days), "recon_day_changes")
 
     def _periods(self, query: str, rows: Sequence[Row]) -> list[_Period]:
         """Those that the months of the rows touch: in Johannesburg a month of UTC ends a day later."""

@@ -14,7 +14,7 @@ from ledger.tables import TieredTable
 from sql.connection import Connection
 from sql.queries import load
 from sql.relations import Parents
-from sql.storing import check_stored
+from sql.storing import check_stored, not_stored
 from tasks.importing.identity import differing
 from tasks.importing.mapping import Mapping
 from tasks.importing.rejects import RecordOutcome, Reject
@@ -36,7 +36,8 @@ class _Known(NamedTuple):
 
 
 def check_source(connection: Connection, mapping: Mapping, table: TieredTable, dry_run: bool) -> None:
-    """Record by what rule the source's rows are known again. Raises ConfigError when it was another one until now.
+    """Record by what rule the source's rows are known again. Raises ConfigError when it was another one until now,
+    NotStoredError when PostgreSQL did not store it.
 
     Safe to run again. A dry run records nothing.
     """
@@ -45,6 +46,8 @@ def check_source(connection: Connection, mapping: Mapping, table: TieredTable, d
     if not dry_run:
         connection.execute(_QUERIES["record_source"], {**names, "rule": rule})
     row = connection.execute(_QUERIES["source_rule"], names).fetchone()
+    if row is None and not dry_run:
+        raise not_stored(1, 0, "import_sources")
     if row is None or row[0] == rule or (not mapping.key and not row[0].startswith("key ")):
         return
     raise ConfigError(

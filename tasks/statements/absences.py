@@ -14,8 +14,9 @@ from typing import Any
 from config import Settings
 from ledger.business_days import bounds
 from ledger.errors import RefusalError
-from sql.connection import Connection, connect, fetch_one
+from sql.connection import Connection, connect
 from sql.queries import load
+from sql.storing import fetch_stored
 from suppliers.statement import STATEMENT_SCHEMA, ParsedStatement, StatementError, finish
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
@@ -169,7 +170,7 @@ def _confirmed(settings: Settings, connection: Connection, declared: _Declaratio
             "object_key": key,
             "object_sha256": stored.sha256,
         }
-        (file_id,) = fetch_one(connection, _QUERIES["add_file"], row)
+        (file_id,) = fetch_stored(connection, _QUERIES["add_file"], row, "statement_files")
         chain.record_statement(connection, file_id)
         _insert(connection, declared.record(AbsenceState.CONFIRMED, file_id))
         resolve_late(connection, declared.supplier, declared.day)
@@ -177,5 +178,5 @@ def _confirmed(settings: Settings, connection: Connection, declared: _Declaratio
 
 
 def _insert(connection: Connection, record: dict[str, Any]) -> None:
-    (absence_id,) = fetch_one(connection, _QUERIES["add_absence"], record)
+    (absence_id,) = fetch_stored(connection, _QUERIES["add_absence"], record, "statement_absences")
     chain.record_absence(connection, absence_id)

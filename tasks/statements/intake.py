@@ -19,8 +19,9 @@ from ledger.business_days import ZONE
 from ledger.card_finder import mask_card_numbers
 from ledger.errors import TransientError
 from ledger.masking import cut
-from sql.connection import Connection, connect, fetch_one
+from sql.connection import Connection, connect
 from sql.queries import load
+from sql.storing import fetch_stored
 from storage.parquet import COMPRESSION, ROW_GROUP_ROWS
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
@@ -191,7 +192,7 @@ def _take_again(settings: Settings, supplier: str, file: StatementFile, actor: s
         except StatementError as error:
             return Intake(file.name, IntakeResult.KNOWN, day, error=str(error))
         again = {"file_id": file_id, "supersedes": current} | _names(supplier, file.name, actor)
-        record_statement(connection, *fetch_one(connection, _QUERIES["add_file_again"], again))
+        record_statement(connection, *fetch_stored(connection, _QUERIES["add_file_again"], again, "statement_files"))
         resolve_alert(connection, QUARANTINED, f"{supplier}/{file.name}")
     return Intake(file.name, IntakeResult.TAKEN, day, line_count)
 
@@ -224,7 +225,7 @@ def _keep(
             "object_key": key,
             "object_sha256": stored.sha256,
         }
-        record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
+        record_statement(connection, *fetch_stored(connection, _QUERIES["add_file"], row, "statement_files"))
         resolve_late(connection, parsed.supplier, parsed.day)
         resolve_alert(connection, QUARANTINED, f"{parsed.supplier}/{parsed.name}")
     return Intake(parsed.name, IntakeResult.TAKEN, parsed.day, parsed.table.num_rows)
@@ -297,7 +298,7 @@ def _quarantine(
             "state": "quarantined",
             "error": reason,
         }
-        record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
+        record_statement(connection, *fetch_stored(connection, _QUERIES["add_file"], row, "statement_files"))
         raise_alert(connection, alert, event_id=f"{file.name} {file.sha256.hex()}")
     return Intake(file.name, IntakeResult.QUARANTINED, error=reason)
 

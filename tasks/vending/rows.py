@@ -23,6 +23,7 @@ from ledger.transactions import Status, VasType
 from sql.connection import Connection, check_session_of, connection_parameters
 from sql.errors import translate
 from sql.queries import load
+from sql.relations import ledger_schema, ledger_schema_of
 from suppliers.money import CURRENCY
 from suppliers.protocol import PurchaseRequest
 from suppliers.references import id_range, plain_reference, short_reference
@@ -142,12 +143,12 @@ class Finish:
 def finish_in(connection: Connection, table: TieredTable, row_id: UUID, end: Finish, now: datetime) -> bool:
     """`VendRows.finish` within the caller's transaction: the same statement, so of all that end a row one does."""
     cursor = psycopg.ClientCursor(connection)
-    return cursor.execute(_statement("finish", table), end.parameters(row_id, now)).fetchone() is not None
+    return cursor.execute(_located("finish", connection, table), end.parameters(row_id, now)).fetchone() is not None
 
 
 def find_in(connection: Connection, table: TieredTable, row_id: UUID) -> VendRow | None:
     """`VendRows.find` within the caller's transaction."""
-    found = psycopg.ClientCursor(connection).execute(_statement("find", table), _of(row_id)).fetchone()
+    found = psycopg.ClientCursor(connection).execute(_located("find", connection, table), _of(row_id)).fetchone()
     return None if found is None else _row(found)
 
 
@@ -161,7 +162,11 @@ def find_by_reference_in(connection: Connection, table: TieredTable, reference: 
         parameters = _by_short_reference(reference)
     except (ValueError, DataError):  # not an id, or an id without a time
         return None
-    found = psycopg.ClientCursor(connection).execute(_statement("find_by_reference", table), parameters).fetchone()
+    found = (
+        psycopg.ClientCursor(connection)
+        .execute(_located("find_by_reference", connection, table), parameters)
+        .fetchone()
+    )
     return None if found is None else _row(found[: len(_COLUMNS)])
 
 
@@ -229,7 +234,8 @@ class VendRows:
         async def work(connection: AsyncConnection) -> list[TupleRow]:
             # With its values in its text a statement is planned for one partition and locks no other (api/statuses).
             cursor = psycopg.AsyncClientCursor(connection)
-            return await (await cursor.execute(_statement(query, self._table), parameters)).fetchall()
+            statement = _statement(query, self._table, await ledger_schema_of(connection, self._table))
+            return await (await cursor.execute(statement, parameters)).fetchall()
 
         return await self._database.run(work)
 
@@ -270,15 +276,19 @@ class _Pool:
 
 
 @cache
-def _statement(query: str, table: TieredTable) -> bytes:
+def _statement(query: str, table: TieredTable, schema: str) -> bytes:
     parts = {
-        "hot": Identifier(table.hot_parent),
-        "warm": Identifier(table.warm_parent),
+        "hot": Identifier(schema, table.hot_parent),
+        "warm": Identifier(schema, table.warm_parent),
         "id": Identifier(table.key_column),
         "time": Identifier(table.time_column),
         "columns": SQL(", ").join(map(Identifier, _COLUMNS)),
     }
     return SQL(_QUERIES[query]).format(**parts).as_bytes()
+
+
+def _located(query: str, connection: Connection, table: TieredTable) -> bytes:
+    return _statement(query, table, ledger_schema(connection, table))
 
 
 def _of(row_id: UUID) -> dict[str, Any]:

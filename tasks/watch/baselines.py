@@ -7,6 +7,8 @@ from config import Settings
 from ledger.tables import TieredTable
 from sql.connection import Connection
 from sql.queries import load
+from sql.relations import ledger_schema
+from sql.storing import check_counted
 from tasks.watch.rows import parameters_of, statement
 
 _QUERIES = load("watch")
@@ -47,5 +49,8 @@ def _sum_day(connection: Connection, settings: Settings, table: TieredTable, day
     }
     with connection.transaction():
         connection.execute(_QUERIES["limit_statements"], {"timeout": _TIMEOUT})
-        connection.execute(statement(table, _QUERIES["sum_day"]), values)
+        check_counted(
+            connection.execute(statement(table, ledger_schema(connection, table), _QUERIES["sum_day"]), values),
+            "watch_baselines",
+        )
         connection.execute(_QUERIES["summed"], {"table": table.name, "day": day})

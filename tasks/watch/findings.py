@@ -6,6 +6,7 @@ from typing import Any
 
 from ledger.alerts import Alert
 from sql.connection import Connection
+from sql.storing import not_stored
 from tasks.alerting.store import raise_alert
 from tasks.watch.rules import WatchRule
 
@@ -18,9 +19,13 @@ def raise_findings(
     """Raise alerts for the new findings of ``rule`` in a slice that ends at ``upper``; returns how many of both.
 
     The first ``limit`` get an alert each, the rest shares one: each of them is in `watch_findings` all the same.
-    Commits with the caller's transaction.
+    Commits with the caller's transaction. Raises NotStoredError when PostgreSQL did not store one.
     """
-    findings: list[Finding] = sorted(rows, key=lambda one: (one[2], one[0], one[1]))
+    found = list(rows)
+    dropped = sum(not is_stored for *_, is_stored in found)
+    if dropped:
+        raise not_stored(len(found), len(found) - dropped, "watch_findings")
+    findings: list[Finding] = sorted((one[:-1] for one in found), key=lambda one: (one[2], one[0], one[1]))
     for subject, window_key, at, evidence in findings[:limit]:
         alert = _alert(rule, subject, {"table": table, "window": window_key, **evidence})
         raise_alert(connection, alert, at=at, event_id=f"{table} {window_key}")

@@ -25,20 +25,20 @@ def parameters_of(table: TieredTable, watch: WatchTransactions) -> dict[str, Any
     }
 
 
-def statement(table: TieredTable, query: str) -> Composed:
-    """A query of `sql/queries/watch.sql` over the table's view."""
-    return _filled(query, rows=SQL("({})").format(_filled(_QUERIES["rows"], ledger=Identifier(table.name))))
+def statement(table: TieredTable, schema: str, query: str) -> Composed:
+    """A query of `sql/queries/watch.sql` over the table's view, in the ``schema`` of its parents."""
+    return _filled(query, rows=SQL("({})").format(_filled(_QUERIES["rows"], ledger=Identifier(schema, table.name))))
 
 
-def taking(table: TieredTable) -> Composed:
+def taking(table: TieredTable, schema: str) -> Composed:
     """The statement that takes the rows of a slice. It reads both parents themselves: a view shows no transactions."""
-    hot, warm = Identifier(table.hot_parent), Identifier(table.warm_parent)
+    hot, warm = Identifier(schema, table.hot_parent), Identifier(schema, table.warm_parent)
     return _filled(_QUERIES["take_slice"], hot=hot, warm=warm)
 
 
-def keeping(table: TieredTable, rule: str) -> Composed:
+def keeping(table: TieredTable, schema: str, rule: str) -> Composed:
     """The statement that keeps what the query of a rule finds and gives back what is new."""
-    return _filled(_QUERIES["keep"], found=statement(table, rule))
+    return _filled(_QUERIES["keep"], found=statement(table, schema, rule))
 
 
 def _filled(query: str, **parts: Composable) -> Composed:

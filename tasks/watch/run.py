@@ -20,6 +20,8 @@ from ledger.identifiers import truncate_ms
 from ledger.tables import BUILT_IN, TieredTable
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
+from sql.relations import ledger_schema
+from sql.storing import check_stored
 from tasks.watch.baselines import sum_days
 from tasks.watch.findings import raise_findings
 from tasks.watch.rows import keeping, parameters_of, taking
@@ -87,6 +89,7 @@ class _Run:
         self._settings = settings
         self._watch = settings.watch_transactions
         self._table = table
+        self._schema = ledger_schema(connection, table)
         self._deadline = deadline
         self._rules = [rule for rule in watch_rules(self._watch) if rule.enabled]
         self._rows = self._findings = self._alerts = 0
@@ -116,7 +119,7 @@ class _Run:
         """The instant before which every transaction has ended, as far as runs have noted instants; at most
         ``longest_transaction_s`` before ``now``.
         """
-        self._connection.execute(_QUERIES["note_horizon"], {"at": now})
+        check_stored(self._connection.execute(_QUERIES["note_horizon"], {"at": now}), 1, "watch_horizons")
         (found,) = fetch_one(self._connection, _QUERIES["committed_until"], {"at": now})
         earliest = now - timedelta(seconds=self._watch.longest_transaction_s)
         until: datetime = max(found or earliest, earliest)
@@ -140,12 +143,12 @@ class _Run:
         seen = {"seen_until": self._seen_until, "seen_xid": self._seen_xid}
         with limited(self._connection, self._watch.statement_timeout_s):
             self._connection.execute(_QUERIES["create_slice"])
-            taken = self._connection.execute(taking(self._table), {**bounds, **seen}).rowcount
+            taken = self._connection.execute(taking(self._table, self._schema), {**bounds, **seen}).rowcount
             if taken:
                 self._connection.execute(SQL("ANALYZE pg_temp.watch_slice"))
                 for rule in self._rules:
                     values = {**bounds, **rule.parameters, "rule": rule.name}
-                    cursor = self._connection.execute(keeping(self._table, rule.query), values)
+                    cursor = self._connection.execute(keeping(self._table, self._schema, rule.query), values)
                     findings, alerts = raise_findings(
                         self._connection, rule, self._table.name, upper, cursor, self._watch.alerts_each
                     )

@@ -122,6 +122,25 @@ def test_a_plan_changes_nothing_and_is_what_then_moves(ledger: Ledger) -> None:
     assert {(o.month, MoveResult.PLANNED) for o in state.result()} == planned
 
 
+@pytest.mark.heavy("tests/life/test_one_table_alone.py asks the steps")
+@pytest.mark.parametrize("wrong", ["ADD COLUMN place point", "RENAME TO theirs"], ids=["unfit", "no parent"])
+def test_a_table_that_cannot_be_worked_on_fails_the_night_at_its_end_and_the_other_one_moves(
+    ledger: Ledger, wrong: str
+) -> None:
+    ledger.fill(COLD)
+    ledger.sql("DROP VIEW vas_transactions")
+    for parent in ("vas_transactions_partitioned", "vas_transactions_archive_warm"):
+        ledger.sql(f"ALTER TABLE {parent} {wrong if 'COLUMN' in wrong else wrong + parent[16:]}")
+    if "COLUMN" not in wrong:
+        ledger.sql("CREATE TABLE vas_transactions_partitioned (theirs int)")
+    state, _ = run(run_archiving_operations, NOON)
+    assert state.is_failed()
+    assert "vas_transactions" in str(state.message)
+    assert ledger.tier(COLD) == "cold"
+    assert ledger.tier(Month.of(TODAY).plus(12)) == "hot"
+    assert ledger.content()[str(COLD)][0] == ROWS
+
+
 @pytest.mark.heavy("test_plan.py tests the rule")
 def test_a_month_that_fails_stops_no_other_and_fails_the_run_at_its_end(ledger: Ledger) -> None:
     bad, good = Month(2024, 1), COLD

@@ -10,13 +10,15 @@ import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
 from config import Settings
-from ledger.errors import DataError
+from ledger.errors import DataError, NotStoredError
 from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import BUILT_IN, TRANSACTIONS, TieredTable
 from sql.connection import Connection, connect
 from sql.maintenance import run_ddl
 from sql.partitions import create_partition, ensure_partition, move_to_warm
+from tasks.archiving.catalogue import register_months
+from tests.dropping import dropping
 from tests.relations import hot_months, hot_partitions, relation, warm_months
 from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row
@@ -184,3 +186,24 @@ def test_a_partition_goes_by_its_bounds_and_not_by_its_name(prepared: Settings, 
     assert hot_months(connection, TRANSACTIONS)[FEBRUARY] == "transactions_2031_07"
     assert move_to_warm(connection, prepared, TRANSACTIONS, FEBRUARY)
     assert warm_months(connection, TRANSACTIONS) == {FEBRUARY: "transactions_2031_07"}
+
+
+def test_a_month_that_the_catalogue_does_not_store_is_an_error_by_name(
+    prepared: Settings, connection: Connection
+) -> None:
+    not_stored = pytest.raises(NotStoredError, match="archive_months: 1 row was sent and PostgreSQL stored 0")
+    with dropping(connection, "archive_months"), not_stored:
+        ensure_partition(connection, prepared, TRANSACTIONS, APRIL)
+    assert ensure_partition(connection, prepared, TRANSACTIONS, APRIL)
+
+
+def test_a_partition_of_others_that_the_catalogue_does_not_store_is_an_error_by_name(
+    prepared: Settings, connection: Connection
+) -> None:
+    bounds = SQL("FROM ({}) TO ({})").format(Literal(APRIL.lower), Literal(APRIL.upper))
+    connection.execute(SQL("CREATE TABLE other PARTITION OF transactions_partitioned FOR VALUES {}").format(bounds))
+    not_stored = pytest.raises(NotStoredError, match="archive_months: 3 rows were sent and PostgreSQL stored 2")
+    with dropping(connection, "archive_months"), not_stored:
+        register_months(connection, TRANSACTIONS)
+    register_months(connection, TRANSACTIONS)
+    assert not ensure_partition(connection, prepared, TRANSACTIONS, APRIL)

@@ -15,8 +15,9 @@ from psycopg.rows import class_row
 from config import Settings
 from ledger.errors import FieldError, NotFoundError, RefusalError
 from ledger.statements import BreakClass
-from sql.connection import Connection, connect, fetch_one
+from sql.connection import Connection, connect
 from sql.queries import load
+from sql.storing import fetch_stored
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
 from tasks.reconciliation.casework import manual_settlement, suggestions, withdrawals
@@ -329,7 +330,7 @@ def _ended(
 
 def _reopen(connection: Connection, break_id: int, names: Mapping[str, str | None], decision: str, reason: str) -> None:
     record = dict(names) | {"break_id": break_id, "decision": decision, "reason": reason}
-    (resolution_id,) = fetch_one(connection, _BREAKS["reopen_break"], record)
+    (resolution_id,) = fetch_stored(connection, _BREAKS["reopen_break"], record, "recon_resolutions")
     chain.record_resolution(connection, resolution_id)
 
 
@@ -386,7 +387,9 @@ _STATES = {
 def _record(connection: Connection, break_id: int, record: dict[str, Any], match: Match | None) -> int:
     """One record, the state that it leads to, and its event; returns its number."""
     action = record["action"]
-    (resolution_id,) = fetch_one(connection, _BREAKS["insert_resolution"], record | {"break_id": break_id})
+    (resolution_id,) = fetch_stored(
+        connection, _BREAKS["insert_resolution"], record | {"break_id": break_id}, "recon_resolutions"
+    )
     connection.execute(_BREAKS["set_state"], {"break_id": break_id, "state": _STATES[action]})
     if match is not None and match.line_break == break_id and action is not Action.REJECTED:
         suggestions.confirm(connection, match, resolution_id)

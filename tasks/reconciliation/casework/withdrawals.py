@@ -12,6 +12,7 @@ from typing import Any
 from ledger.errors import RefusalError
 from sql.connection import Connection, fetch_one
 from sql.queries import load
+from sql.storing import fetch_stored
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.audit.people import Person
 from tasks.reconciliation.vocabulary import Action, BreakState, Decision, WithdrawalState
@@ -108,7 +109,7 @@ def _confirmed(connection: Connection, asked: _Asked, who: Person, reason: str) 
     for member in members:
         record = {"break_id": member.break_id, "decision": _WITHDRAWN, "reason": reason}
         names = {"actor": who.name, "account": who.account}
-        (reopened,) = fetch_one(connection, _BREAKS["reopen_break"], record | names)
+        (reopened,) = fetch_stored(connection, _BREAKS["reopen_break"], record | names, "recon_resolutions")
         chain.record_resolution(connection, reopened)
         _insert(connection, member.names, who, reason, WithdrawalState.CONFIRMED, reopened)
         made[member.break_id] = int(reopened)
@@ -141,5 +142,5 @@ def _insert(
     reopened_by: int | None,
 ) -> None:
     record = {"action": step, "actor": who.name, "account": who.account, "reason": reason, "reopened_by": reopened_by}
-    (withdrawal_id,) = fetch_one(connection, _BREAKS["insert_withdrawal"], names | record)
+    (withdrawal_id,) = fetch_stored(connection, _BREAKS["insert_withdrawal"], names | record, "recon_withdrawals")
     chain.record_withdrawal(connection, withdrawal_id)

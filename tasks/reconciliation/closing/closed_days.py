@@ -25,6 +25,7 @@ from ledger.policy import Tier
 from ledger.statements import BreakClass
 from sql.connection import Connection, fetch_one
 from sql.queries import load
+from sql.storing import check_stored, fetch_stored
 from storage.spool import spool_folder
 from storage.store import ObjectStore, describe_file
 from tasks.alerting.store import raise_alert, resolve_alert
@@ -409,7 +410,7 @@ def _insert_state(connection: Connection, supplier: str, period_id: int, kept: K
         "object_key": kept.object_key,
         "object_sha256": kept.object_sha256,
     }
-    return int(fetch_one(connection, _QUERIES["insert_state"], record)[0])
+    return int(fetch_stored(connection, _QUERIES["insert_state"], record, "recon_closed_days")[0])
 
 
 def _insert_break(
@@ -433,10 +434,10 @@ def _insert_break(
         "note": part.text(),
         "period_day": period_day,
     }
-    (break_id,) = fetch_one(connection, _QUERIES["insert_break"], record)
+    (break_id,) = fetch_stored(connection, _QUERIES["insert_break"], record, "recon_breaks")
     reason = f"the period {change.state.first_day} to {change.state.last_day} is closed"
     named = {"break_id": break_id, "run_id": run_id, "actor": SYSTEM, "reason": reason, "period_day": period_day}
-    connection.execute(_QUERIES["account_break"], named)
+    check_stored(connection.execute(_QUERIES["account_break"], named), 1, "recon_resolutions")
 
 
 def _facts(change: Change, part: DayChange) -> dict[str, Any]:

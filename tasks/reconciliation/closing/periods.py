@@ -27,6 +27,7 @@ from sql.connection import Connection, connect, fetch_one
 from sql.installation import read_installation
 from sql.log import record_event
 from sql.queries import load
+from sql.storing import check_stored, fetch_stored
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.reconciliation.closing import closed_days
@@ -195,7 +196,7 @@ def _insert(connection: Connection, period: dict[str, Any], compared: closed_day
         "own_sums": Jsonb(sums_of(compared.together)),
         "own_digest": compared.digest,
     }
-    (period_id,) = fetch_one(connection, _PERIODS["insert_period"], period | own)
+    (period_id,) = fetch_stored(connection, _PERIODS["insert_period"], period | own, "recon_periods")
     closed_days.insert_first_states(connection, period["supplier"], period_id, compared)
     head = chain.record_period(connection, period_id)
     _record_in_log(connection, period, head)
@@ -267,7 +268,7 @@ def _check_second(name: str, who: Person, proposal: tuple[Any, ...], *, carry: b
 
 
 def _propose(connection: Connection, proposal: dict[str, Any]) -> None:
-    (proposal_id,) = fetch_one(connection, _PERIODS["insert_proposal"], proposal)
+    (proposal_id,) = fetch_stored(connection, _PERIODS["insert_proposal"], proposal, "recon_period_proposals")
     chain.record_proposal(connection, proposal_id)
 
 
@@ -278,4 +279,5 @@ def _carry(connection: Connection, period: dict[str, Any], breaks: Sequence[int]
     carried = connection.execute(
         _PERIODS["carry_breaks"], period | {"breaks": list(breaks), "to": day, "reason": reason}
     )
+    check_stored(carried, len(breaks), "recon_resolutions")
     chain.record_resolution(connection, *(resolution_id for (resolution_id,) in carried))

@@ -26,9 +26,10 @@ from ledger.errors import TreasuryError, combined
 from ledger.identifiers import created_at_of
 from ledger.tables import TieredTable
 from ledger.transactions import Status
-from sql.connection import Connection
+from sql.connection import Connection, fetch_one
 from sql.errors import translate
 from sql.queries import load
+from sql.storing import not_stored
 from suppliers.money import share
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.engine.queries import MATCHING, SETTLEMENT
@@ -154,8 +155,7 @@ def note_lines_elsewhere(
         }
         with connection.transaction():
             connection.execute(_AUDIT["lock_chain"])
-            for (resolution_id,) in connection.execute(_QUERIES["note"], note).fetchall():
-                chain.record_resolution(connection, resolution_id)
+            _write(connection, "note", note)
 
 
 def last_day(contract: Contract, created_at: datetime) -> date | None:
@@ -218,9 +218,17 @@ def _end(connection: Connection, table: TieredTable, supplier: str, one: Decided
             "decision": str(one.ground),
             "reason": one.reason if ended else f"{one.reason}; it had ended so already",
         }
-        for (resolution_id,) in connection.execute(_QUERIES["record"], record).fetchall():
-            chain.record_resolution(connection, resolution_id)
+        _write(connection, "record", record)
     return ended
+
+
+def _write(connection: Connection, query: str, record: dict[str, Any]) -> None:
+    """Write down a record for each break that the query finds, and its event. Raises NotStoredError."""
+    wanted, made = fetch_one(connection, _QUERIES[query], record)
+    if len(made) != wanted:
+        raise not_stored(wanted, len(made), "recon_resolutions")
+    for resolution_id in made:
+        chain.record_resolution(connection, resolution_id)
 
 
 def _named(one: Decided, error: TreasuryError) -> TreasuryError:

@@ -14,8 +14,9 @@ from pyarrow import csv
 
 from config import Settings
 from ledger.installation import Owner
-from sql.connection import Connection, fetch_one
+from sql.connection import Connection
 from sql.queries import load
+from sql.storing import check_counted, fetch_stored
 from storage.store import ObjectStore, describe_file
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.audit.people import SYSTEM
@@ -34,11 +35,19 @@ _RUNS = load("reconciliation_runs")
 _BATCH_ROWS = 50_000
 _KEY_DIGITS = 16
 # What a run writes, in this order: what is found, what that opens again, what it closes, what the rules resolve.
-_WRITTEN = (
-    *("keep_settled", "insert_breaks", "insert_matches"),
-    *("reopen_confirmed", "close_unconfirmed", "reopen_found", "reopen_counterparts"),
-    *("close_absent", "close_counterparts", "confirm_arrived", "auto_resolve"),
-)
+# Each with the relation that its rows are counted in.
+_WRITTEN = {
+    "insert_breaks": "recon_breaks",
+    "insert_matches": "recon_matches",
+    "reopen_confirmed": "recon_resolutions",
+    "close_unconfirmed": "recon_resolutions",
+    "reopen_found": "recon_resolutions",
+    "reopen_counterparts": "recon_resolutions",
+    "close_absent": "recon_resolutions",
+    "close_counterparts": "recon_resolutions",
+    "confirm_arrived": "recon_confirmations",
+    "auto_resolve": "recon_resolutions",
+}
 
 
 def store_reports(
@@ -97,7 +106,7 @@ def write_down(
     attempt: Attempt,
 ) -> int:
     """The run, its breaks, what they close and what closes them, what it found in closed days, and the event of it
-    all: together or not at all.
+    all: together or not at all. Raises NotStoredError when PostgreSQL stored fewer of them than were found.
     """
     arrived = duck.execute(MATCHING["arrived"]).fetchall()
     met = [number for number, _ in arrived if number is not None]
@@ -106,7 +115,9 @@ def write_down(
     with connection.transaction():
         connection.execute(_AUDIT["lock_chain"])
         check_open(connection, request.supplier, request.day)
-        run_id, _ = fetch_one(connection, _RUNS["insert_run"], _record(settings, request, summary, attempt))
+        run_id, _ = fetch_stored(
+            connection, _RUNS["insert_run"], _record(settings, request, summary, attempt), "recon_runs"
+        )
         named = {
             "run_id": run_id,
             "supplier": request.supplier,
@@ -120,8 +131,9 @@ def write_down(
         }
         _copy(connection, duck, "create_found", "copy_found", MATCHING["found_rows"])
         _copy(connection, duck, "create_matched", "copy_matched", notable_rows())
-        for name in _WRITTEN:
-            connection.execute(_RUNS[name], named)
+        connection.execute(_RUNS["keep_settled"], named)
+        for name, where in _WRITTEN.items():
+            check_counted(connection.execute(_RUNS[name], named), where)
         changed = closed_days.write_down(connection, settings, request.supplier, run_id, attempt.looked)
         chain.record_run(connection, run_id)
         if changed:

@@ -1,13 +1,16 @@
 """The alert store on a real PostgreSQL: opened once, counted, resolved, acknowledged."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
-from ledger.errors import ConfigError
-from sql.connection import Connection, connect
+from config import Settings
+from ledger.errors import ConfigError, NotStoredError
+from sql.connection import Connection, connect, connection_parameters
 from tasks.alerting.store import (
     Alert,
     Severity,
@@ -15,9 +18,11 @@ from tasks.alerting.store import (
     count_by_rule,
     list_alerts,
     raise_alert,
+    raise_alerts,
     raise_parameters,
     resolve_alert,
 )
+from tests.dropping import dropping
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LATE = Alert("last_archive", "transactions", Severity.WARNING, "late", "Run archive_months", {"hours": 30})
@@ -181,3 +186,30 @@ def test_evidence_of_any_size_is_cut_to_what_is_kept(connection: Connection) -> 
 def test_an_instant_without_an_offset_is_refused() -> None:
     with pytest.raises(ValueError, match="offset"):
         raise_parameters(LATE, at=datetime(2026, 11, 23))  # noqa: DTZ001  # the point of the test
+
+
+def test_an_alert_that_postgresql_does_not_store_is_an_error_by_name(connection: Connection) -> None:
+    with dropping(connection, "alerts"), pytest.raises(NotStoredError, match="alerts: 1 row was sent"):
+        raise_alert(connection, LATE, at=NOON, event_id="file-7")
+    assert list_alerts(connection) == []
+
+
+def test_the_alerts_of_the_api_are_stored_all_together_or_not_at_all(
+    settings: Settings, connection: Connection
+) -> None:
+    """An event of an alert that was resolved since gives no row either, and is none that was dropped."""
+    known = raise_parameters(LATE, at=NOON, event_id="file-7")
+    raise_alert(connection, LATE, at=NOON, event_id="file-7")
+    resolve_alert(connection, LATE.rule, LATE.subject, at=later(1))
+    other = raise_parameters(replace(LATE, subject="other"), at=later(2))
+
+    async def raise_both() -> None:
+        parameters = connection_parameters(settings.database_dsn, "tests")
+        opening = psycopg.AsyncConnection.connect(settings.database_dsn, **parameters, autocommit=True)
+        async with await opening as asynchronous:
+            await raise_alerts(asynchronous, [other, known])
+
+    with dropping(connection, "alerts"), pytest.raises(NotStoredError, match="alerts: 1 row was sent"):
+        asyncio.run(raise_both())
+    asyncio.run(raise_both())
+    assert [record.subject for record in list_alerts(connection, state="open")] == ["other"]

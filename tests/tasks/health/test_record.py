@@ -17,6 +17,7 @@ from tasks.alerting.store import list_alerts
 from tasks.health import CHECKS, CheckResult, HealthState, run_checks
 from tasks.health.outage import notify
 from tasks.health.record import alerts_of, record
+from tests.dropping import dropping
 from tests.tasks.alerting.receiver import Receiver, receiving, telling
 from tests.tasks.health.conftest import at_port
 
@@ -186,3 +187,15 @@ def test_every_check_is_a_rule_with_its_threshold(settings: Settings) -> None:
     assert "in bytes" in found["health_database_size"].description
     health = [rule for name, rule in found.items() if name.startswith("health_")]
     assert all(re.search(r"\d+ \S", rule.threshold) for rule in health)  # a number and its unit
+
+
+@pytest.mark.parametrize("table", ["health_results", "alerts"])
+def test_a_result_that_postgresql_does_not_store_is_named_and_told_all_the_same(
+    told: Settings, receiver: Receiver, connection: Connection, table: str
+) -> None:
+    with dropping(connection, table):
+        recorded = record(told, [ILL], NOW)
+    assert recorded.not_stored.startswith(f"{table}: 1 row was sent and PostgreSQL stored 0")
+    assert (recorded.opened, recorded.sent.delivered) == (0, 1)
+    assert receiver.titles == ["treasury: critical: Redis: ConnectionError"]
+    assert record(told, [ILL], later(5)).not_stored == ""

@@ -14,13 +14,14 @@ import psycopg
 import pytest
 
 from ledger.business_days import JOHANNESBURG
-from ledger.errors import TreasuryError
+from ledger.errors import NotStoredError, TreasuryError
 from ledger.tables import TRANSACTIONS
 from servers.lease import wait
 from servers.stack import PROJECT
 from tasks.alerting.rules import rules
 from tasks.alerting.store import list_alerts
 from tasks.watch.rules import watch_rules
+from tests.dropping import dropping
 from tests.sql.ledger_rows import add_row
 from tests.tasks.watch.conftest import NOON, Ledger
 
@@ -339,3 +340,24 @@ def test_rows_of_an_earlier_month_are_found_in_warm(ledger: Ledger) -> None:
     row = ledger.add(NOON)
     ledger.watch()
     assert [one[4]["row_ids"] for one in ledger.findings("dormant")] == [[str(before), str(row)]]
+
+
+@pytest.mark.parametrize("table", ["watch_findings", "alerts"])
+def test_a_finding_that_postgresql_does_not_store_stops_the_run_and_is_found_by_the_next_one(
+    ledger: Ledger, table: str
+) -> None:
+    ledger.add(NOON, amount="50000.00")
+    with dropping(ledger.connection, table), pytest.raises(NotStoredError, match=f"{table}: 1 row was sent"):
+        ledger.watch()
+    assert ledger.findings() == []
+    ledger.watch()
+    assert {one.rule for one in list_alerts(ledger.connection)} == {"transaction-single", "transaction-daily"}
+
+
+def test_a_mean_that_postgresql_does_not_store_stops_the_run(ledger: Ledger) -> None:
+    ledger.configured(unusual={"enabled": True, "baseline_days": 1})
+    ledger.add(NOON - timedelta(days=1))
+    with dropping(ledger.connection, "watch_baselines"), pytest.raises(NotStoredError, match="watch_baselines: 1 row"):
+        ledger.watch()
+    ledger.watch()
+    assert ledger.connection.execute("SELECT sum(samples) FROM watch_baselines").fetchone() == (1,)
