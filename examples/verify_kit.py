@@ -304,19 +304,24 @@ def replay_month(months: dict[tuple[str, str, int], dict[str, Any]], index: int,
         del months[key]
 
 
-def certificates_of(entries: list[bytes]) -> dict[str, dict[str, Any]]:
-    """The objects with the certificates of deletion, by their numbers: what the log's events name."""
+def certificates_of(entries: list[bytes]) -> dict[str, list[dict[str, Any]]]:
+    """The objects of each certificate of deletion by its number, as the log's events name them: the certificate, and
+    its page where the event has one.
+    """
     bodies = [json.loads(entry)["body"] for entry in entries]
     deleted = [body for body in bodies if body["event"] == "deleted" and body.get("certificate")]
-    return {body["certificate"]: body["record"] for body in deleted}
+    return {body["certificate"]: [body["record"], *([body["page"]] if body.get("page") else [])] for body in deleted}
 
 
-def check_certificate(kit: Path, data: Path | None, number: str, record: dict[str, Any]) -> str:
-    """A certificate of deletion is the one that the log names, and none of its objects is in the copy of the bucket."""
-    content = read(kit / record["key"])
-    require(sha256(content).hex() == record["sha256"], f"{record['key']}: another SHA-256")
-    said = json.loads(content)
-    require(said["certificate"] == number, f"{record['key']}: is of the certificate {said['certificate']}")
+def check_certificate(kit: Path, data: Path | None, number: str, records: list[dict[str, Any]]) -> str:
+    """A certificate of deletion and its page are those that the log names, and none of the objects that it says were
+    removed is in the copy of the bucket.
+    """
+    contents = [read(kit / record["key"]) for record in records]
+    for record, content in zip(records, contents, strict=True):
+        require(sha256(content).hex() == record["sha256"], f"{record['key']}: another SHA-256")
+    said = json.loads(contents[0])
+    require(said["certificate"] == number, f"{records[0]['key']}: is of the certificate {said['certificate']}")
     again = [one["key"] for one in said["objects"] if data is not None and (data / one["key"]).exists()]
     require(not again, f"{again[:1]} was deleted and is in the copy of the bucket")
     rows = sum(part["rows"] for part in said["parts"]) - sum(part["rows"] for part in said["kept"])
@@ -632,7 +637,7 @@ class Kit:
 
     def __init__(self, folder: Path, policy: Policy) -> None:
         self.folder, self.policy, self.wrong = folder, policy, 0
-        self.certificates: dict[str, dict[str, Any]] = {}
+        self.certificates: dict[str, list[dict[str, Any]]] = {}
 
     def report(self, what: str, error: Exception | None = None) -> None:
         self.wrong += error is not None
@@ -656,9 +661,9 @@ class Kit:
         return months
 
     def deletions(self, data: Path | None) -> None:
-        for number, record in sorted(self.certificates.items()):
+        for number, records in sorted(self.certificates.items()):
             try:
-                self.report(check_certificate(self.folder, data, number, record))
+                self.report(check_certificate(self.folder, data, number, records))
             except (WrongError, OSError, ValueError, KeyError, TypeError) as error:
                 self.report(f"certificate {number}", error)
 

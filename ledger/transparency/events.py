@@ -4,6 +4,7 @@ What is written once is never changed, so a field that is added later needs a de
 because JSON's numbers are not exact. Hashes are lower-case hexadecimal.
 """
 
+import hashlib
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
@@ -51,6 +52,11 @@ class LoggedObject(Record, frozen=True):
     key: str
     size_bytes: Count
     sha256: Sha256
+
+
+def logged(key: str, content: bytes) -> LoggedObject:
+    """Describe an object by its key and its bytes."""
+    return LoggedObject(key=key, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 class LoggedManifest(Record, frozen=True):
@@ -202,14 +208,15 @@ class DeletionBegun(_MonthEvent, frozen=True, kw_only=True, tag="deletion_begun"
 class Deleted(_MonthEvent, frozen=True, kw_only=True, tag="deleted"):
     """A part of a month was deleted at the end of its retention: no version of its objects exists any more.
 
-    ``certificate`` is the number of the certificate, ``record`` the object with it.
+    ``certificate`` is the number of the certificate, ``record`` the object with it, ``page`` the same for people.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"certificate", "record"})
+    later: ClassVar[frozenset[str]] = frozenset({"certificate", "record", "page"})
 
     manifest_sha256: Sha256
     certificate: str | None = None
     record: LoggedObject | None = None
+    page: LoggedObject | None = None
 
 
 class AuditHead(Record, frozen=True):

@@ -30,7 +30,8 @@ _QUIET = frozenset({OwnershipState.OWNER, OwnershipState.FREE})
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLog:
-    """The log as PostgreSQL has it: its planned entries, how many were published and indexed, and what surrounds it.
+    """The log as PostgreSQL has it: its planned entries, how many were published, indexed and last stamped by a
+    time-stamping authority, and what surrounds it.
 
     ``waiting`` is the number of events that are not published yet, ``waiting_months`` the tables and months they are
     about. ``uploads`` are the recorded objects with their states, ``months`` the archived parts by the catalogue,
@@ -40,6 +41,7 @@ class DatabaseLog:
     entries: tuple[bytes, ...] = ()
     published_size: int = 0
     indexed_size: int = 0
+    timestamped_size: int = 0
     waiting: int = 0
     waiting_months: Set[tuple[str, str]] = frozenset()
     uploads: Mapping[str, str] = field(default_factory=dict)
@@ -99,6 +101,7 @@ def _of_database(connection: Connection, settings: Settings, store: ObjectStore)
         entries,
         row.published_size if row else 0,
         row.indexed_size if row else 0,
+        row.timestamped_size if row else 0,
         count_waiting(connection, number)[0],
         waiting_months(connection, number),
         known_uploads(connection),

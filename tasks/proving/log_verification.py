@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from cryptography.x509 import Certificate
 
+from ledger.counts import counted
 from ledger.errors import DataError, VerificationError
 from ledger.merkle import HASH_BYTES, leaf_hash
 from ledger.transparency.checkpoints import Checkpoint
@@ -23,7 +24,7 @@ from tasks.proving.findings import VerificationReport
 from tasks.proving.known_log import KnownLog
 from tasks.proving.remembered_log import RememberedLog
 from tasks.transparency.archived_log import CHECKPOINT
-from tasks.transparency.timestamps import verify_timestamp
+from tasks.transparency.timestamps import require_imprint, verify_timestamp
 
 _STAMP = re.compile(r"timestamps/(0|[1-9][0-9]{0,18})\.tsr")
 _INDEX = "index/"
@@ -364,20 +365,27 @@ class LogVerification:
         self._report.counts["indexes"] += 1
 
     def _check_timestamps(self, checkpoint: Checkpoint, tree: Tree, certificates: Sequence[Certificate]) -> None:
-        stamps = [match for name in self._names if (match := _STAMP.fullmatch(name))]
-        for stamp in stamps:
-            size, content = int(stamp[1]), self._read(stamp[0]) or b""
+        """Each stamp is over the checkpoint of its size, by the authority; PostgreSQL knows the newest one."""
+        stamps = {int(match[1]): match[0] for name in self._names if (match := _STAMP.fullmatch(name))}
+        for size, name in sorted(stamps.items()):
             if size > checkpoint.size:
-                self._add(stamp[0], f"is of {size} entries, and the checkpoint has {checkpoint.size}: {_NOT_FINISHED}")
-            elif certificates:
-                try:
-                    verify_timestamp(content, Checkpoint(checkpoint.origin, size, tree.root(size)).text, certificates)
+                self._add(name, f"is of {size} entries, and the checkpoint has {checkpoint.size}: {_NOT_FINISHED}")
+                continue
+            text, content = Checkpoint(checkpoint.origin, size, tree.root(size)).text, self._read(name) or b""
+            try:
+                require_imprint(content, text)
+                if certificates:
+                    verify_timestamp(content, text, certificates)
                     self._report.counts["timestamps"] += 1
-                except VerificationError as error:
-                    self._add(stamp[0], str(error))
+            except VerificationError as error:
+                self._add(name, str(error))
+        newest = self._known.database.timestamped_size if self._known.database is not None else 0
+        if newest and newest not in stamps:
+            self._add(f"timestamps/{newest}.tsr", "is missing: PostgreSQL says that this checkpoint was stamped")
         if stamps and not certificates:
             self._report.notes.append(
-                f"{len(stamps)} timestamps are not verified: TREASURY_TSA_CERTIFICATES names no authority"
+                f"{counted(len(stamps), 'timestamp')} compared with the log alone: TREASURY_TSA_CERTIFICATES names no "
+                "authority, so nobody checked who made them, and when"
             )
 
     def _by_indexes(self) -> VerifiedLog:
@@ -435,9 +443,10 @@ def _records(events: Sequence[tuple[int, Event]]) -> list[tuple[int, LoggedObjec
     """The objects beside the months that entries name, each once."""
     found: dict[str, tuple[int, LoggedObject]] = {}
     for index, event in events:
-        record = getattr(event.body, "record", None)
-        if record is not None:
-            found.setdefault(record.key, (index, record))
+        for name in ("record", "page"):
+            record = getattr(event.body, name, None)
+            if record is not None:
+                found.setdefault(record.key, (index, record))
     return list(found.values())
 
 

@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from config import Settings
 from ledger.counts import counted
@@ -14,12 +15,12 @@ from ledger.errors import DataError, NotFoundError
 from ledger.months import Month
 from ledger.transparency.policies import LogPolicy
 from sql.connection import Connection
-from storage.layout import MANIFESTS, TREES
+from storage.layout import CERTIFICATES, HOLDS, MANIFESTS, ORDERS, RETURNS, TREES
 from storage.marker import KEY as MARKER
 from storage.marker import Marker
 from storage.store import ObjectStore
 from tasks.proving.findings import VerificationReport
-from tasks.proving.gone_months import check_gone, check_records, gone_keys, gone_months
+from tasks.proving.gone_months import certificate_keys, check_gone, check_records, gone_keys, gone_months
 from tasks.proving.known_log import KnownLog, know_log
 from tasks.proving.log_verification import ExpectedMonth, LogVerification, VerifiedLog
 from tasks.proving.month_verification import MonthVerification
@@ -31,6 +32,7 @@ _ATTEMPTS = 3
 PartKey = tuple[str, str, int]
 """A table, a month as YYYY-MM, and the number of a part."""
 _DATA = re.compile(r"[^/]+/month=\d{4}-\d{2}/.+")
+_RECORDS = tuple(f"{folder}/" for folder in (HOLDS, ORDERS, RETURNS, CERTIFICATES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def verify_archive(
     check_records(store, log.records, report)
     check_gone(listed, log.gone, report)
     _check_strays(listed, known, log, report)
+    _check_stray_records(listed, known, log, report)
     _check_catalogue(known, log, report, lambda: know_log(settings, store, connection, policy))
     if not report.findings:
         scope.require_any([*log.months, *log.returned, *gone_months(log.gone)])
@@ -196,6 +199,26 @@ def _check_strays(listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, 
                 "is named by no entry of the log: a run that is under way or was interrupted left it, or somebody put "
                 "it there",
             )
+
+
+def _check_stray_records(
+    listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, report: VerificationReport
+) -> None:
+    """Records that no entry names. A certificate of this installation is a finding, unless its deletion is under way:
+    somebody may show it. A run that was killed leaves some of the others; nothing reads one that the log does not name.
+    """
+    if not log.is_whole:
+        return
+    ours = f"{CERTIFICATES}/DEL-{known.origin.removeprefix('treasury/')[:8]}-"
+    named = {record.key for _, record in log.records} | set(certificate_keys(log.gone))
+    under_way = {one.begun[1].certificate for one in log.gone.values() if one.begun and one.deleted is None}
+    for key in listed:
+        if key in named or not key.startswith(_RECORDS):
+            continue
+        if not key.startswith(ours):
+            report.notes.append(f"{key} is named by no entry of the log, and says nothing: an interrupted run left it")
+        elif PurePosixPath(key).stem not in under_way:
+            report.add(key, "is a certificate that no entry of the log names: it is not valid")
 
 
 def _check_catalogue(

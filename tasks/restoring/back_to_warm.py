@@ -26,7 +26,7 @@ from ledger.installation import Owner
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
-from ledger.transparency.events import Archived, LoggedObject, Returned, ReturnedPart
+from ledger.transparency.events import Archived, LoggedObject, Returned, ReturnedPart, logged
 from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.deep import find_copy
@@ -60,7 +60,7 @@ from storage.layout import RETURNS
 from storage.manifest import Manifest
 from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
-from storage.store import ObjectStore, StoredFile
+from storage.store import ObjectStore
 from tasks.archiving.catalogue import ARCHIVED, MonthState, count_rows, month_states
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.to_cold import month_lock
@@ -359,7 +359,7 @@ def _attach(work: _Work, loaded: Sequence[_Loaded], versions: tuple[int, Decimal
     key = f"{RETURNS}/{work.table.name}-{work.month}-{owner.short}-{secrets.token_hex(_NONCE_BYTES)}.json"
     store.put_bytes(record, key)
     work.on_step("recorded")
-    stored = LoggedObject(key=key, size_bytes=len(record), sha256=StoredFile.of(record).sha256.hex())
+    stored = logged(key, record)
     made = MonthReturn(work.table.name, work.month, versions[0], work.who, now, until, key)
     try:
         partition = run_ddl(connection, settings, lambda: _flip(work, loaded, versions, made, owner, stored))

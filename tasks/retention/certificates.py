@@ -235,8 +235,11 @@ def _log(connection: Connection, owner: Owner, deletion: Deletion) -> dict[str, 
 
 
 def _removed(settings: Settings, one: DoomedObject) -> dict[str, Any]:
+    """An object that was removed. The catalogue has no size of a manifest: that is the size of the version found."""
     is_file = settings.archive_location.startswith("file://")
+    found = next((version["size_bytes"] for version in one.versions if not version["is_marker"]), None)
     return _object(one) | {
+        "size_bytes": found if one.size_bytes is None else one.size_bytes,
         "versions": one.versions,
         "method": _FILE_METHOD if is_file else _METHOD,
         "result": "absent",

@@ -16,7 +16,7 @@ from ledger.holds import Hold, holds_on
 from ledger.installation import Owner
 from ledger.months import Month
 from ledger.retention import DoomedMonth
-from ledger.transparency.events import Deleted, DeletionBegun, LoggedObject
+from ledger.transparency.events import Deleted, DeletionBegun, LoggedObject, logged
 from sql.archive_objects import objects_of_month
 from sql.connection import Connection, connect
 from sql.deletions import (
@@ -335,7 +335,7 @@ def _begin(
     key = f"{ORDERS}/{order.certificate}-{StoredFile.of(content).sha256.hex()[:16]}.json"
     ObjectStore(settings).put_bytes(content, key)
     work.on_step("ordered")
-    described = LoggedObject(key=key, size_bytes=len(content), sha256=StoredFile.of(content).sha256.hex())
+    described = logged(key, content)
     run_ddl(connection, settings, lambda: _take_out(work, request, doomed, kept, holds, order, described))
     return number
 
@@ -447,11 +447,10 @@ def _certify(work: _Work, deletion: Deletion, order: Order) -> None:
     if deletion.certificate_content is None or deletion.certificate_key is None or deletion.page_key is None:
         raise DataError(f"deletions: {deletion.certificate} is {deletion.state} and has no certificate")
     content, store = bytes(deletion.certificate_content), ObjectStore(work.settings)
+    page = certificate_page(content)
     store.put_bytes(content, deletion.certificate_key)
-    store.put_bytes(certificate_page(content), deletion.page_key)
+    store.put_bytes(page, deletion.page_key)
     work.on_step("stored")
-    stored = StoredFile.of(content)
-    record = LoggedObject(key=deletion.certificate_key, size_bytes=stored.size_bytes, sha256=stored.sha256.hex())
     numbers = [part["part"] for part in order.content["parts"]]
     connection, table = work.connection, deletion.table_name
     with connection.transaction():
@@ -463,7 +462,8 @@ def _certify(work: _Work, deletion: Deletion, order: Order) -> None:
                 part=part,
                 manifest_sha256=sha256,
                 certificate=deletion.certificate,
-                record=record,
+                record=logged(deletion.certificate_key, content),
+                page=logged(deletion.page_key, page),
             )
             record_event(connection, work.owner, body)
     work.on_step("done")

@@ -18,7 +18,7 @@ from ledger.errors import FieldError, NotFoundError, RefusalError
 from ledger.holds import RELEASE_FORMAT, Hold, HoldScope, Subject, hold_name
 from ledger.installation import Owner
 from ledger.tables import TieredTable
-from ledger.transparency.events import Held, LoggedObject, Released
+from ledger.transparency.events import Held, LoggedObject, Released, logged
 from sql.connection import Connection, connect
 from sql.holds import (
     RELEASED,
@@ -38,7 +38,7 @@ from sql.installation import read_installation
 from sql.log import record_event
 from storage.engine import identifier, literal
 from storage.layout import HOLDS
-from storage.store import ObjectStore, StoredFile
+from storage.store import ObjectStore
 from tasks.archiving.ownership import check_ownership, find_owner
 from tasks.querying.query import run_query
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
@@ -257,7 +257,7 @@ def _put(settings: Settings, owner: Owner, name: str, record: dict[str, Any]) ->
     content = rfc8785.dumps(record | {"salt": secrets.token_hex(_SALT_BYTES)})
     key = f"{HOLDS}/{name}-{owner.short}-{secrets.token_hex(_NONCE_BYTES)}.json"
     ObjectStore(settings).put_bytes(content, key)
-    return LoggedObject(key=key, size_bytes=len(content), sha256=StoredFile.of(content).sha256.hex())
+    return logged(key, content)
 
 
 def _release_record(hold: Hold, proposal: HoldDecision, decision: HoldDecision) -> dict[str, Any]:

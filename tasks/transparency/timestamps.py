@@ -4,6 +4,7 @@ What is stamped is the text of the checkpoint, its three lines with the last new
 are not part of it, so that cosignatures may be added, and the proof holds when an algorithm does not any more.
 """
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,6 +63,15 @@ def verify_timestamp(content: bytes, text: str, certificates: Sequence[Certifica
     Self-signed certificates are roots, the others intermediate ones. Raises VerificationError.
     """
     return _verified(_with_certificates(VerifierBuilder(), certificates), _decode(content), text)
+
+
+def require_imprint(content: bytes, text: str) -> None:
+    """Raise VerificationError unless a timestamp is over ``text``. Says nothing about who made it: that needs the
+    authority's certificates.
+    """
+    imprint = _decode(content).tst_info.message_imprint
+    if imprint.message != hashlib.sha256(text.encode()).digest():
+        raise VerificationError("the timestamp is over another text than this checkpoint")
 
 
 def _with_certificates(builder: VerifierBuilder, certificates: Sequence[Certificate]) -> VerifierBuilder:

@@ -30,7 +30,7 @@ from tasks.proving.proofs import Prover
 from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
-from tests.life.model import COLD, FINISHED, Model, PartKey, Refusal
+from tests.life.model import FINISHED, Model, PartKey, Refusal
 from tests.life.world import World, row_of, verifying
 
 FIRST = Month(2012, 1)  # so long ago that every month may be deleted
@@ -308,7 +308,7 @@ class Life(RuleBasedStateMachine):
         """A statement of a wallet, or its absence, from each part of a month. What is not archived is refused."""
         month, wallet = pick(self.model.whole(), place), f"wallet-{place % 9}"
         parts = [(key, part) for key, part in self.model.parts() if key[0] == month]
-        cold = [(key, part) for key, part in parts if part.tier == COLD]
+        cold = [(key, part) for key, part in parts if part.is_archived]
         with Prover(self.world.settings) as prover:
             if not cold or any(key in self.model.waiting for key, _ in cold):
                 with pytest.raises(DataError, match=r"provable|not published"):

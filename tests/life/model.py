@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ledger.months import Month
 
-HOT, WARM, COLD, DELETED = "hot", "warm", "cold", "deleted"
+HOT, WARM, COLD, DEEP, DELETED = "hot", "warm", "cold", "deep", "deleted"
 FINISHED = ("completed", "failed", "cancelled", "reversed")
 HOT_MONTHS, WARM_MONTHS = 1, 2  # the ages at which months leave those tiers
 PartKey = tuple[Month, int]
@@ -44,6 +44,11 @@ class Part:
     kept_by: frozenset[int] = frozenset()
 
     @property
+    def is_archived(self) -> bool:
+        """Whether its rows are in the archive."""
+        return self.tier in (COLD, DEEP)
+
+    @property
     def is_finished(self) -> bool:
         """Whether all its rows are."""
         return all(row.is_finished for row in self.rows.values())
@@ -63,6 +68,7 @@ class Model:
     months: dict[Month, list[Part]] = field(default_factory=dict)
     waiting: set[PartKey] = field(default_factory=set)  # archived, their events recorded and not published
     logged: set[PartKey] = field(default_factory=set)  # archived as the published log has it
+    deepened: set[PartKey] = field(default_factory=set)  # deep as the published log has it
     is_installed: bool = False  # whether it ever wrote to its archive
     holds: dict[int, tuple[Month, str | None]] = field(default_factory=dict)  # the open ones; None: on a whole month
     former: set[Month] = field(default_factory=set)  # months that went back to warm: their former objects stay
@@ -106,8 +112,12 @@ class Model:
         return self.months[month][-1]
 
     def cold(self) -> set[PartKey]:
-        """The archived parts."""
-        return {key for key, part in self.parts() if part.tier == COLD}
+        """The archived parts, the deep ones too."""
+        return {key for key, part in self.parts() if part.is_archived}
+
+    def shallow(self) -> list[PartKey]:
+        """The archived parts that are not deep yet."""
+        return [key for key, part in self.parts() if part.tier == COLD]
 
     def reopenable(self) -> list[Month]:
         """The months with an archived part, of which nothing was deleted with a certificate."""
@@ -160,8 +170,16 @@ class Model:
     def archive(self, month: Month) -> None:
         """Warm to cold: the rows are in the archive, and their event waits."""
         self.newest(month).tier = COLD
-        self.waiting.add((month, len(self.months[month])))
+        key = (month, len(self.months[month]))
+        self.waiting.add(key)
+        self.deepened.discard(key)
         self.is_installed = True
+
+    def deepen(self, key: PartKey) -> None:
+        """Cold to deep, and the log says so."""
+        self.months[key[0]][key[1] - 1].tier = DEEP
+        self.deepened.add(key)
+        self.publish()
 
     def night(self, current: Month) -> None:
         """Every month that is due in the month ``current``; each is published when it went cold."""
@@ -175,7 +193,7 @@ class Model:
 
     def open_late_rows(self, month: Month) -> bool:
         """A further part of a month; False where the month has not left PostgreSQL."""
-        if self.newest(month).tier != COLD:
+        if not self.newest(month).is_archived:
             return False
         self.months[month].append(Part(HOT))
         return True
@@ -193,7 +211,7 @@ class Model:
         parts, keeping = self.months[month], self.keeping(month)
         if None in keeping.values() or any(part.tier in (HOT, WARM) for part in parts):
             return []
-        cold = [(number, part) for number, part in enumerate(parts, 1) if part.tier == COLD]
+        cold = [(number, part) for number, part in enumerate(parts, 1) if part.is_archived]
         return [number for number, part in cold if not (part.kept_by and part.kept_by <= set(keeping))]
 
     def delete(self, month: Month) -> bool:
@@ -206,6 +224,7 @@ class Model:
         for number, held in gone.items():
             parts[number - 1] = Part(DELETED)
             self.logged.discard((month, number))
+            self.deepened.discard((month, number))
             if held:
                 wallets = {row.wallet for row in held.values()}
                 parts.append(Part(COLD, held, frozenset(one for one, wallet in keeping.items() if wallet in wallets)))
@@ -221,10 +240,11 @@ class Model:
     def give_back(self, month: Month) -> None:
         """The archived parts of a month are one warm part, the newest of the month."""
         parts = self.months[month]
-        numbers = [number for number, part in enumerate(parts, 1) if part.tier == COLD]
+        numbers = [number for number, part in enumerate(parts, 1) if part.is_archived]
         rows = {key: row for number in numbers for key, row in parts[number - 1].rows.items()}
         gone = max((number for number, part in enumerate(parts, 1) if part.tier == DELETED), default=0)
         self.logged -= {(month, number) for number in numbers}
+        self.deepened -= {(month, number) for number in numbers}
         self.former.add(month)
         assert numbers[0] > gone, month  # `returnable` says so
         parts[numbers[0] - 1 :] = [Part(WARM, rows)]
@@ -233,7 +253,7 @@ class Model:
         """The months of which nothing is in PostgreSQL and some part is archived, behind every deleted one."""
         found = []
         for month, parts in sorted(self.months.items()):
-            tiers = [part.tier for part in parts]
+            tiers = [COLD if part.is_archived else part.tier for part in parts]
             if COLD in tiers and not {HOT, WARM} & set(tiers) and DELETED not in tiers[tiers.index(COLD) :]:
                 found.append(month)
         return found
@@ -244,10 +264,15 @@ class Model:
         self.waiting.clear()
 
     def restore(self, backup: "Model") -> None:
-        """A backup in the place of the database: rows and months as they were; the log forgets nothing."""
+        """A backup in the place of the database: rows and months as they were; the log forgets nothing, and what it
+        says of archived parts is entered.
+        """
         kept = backup.copy()
         self.months, self.waiting, self.is_installed = kept.months, kept.waiting, kept.is_installed
+        for key, part in self.parts():
+            if key in self.deepened and part.tier == COLD:
+                part.tier = DEEP
 
     def separate(self) -> None:
         """An installation of its own: its log begins with the months that are cold."""
-        self.logged, self.waiting, self.is_installed = set(), self.cold(), True
+        self.logged, self.deepened, self.waiting, self.is_installed = set(), set(), self.cold(), True

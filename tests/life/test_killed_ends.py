@@ -17,6 +17,7 @@ from tests.life.strikes import Struck, telling
 from tests.life.test_kills import chosen
 
 KILLS = {Deletion(): 120, Holding(): 24, Releasing(): 24, Copying(): 40, Returning(): 60, Unsealing(): 12}
+DIFFERENT = 200  # places at least, of all kinds together
 CASES = [(end, number) for end, count in KILLS.items() for number in range(count)]
 Places = Callable[[End], list[Place]]
 
@@ -50,13 +51,29 @@ def places(beginning: Beginning, tmp_path_factory: pytest.TempPathFactory) -> Pl
     return of
 
 
+def struck(end: End, places: Places) -> list[Place]:
+    """The places at which an end is killed: each once, as far as there are so many."""
+    among = places(end)
+    return chosen(among, min(len(among), KILLS[end]))
+
+
+@pytest.mark.slow
+def test_no_less_than_two_hundred_different_places_are_struck(
+    places: Places, record_property: Callable[[str, object], None]
+) -> None:
+    """Each is a request of its own, or a moment of its own in it."""
+    counts = {type(end).__name__: len(set(struck(end, places))) for end in KILLS}
+    record_property("places", counts)
+    assert sum(counts.values()) >= DIFFERENT
+
+
 @pytest.mark.sampled(1, rest="slow")
 @pytest.mark.parametrize(("end", "number"), CASES, ids=lambda one: one if isinstance(one, int) else type(one).__name__)
 def test_what_is_killed_anywhere_is_completed(
     beginning: Beginning, places: Places, tmp_path: Path, end: End, number: int
 ) -> None:
-    among = places(end)
-    place = chosen(among, min(len(among), KILLS[end]))[number % len(among)]
+    killed = struck(end, places)
+    place = killed[number % len(killed)]
     with staged(beginning, tmp_path, EndScene.of(end)) as scene:
         run = Struck(scene, place)
         code = run.run(end)

@@ -186,8 +186,8 @@ def test_a_run_whose_store_goes_away_is_completed(next_month: Stage, tmp_path: P
 
 
 def chosen(places: list[Place], count: int) -> list[Place]:
-    """So many of ``places``, by chance and always the same."""
-    assert len(places) >= count
+    """So many of ``places``, all different, by chance and always the same."""
+    assert len(set(places)) == len(places) >= count
     return random.Random("kills").sample(places, count)  # noqa: S311  # the same places in every run
 
 

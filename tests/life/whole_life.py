@@ -19,6 +19,7 @@ from ledger.holds import HoldScope, Subject
 from ledger.months import Month
 from sql.restored import Request
 from tasks.archiving.to_cold import Step, archive_month
+from tasks.archiving.to_deep import DeepStep, deepen
 from tasks.proving.proofs import Prover
 from tasks.restoring.back_to_warm import return_month
 from tasks.restoring.restore import drop_copies, restore_month
@@ -29,7 +30,7 @@ from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import place_hold, release_hold
 from tasks.transparency.publish import publish_log
 from tests.life.machine import CHANCE, Life, costly, pick
-from tests.life.model import COLD, DELETED
+from tests.life.model import DELETED
 from tests.tasks.retention.aged import REVIEW, KilledError
 
 _REQUEST = Request("anna", "anna", "to look", timedelta(days=1))
@@ -38,11 +39,33 @@ _REQUEST = Request("anna", "anna", "to look", timedelta(days=1))
 class WholeLife(Life):
     """`Life`, and what ends it."""
 
+    @rule(place=CHANCE, is_killed=st.booleans())
+    @precondition(costly(lambda self: self.model.shallow()))
+    def deepen(self, place: int, is_killed: bool) -> None:
+        """An archived part goes deep, behind a run that was killed or not. In a folder its object stays as it is, and
+        readable: storage classes are in `tests.tasks.archiving.test_deep_life`.
+        """
+        key = pick(self.model.shallow(), place)
+        settings, table = self.world.settings, self.world.ledger.table
+
+        def end(_: DeepStep) -> None:
+            raise KilledError
+
+        if is_killed:
+            with pytest.raises(KilledError):
+                deepen(settings, table, *key, end)
+        done = deepen(settings, table, *key)
+        assert (done is None) is is_killed  # the step that is heard in a folder is the last one
+        assert deepen(settings, table, *key) is None
+        publish_log(settings)
+        self.model.deepen(key)
+        self._costly()
+
     @rule(place=CHANCE, whole=st.booleans())
-    @precondition(costly(lambda self: any(part.tier == COLD and part.rows for _, part in self.model.parts())))
+    @precondition(costly(lambda self: any(part.is_archived and part.rows for _, part in self.model.parts())))
     def hold(self, place: int, whole: bool) -> None:
         """Somebody holds an archived month, or the rows of a wallet in it."""
-        months = sorted({key[0] for key, part in self.model.parts() if part.tier == COLD and part.rows})
+        months = sorted({key[0] for key, part in self.model.parts() if part.is_archived and part.rows})
         month = pick(months, place)
         wallets = sorted({row.wallet for part in self.model.months[month] for row in part.rows.values()})
         wallet = None if whole else pick(wallets, place)
@@ -102,7 +125,7 @@ class WholeLife(Life):
         """The archived parts of a month are copied into a schema of their own, and dropped again."""
         month = pick(sorted({month for month, _ in self.model.cold()}), place)
         copies = restore_month(self.world.settings, self.world.ledger.table, month, _REQUEST)
-        parts = [part for part in self.model.months[month] if part.tier == COLD]
+        parts = [part for part in self.model.months[month] if part.is_archived]
         found = {UUID(str(key)) for one in copies for (key,) in self.world.sql(f"SELECT id FROM {one.relation}")}
         assert found == {key for part in parts for key in part.rows}
         drop_copies(self.world.settings, only_expired=False, month=month)

@@ -77,8 +77,8 @@ class World:
     def rows(self) -> Seen:
         """Every row, from both parents and from the files that the catalogue names: read without the project."""
         living = [(key, Month.of(at), tier, Row(*rest)) for tier, key, *rest, at in self.sql(_LIVING)]
-        cold = "SELECT object_key FROM treasury.archive_months WHERE tier = 'cold'"
-        archived = [(key, month, "cold", row) for (name,) in self.sql(cold) for key, month, row in self._read(name)]
+        cold = "SELECT tier, object_key FROM treasury.archive_months WHERE tier IN ('cold', 'deep')"
+        archived = [(key, month, tier, row) for tier, name in self.sql(cold) for key, month, row in self._read(name)]
         return living + archived
 
     def _read(self, name: str) -> list[tuple[UUID, Month, Row]]:
@@ -95,7 +95,7 @@ class World:
 
     def counted(self) -> dict[PartKey, tuple[int, dict[str, Decimal]]]:
         """Rows and sums of each archived part by the catalogue."""
-        query = "SELECT month, part, row_count, sums FROM treasury.archive_months WHERE tier = 'cold'"
+        query = "SELECT month, part, row_count, sums FROM treasury.archive_months WHERE tier IN ('cold', 'deep')"
         return {
             (Month.of(month), part): (count, {currency: Decimal(one["amount"]) for currency, one in sums.items()})
             for month, part, count, sums in self.sql(query)

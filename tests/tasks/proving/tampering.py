@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.layout import OWN_FOLDER
 from storage.marker import KEY as MARKER
 
 Change = Callable[["Bucket", random.Random], str | None]
@@ -54,7 +55,9 @@ def kind_of(key: str) -> str:
     """What an object is: each kind is changed equally often, however many objects it has."""
     if key.startswith("log/"):
         return "/".join(key.split("/")[:3]) if key.startswith("log/tile") else key.split("/")[1]
-    return key.rpartition(".")[2]
+    if key.startswith(f"{OWN_FOLDER}/"):
+        return f"{key.split('/')[1]} {key.rpartition('.')[2]}"
+    return "rows"
 
 
 def _pick(bucket: Bucket, chance: random.Random) -> str:
@@ -161,7 +164,7 @@ def add_an_object(bucket: Bucket, chance: random.Random) -> str | None:
     if (bucket.folder / path.with_name(name)).exists():
         return None
     bucket.write(str(path.with_name(name)), (bucket.folder / key).read_bytes())
-    return f"{key} again as {name}"
+    return f"{key} again as {path.with_name(name)}"
 
 
 CHANGES: tuple[Change, ...] = (

@@ -119,6 +119,25 @@ def test_a_record_that_was_changed_or_removed_is_found(gone: Ledger, folder: str
     assert [place for place, text in wrong(gone) if "is missing: entry" in text] == [key]
 
 
+@pytest.mark.heavy("the records are tested beside it")
+def test_a_page_that_was_changed_and_records_that_no_entry_names_are_named(gone: Ledger) -> None:
+    store, number = ObjectStore(gone.settings), number_of(gone)
+    page = f"_treasury/certificates/{number}.html"
+    content = store.read_bytes(page)
+    store.replace_bytes(content.replace(str(OLD).encode(), str(YOUNG).encode()), page)
+    assert [place for place, text in wrong(gone) if "its SHA-256 is not the one in entry" in text] == [page]
+    store.replace_bytes(content, page)
+    assert wrong(gone) == []
+    forged = f"{page.rpartition('-')[0]}-77.json"
+    store.put_bytes(store.read_bytes(page.replace(".html", ".json")), forged)
+    assert wrong(gone) == [(forged, "is a certificate that no entry of the log names: it is not valid")]
+    store.remove(forged)
+    store.put_bytes(b"{}", "_treasury/holds/HOLD-9-0-0.json")
+    report = verified(gone)
+    assert report.findings == []
+    assert any(note.startswith("_treasury/holds/HOLD-9-0-0.json is named by no entry") for note in report.notes)
+
+
 @pytest.mark.heavy("the commands are tested over a deletion")
 def test_a_certificate_is_found_by_its_number_alone(gone: Ledger) -> None:
     content, page = find(gone.settings, number_of(gone))
@@ -138,6 +157,13 @@ def test_the_audit_kit_has_the_certificates_and_its_verifier_checks_them(gone: L
     done = run_kit(tmp_path / "kit")
     assert done.returncode == 0, done.stdout
     assert f"ok    transactions {OLD}: {ROWS} rows deleted with certificate {number_of(gone)}" in done.stdout
+    page = tmp_path / f"kit/_treasury/certificates/{number_of(gone)}.html"
+    shown = page.read_text()
+    page.write_text(shown.replace(str(OLD), str(YOUNG)))
+    changed = run_kit(tmp_path / "kit")
+    assert changed.returncode == 1
+    assert f"{number_of(gone)}.html: another SHA-256" in changed.stdout
+    page.write_text(shown)
     (tmp_path / f"kit/_treasury/certificates/{number_of(gone)}.json").write_text("{}")
     changed = run_kit(tmp_path / "kit")
     assert changed.returncode == 1

@@ -1,7 +1,9 @@
 """The rows that a hold keeps stay when their month is deleted: as a proved part of the month, until the release."""
 
+import io
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from ledger.holds import HoldScope, Subject
@@ -49,6 +51,10 @@ def test_held_rows_stay_the_rest_goes_and_every_reader_sees_them_once(aged: Ledg
     assert (said["holds"]["on_rows"], said["kept"][0]["rows"], said["kept"][0]["part"]) == (["HOLD-1"], len(before), 2)
     assert objects_of(aged, OLD) == set(_kept_keys(aged))
     _check_proofs(aged, manifest, len(before))
+    (key,) = [key for key in _kept_keys(aged) if key.endswith(".parquet")]
+    metadata = pq.read_metadata(io.BytesIO(ObjectStore(aged.settings).read_bytes(key))).metadata
+    said = {name: metadata[f"treasury.{name}".encode()].decode() for name in ("table", "month", "part", "installation")}
+    assert said == {"table": "transactions", "month": str(OLD), "part": "2", "installation": str(manifest.installation)}
     with Prover(aged.settings) as prover:
         assert prover.row(aged.table, before[0]["id"]).part == 2
 

@@ -250,7 +250,8 @@ def test_rows_that_stay_are_held_in_the_store_when_the_rest_of_their_month_is_de
 def test_the_certificate_has_mode_and_end_of_each_versions_lock(locking: Ledger) -> None:
     age(locking, OLD)
     store, soon = ObjectStore(locking.settings), datetime.now(UTC) + timedelta(seconds=4)
-    for key, one in versions(locking, OLD).items():
+    there = versions(locking, OLD)
+    for key, one in there.items():
         ObjectLocks(locking.settings).retain(key, one.version, LockMode.GOVERNANCE, soon)
         assert store.exists(key)
     approved(locking)
@@ -262,7 +263,13 @@ def test_the_certificate_has_mode_and_end_of_each_versions_lock(locking: Ledger)
         pass
     (outcome,) = delete(locking)
     assert outcome.result is DeletionResult.DELETED
-    shown = [version for one in certificate(locking, outcome.certificate)["objects"] for version in one["versions"]]
+    objects = certificate(locking, outcome.certificate)["objects"]
+    shown = [version for one in objects for version in one["versions"]]
+    facts = [(one["version"], one["size_bytes"], one["storage_class"]) for one in shown]
+    assert dict(zip((one["key"] for one in objects), facts, strict=True)) == {
+        key: (one.version, one.size_bytes, "STANDARD") for key, one in there.items()
+    }
+    assert all(one.version for one in there.values())
     assert {version["lock_mode"] for version in shown} == {"GOVERNANCE"}
     assert {version["locked_until"][:19] for version in shown} == {f"{soon:%Y-%m-%dT%H:%M:%S}"}
 
