@@ -43,9 +43,8 @@ def read_contents(path: Path, mapping: Mapping, records: Iterator[FileRecord]) -
     """The contents of the file at ``path``, whose records, header and all, are ``records``.
 
     Raises DataError for a file without a header or without a record behind it, ConfigError for one that lacks a column
-    of the mapping. From the line that `until` names on, lines with as many columns as a record come marked with its
-    number, itself included: nothing may vanish in or behind a line that only looks like the end. The caller that makes
-    rows of them counts them.
+    of the mapping. From the line that `until` names on, every line comes marked with that line's number: nothing may
+    vanish in or behind a line that only looks like the end. The caller that makes rows of them counts them.
     """
     lines = LineCounts()
     for _ in range(mapping.file.skip_lines):
@@ -54,11 +53,13 @@ def read_contents(path: Path, mapping: Mapping, records: Iterator[FileRecord]) -
     if header is None:
         header, lines.header = _read_header(path, records)
     _check_columns(path, mapping, header)
-    counted = _until(records, mapping.file.until, len(header), lines)
+    counted = _until(records, mapping.file.until, lines)
     first = next(counted, None)
     if first is None:
         what = "no record" if mapping.file.columns else "no line but its header"
         raise DataError(f"{path} has {what}: nothing was read")
+    if first.behind:
+        raise DataError(f"{path} has no record before line {first.line}, where file.until ends them: nothing was read")
     return Contents(header, _again(first, counted), lines)
 
 
@@ -95,16 +96,14 @@ def _check_columns(path: Path, mapping: Mapping, header: Sequence[str]) -> None:
             raise ConfigError(f"mapping {mapping.name}: {key}: {path} has {found} {column!r} in: {columns}")
 
 
-def _until(records: Iterator[FileRecord], end: str | None, width: int, lines: LineCounts) -> Iterator[FileRecord]:
-    """The records, and from the line that ends them on those lines that could be records, marked as such."""
+def _until(records: Iterator[FileRecord], end: str | None, lines: LineCounts) -> Iterator[FileRecord]:
+    """The records, and from the line that ends them on every line, marked as such."""
     behind = 0
     for record in records:
         if not behind and end is not None and record.text.lstrip(' "').startswith(end):
             behind = record.line
-        if not behind:
-            lines.count(record)
-            yield record
-        elif len(record.fields) == width:
+        if behind:
             yield record._replace(behind=behind)
         else:
-            lines.footer += record.lines
+            lines.count(record)
+            yield record

@@ -62,7 +62,9 @@ class RowBuilder:
         money = _compile_money(table, mapping, positions)
         self._values = _compile_fields(mapping, positions, money)
         self._metadata = _compile_metadata(mapping, positions, money)
-        self._created_at = _created_at(mapping, positions, now)
+        self._time = _compile_instant_field("created_at", mapping.fields["created_at"], positions, mapping.file)
+        self._has_time = {"constant", "default"}.isdisjoint(mapping.fields["created_at"].model_fields_set)
+        self._created_at = _created_at(self._time, mapping.earliest_instant, now)
         self._updated_at = _compile_instant_field(
             "updated_at", mapping.fields.get("updated_at"), positions, mapping.file
         )
@@ -87,6 +89,21 @@ class RowBuilder:
         month = created_at.year * 12 + created_at.month - 1
         return Row(record.line, record.text, month, row_id, copy, identities, fingerprint(values))
 
+    def looks_like_record(self, record: FileRecord) -> bool:
+        """Whether ``record``, of which no row can be made, is one all the same: it has as many columns and a time of
+        its own, cannot be read and has as many delimiters, or has quotes that hold such a line. A total has no time.
+        """
+        if record.problem is not None:
+            return self._width > 1 and self._has_delimiters(record.text)
+        if record.lines > 1 and self._held_line(record) is not None:
+            return True
+        if not self._has_time or len(record.fields) != self._width:
+            return False
+        try:
+            return self._time(record.fields) is not None
+        except FieldError:
+            return False
+
     def _count_signs(self, fields: Fields) -> None:
         for name, money in self._dropping.items():
             text = money.signed(fields) or ""
@@ -110,10 +127,18 @@ class RowBuilder:
             if "\n" in record.fields[position] or "\r" in record.fields[position]:
                 last = record.line + record.lines - 1
                 raise FieldError(name, f"must have no line breaks: its quotes hold lines {record.line} to {last}")
-        if self._width >= _LEAST_COLUMNS:
-            for number, text in enumerate(record.text.splitlines()[1:], start=record.line + 1):
-                if text.count(self._delimiter) == self._width - 1:
-                    raise FieldError("", f"has quotes that hold line {number}, which looks like a record")
+        if number := self._held_line(record):
+            raise FieldError("", f"has quotes that hold line {number}, which looks like a record")
+
+    def _held_line(self, record: FileRecord) -> int | None:
+        """The first line inside the quotes of ``record`` that has as many delimiters as a record."""
+        if self._width < _LEAST_COLUMNS:
+            return None
+        inside = enumerate(record.text.splitlines()[1:], start=record.line + 1)
+        return next((number for number, text in inside if self._has_delimiters(text)), None)
+
+    def _has_delimiters(self, text: str) -> bool:
+        return text.count(self._delimiter) == self._width - 1
 
     def _values_of(self, fields: Fields) -> dict[str, Any]:
         values = {name: value(fields) for name, value in self._values}
@@ -197,10 +222,9 @@ def _compile_instant_field(
     return lambda fields: None if (text := getter(fields)) is None else parse(text)
 
 
-def _created_at(mapping: Mapping, positions: Positions, now: datetime) -> Callable[[Fields], datetime]:
-    get = _compile_instant_field("created_at", mapping.fields["created_at"], positions, mapping.file)
-    earliest = mapping.earliest_instant
-
+def _created_at(
+    get: Callable[[Fields], datetime | None], earliest: datetime, now: datetime
+) -> Callable[[Fields], datetime]:
     def read(fields: Fields) -> datetime:
         moment = get(fields)
         if moment is None:

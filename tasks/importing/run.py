@@ -221,23 +221,28 @@ def _chunks(builder: RowBuilder, contents: Contents) -> Iterator[Chunk]:
 
 
 def _add(chunk: Chunk, builder: RowBuilder, record: FileRecord, lines: LineCounts) -> None:
-    """Add the row or the reject of ``record``. Behind the end of the records, what makes a row is rejected by name."""
+    """Add the row or the reject of ``record``. Behind the end of the records, what looks like one is rejected."""
     try:
         row = builder.build(record)
     except FieldError as error:
-        if record.behind:
+        if record.behind and not builder.looks_like_record(record):
             lines.footer += record.lines
-        else:
-            chunk.rejects.append(Reject(record.line, error.rule, error.field, record.text))
-        return
+            return
+        reject = Reject(record.line, error.rule, error.field, record.text)
+    else:
+        if not record.behind:
+            chunk.rows.append(row)
+            return
+        reject = Reject(record.line, _behind(record), "", record.text)
     if record.behind:
         lines.count(record)
-        reason = f"is behind line {record.behind}, which ends the records, and is one"
-        if record.line == record.behind:
-            reason = "begins as file.until says that the lines behind the records begin, and is a record"
-        chunk.rejects.append(Reject(record.line, reason, "", record.text))
-    else:
-        chunk.rows.append(row)
+    chunk.rejects.append(reject)
+
+
+def _behind(record: FileRecord) -> str:
+    if record.line == record.behind:
+        return "begins as file.until says that the lines behind the records begin, and is a record"
+    return f"is behind line {record.behind}, which ends the records, and is one"
 
 
 def _load_chunks(loader: Loader, chunks: Iterator[Chunk], rejects: RejectsFile, counts: _Counts) -> Iterator[None]:
