@@ -160,7 +160,22 @@ def _check_shape(
     missing = [name for name in table.cold_sort if name not in kinds]
     if missing:
         raise ConfigError(f"table {table.name}: cold_sort names {', '.join(missing)}, which {hot} lacks")
+    check_key(connection, table, hot)
     return hot
+
+
+def check_key(connection: Connection, table: TieredTable, parent: Relation) -> None:
+    """Raise ConfigError unless the primary key of ``parent`` is the key column with the time column: by these two a row
+    is known in every tier, and of several rows that have them in common answers would show one.
+    """
+    found = connection.execute(_QUERIES["primary_key_columns"], {"relation": parent.oid}).fetchone()
+    if found is None:
+        raise ConfigError(f"{parent} has no primary key")
+    if set(found[0]) != {table.key_column, table.time_column}:
+        raise ConfigError(
+            f"{parent} has the primary key ({', '.join(found[0])}), and a row is known by ({table.key_column}, "
+            f"{table.time_column}): make that the primary key"
+        )
 
 
 def _check_warm(
@@ -176,6 +191,7 @@ def _check_warm(
     generated = [connection.execute(_QUERIES["generated"], {"relation": one.oid}).fetchall() for one in (hot, warm)]
     if generated[0] != generated[1]:
         raise ConfigError(f"{warm} and {hot} do not have the same generated columns: no month can move between them")
+    check_key(connection, table, warm)
 
 
 def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relation) -> None:
@@ -191,8 +207,7 @@ def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relatio
         )
     )
     key = connection.execute(_QUERIES["primary_key"], {"relation": hot.oid}).fetchone()
-    if key is None:
-        raise ConfigError(f"{hot} has no primary key")
+    assert key is not None  # noqa: S101  # `check_key` has looked
     connection.execute(SQL("ALTER TABLE {} ADD {}").format(warm, SQL(key[0])))
     for name, definition in indexes.items():
         connection.execute(SQL("CREATE INDEX {} ON {} {}").format(Identifier(name), warm, SQL(definition)))

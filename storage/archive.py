@@ -24,13 +24,14 @@ Names = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class ColdFilter:
-    """Which archived rows are wanted; None does not filter.
+    """Which archived rows are wanted; None does not filter. ``ids`` are those of several rows.
 
     ``created_from`` is inclusive and ``created_before`` exclusive, both aware. ``before`` is the place in the order
     (time, key) that the page goes on after.
     """
 
     id: UUID | None = None
+    ids: tuple[UUID, ...] | None = None
     wallet_id: str | None = None
     user_id: str | None = None
     reference: str | None = None
@@ -142,12 +143,9 @@ class ColdReader:
 
 def _equalities(table: TieredTable, where: ColdFilter) -> tuple[Condition, ...]:
     """What is asked of columns that lie together in a file, or that have filters there."""
-    values: dict[str, UUID | str | None] = {
-        table.key_column: where.id,
-        "wallet_id": where.wallet_id,
-        "reference": where.reference,
-    }
-    return tuple(Condition(name, "=", (value,)) for name, value in values.items() if value is not None)
+    values = {table.key_column: where.id, "wallet_id": where.wallet_id, "reference": where.reference}
+    found = tuple(Condition(name, "=", (value,)) for name, value in values.items() if value is not None)
+    return found if where.ids is None else (*found, Condition(table.key_column, "=", where.ids))
 
 
 def _conditions(table: TieredTable, where: ColdFilter) -> tuple[str, list[Any]]:
@@ -162,6 +160,9 @@ def _conditions(table: TieredTable, where: ColdFilter) -> tuple[str, list[Any]]:
     wanted = [(test, value) for test, value in tests if value is not None]
     conditions = [test for test, _ in wanted]
     parameters = [value for _, value in wanted]
+    if where.ids is not None:
+        conditions.append(f"{key} IN ({', '.join('?' for _ in where.ids)})")
+        parameters += where.ids
     if where.before is not None:
         conditions.append(f"({time_column} < ? OR ({time_column} = ? AND {key} < ?))")
         parameters += [where.before[0], where.before[0], where.before[1]]

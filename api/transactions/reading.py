@@ -86,10 +86,11 @@ class RowPage:
 
 @dataclass(frozen=True, slots=True)
 class LocatedRow:
-    """A row, and the tier that it is in."""
+    """A row, and the tier that it is in. ``beside`` are the archived parts of its month, for a row in PostgreSQL."""
 
     row: Row
     tier: str
+    beside: tuple[ColdMonth, ...] = ()
 
 
 class Reader:
@@ -106,10 +107,16 @@ class Reader:
         The id contains the month, so one partition or one month's files are searched first. Where that finds nothing,
         the row may still be in a partition or an archived month whose keys nothing proves to be of the month: then
         every partition is asked by its index, and those archived months. Raises a 503 problem when a month that the row
-        may be in is not where the catalogue says.
+        may be in is not where the catalogue says, and when the archive has the row with other values than PostgreSQL.
         """
         found = await self._find_in_month(table, row_id) or await self._find_anywhere(table, row_id)
-        return found if found is not None and client_id in (None, found.row["client_id"]) else None
+        if found is None:
+            return None
+        copies = await self._archived_copies(table, [found.row], found.beside)
+        if not any(client_id in (None, row["client_id"]) for row in (found.row, *copies)):
+            return None
+        refuse_other_values(table, [found.row], copies)
+        return LocatedRow(copies[0], Tier.COLD) if copies else found
 
     async def deleted_month(self, table: TieredTable, row_id: UUID) -> str:
         """The month in ``row_id`` and the numbers of its certificates, where rows of it were deleted; else
@@ -133,7 +140,8 @@ class Reader:
             lambda connection: _find(connection, table, parameters | {"month": month.first_day}), "find"
         )
         if tier is not None:
-            return LocatedRow(dict(zip(statements.columns_of(table), values, strict=True)), tier)
+            row = dict(zip(statements.columns_of(table), values, strict=True))
+            return LocatedRow(row, tier, tuple(ColdMonth(month, *part) for part in parts or ()))
         return await self._find_cold(table, row_id, [ColdMonth(month, *part) for part in parts or ()])
 
     async def _find_anywhere(self, table: TieredTable, row_id: UUID) -> LocatedRow | None:
@@ -143,11 +151,14 @@ class Reader:
         return found or await self._find_cold(table, row_id, months)
 
     async def page(self, table: TieredTable, wanted: Wanted, limit: int) -> RowPage:
-        """At most ``limit`` rows, newest first; a page may start in hot and end in deep."""
+        """At most ``limit`` rows, newest first; a page may start in hot and end in deep. Raises 503 problems as `find`
+        does.
+        """
         enough = limit + 1  # one more row shows whether there is another page
         rows, months = await self._database.run(
             lambda connection: _read_postgres(connection, table, wanted, enough), "page"
         )
+        refuse_other_values(table, rows, await self._archived_copies(table, rows, months))
         possible = await self._possible(table, months, _cold_filter(wanted))
         opened: list[ColdMonth] = []
         archived: set[UUID] = set()
@@ -176,24 +187,45 @@ class Reader:
     ) -> list[Row]:
         return await self._read_cold(table, months, _cold_filter(wanted), limit)
 
+    async def _archived_copies(self, table: TieredTable, rows: Sequence[Row], months: Sequence[ColdMonth]) -> list[Row]:
+        """Those of ``rows``, which PostgreSQL has, that the archive has too, as it has them."""
+        archived = {cold.month for cold in months}
+        late = {_place(table, row) for row in rows if Month.of(row[table.time_column]) in archived}
+        if not late:
+            return []
+        beside = {Month.of(time) for _, time in late}
+        where = ColdFilter(ids=tuple({key for key, _ in late}))
+        copies: list[Row] = []
+        possible = await self._possible(table, [cold for cold in months if cold.month in beside], where)
+        for some in _chunks(possible, _COLD_MONTHS_AT_ONCE):
+            found = await self._read_cold(table, some, where, len(late))
+            copies += [row for row in found if _place(table, row) in late]
+        return copies
+
     async def _possible(
         self, table: TieredTable, months: Sequence[ColdMonth], where: ColdFilter
     ) -> Sequence[ColdMonth]:
         """``months`` without those whose filters deny a value that is asked for."""
-        values = {name: value for name in _FILTERED if (value := getattr(where, name)) is not None}
+        values: dict[str, tuple[Any, ...]] = {
+            name: (value,) for name in _FILTERED if (value := getattr(where, name)) is not None
+        }
+        if where.ids is not None:
+            values["id"] = where.ids
         if not months or not values:
             return months
         numbers = await self._database.run(lambda connection: _numbers(connection, table), "fields")
         asked = [
             (cold.object_key, numbers[name], hash_of(value))
             for cold in months
-            for name, value in values.items()
+            for name, some in values.items()
             if name in numbers and _has_column(cold, numbers[name], _FILTERED[name])
+            for value in some
         ]
         if not asked:
             return months
         blocks = await self._database.run(lambda connection: _blocks(connection, asked), "filters")
-        denied = {asked[place][0] for place, block in blocks.items() if not may_have(block, asked[place][2])}
+        allowed = {one[:2] for place, one in enumerate(asked) if place not in blocks or may_have(blocks[place], one[2])}
+        denied = {key for key, number, _ in asked if (key, number) not in allowed}
         return [cold for cold in months if cold.object_key not in denied]
 
     async def _read_cold(
@@ -261,11 +293,19 @@ async def _search_postgres(
         missing = await connection.execute(statements.missing_months(table, schema), {"table": table.name, **bounds})
         months = await connection.execute(statements.UNPROVED_MONTHS, {"table": table.name})
         found = await connection.execute(statements.find_anywhere(table, schema), {"id": row_id})
-    row = await found.fetchone()
-    if row is not None:
-        return LocatedRow(dict(zip(statements.columns_of(table), row[1:], strict=True)), row[0]), []
+    line = await found.fetchone()
+    if line is not None:
+        row = dict(zip(statements.columns_of(table), line[1:], strict=True))
+        return LocatedRow(row, line[0], tuple(await _beside(connection, table, row))), []
     refuse_missing(await missing.fetchall())
     return None, _cold_months(await months.fetchall())
+
+
+async def _beside(connection: AsyncConnection, table: TieredTable, row: Row) -> list[ColdMonth]:
+    """The archived parts of the month of a row."""
+    first_day = _first_day(row[table.time_column])
+    bounds = {"table": table.name, "first_month": first_day, "last_month": first_day}
+    return _cold_months(await (await connection.execute(statements.COLD_MONTHS, bounds)).fetchall())
 
 
 def _cold_filter(wanted: Wanted) -> ColdFilter:
@@ -292,6 +332,18 @@ def refuse_missing(missing: Sequence[tuple[Any, ...]]) -> None:
     """Raise a 503 problem: an answer without the rows of a month that somebody took away would look whole."""
     if missing:
         raise HttpError(UNAVAILABLE, f"The rows of {Month.of(missing[0][0])} cannot be read at the moment.")
+
+
+def refuse_other_values(table: TieredTable, rows: Sequence[Row], copies: Sequence[Row]) -> None:
+    """Raise a 503 problem when one of ``rows`` has other values than its archived copy: one of the two is wrong."""
+    by_place = {_place(table, row): row for row in rows}
+    for copy in copies:
+        if by_place[_place(table, copy)] != copy:
+            raise HttpError(UNAVAILABLE, f"The row {copy[table.key_column]} is stored twice, with different values.")
+
+
+def _place(table: TieredTable, row: Row) -> tuple[UUID, datetime]:
+    return row[table.key_column], row[table.time_column]
 
 
 def _cold_months(rows: Sequence[tuple[Any, ...]]) -> list[ColdMonth]:

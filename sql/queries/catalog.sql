@@ -23,6 +23,13 @@ SELECT pg_get_constraintdef(c.oid)
 FROM pg_constraint c
 WHERE c.conrelid = %(relation)s AND c.contype = 'p'
 
+-- name: primary_key_columns
+SELECT array(
+    SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY AS k(attnum, place)
+    JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum ORDER BY k.place)
+FROM pg_constraint c
+WHERE c.conrelid = %(relation)s AND c.contype = 'p'
+
 -- name: indexes
 -- Indexes other than the primary key: name and everything that follows ON <table> in their definition.
 SELECT c.relname::text, substring(pg_get_indexdef(i.indexrelid) FROM ' (USING .*)$')

@@ -28,12 +28,17 @@ class Live:
 
 
 def rows_source(connection: Connection, live: Live) -> str:
-    """A table expression of the rows that are asked for, and perhaps of others."""
-    branch, wanted = live.need.branch, _wanted(connection, live)
+    """A table expression of the rows that are asked for, and perhaps of others, as the view has them."""
+    return live.attached.rows_of(live.need.branch.table, wanted_source(connection, live))
+
+
+def wanted_source(connection: Connection, live: Live) -> str:
+    """A table expression of those rows as PostgreSQL has them, whether the archive has them too or not."""
+    wanted = _wanted(connection, live)
     if wanted is None:
-        return live.attached.rows_of(branch.table, branch.source)
+        return live.need.branch.source
     query = SQL("SELECT * FROM {} WHERE {}").format(live.attached.item, wanted)
-    return live.attached.rows_of(branch.table, postgres_query(0, query.as_string(connection)))
+    return postgres_query(0, query.as_string(connection))
 
 
 def check_values(

@@ -21,7 +21,7 @@ from sql.catalog import columns_of
 from sql.connection import Connection
 from sql.fields import read_fields
 from sql.obstacles import hidden_relations
-from sql.partitions import Partition, readable_partitions, rows_through
+from sql.partitions import Partition, check_key, readable_partitions, rows_through
 from sql.relations import Parents, Relation, lock_parents
 from storage.archive_files import path_of
 from storage.engine import archived, identifier, literal, renamed, sql_type, url_of
@@ -69,7 +69,7 @@ class Places:
 class Attached:
     """A place in PostgreSQL. ``item`` is the FROM item that PostgreSQL itself reads, ``relation`` the partition that is
     read directly, None for one that is read through its parent. ``names`` are those of the columns there and in the
-    view; ``kept`` is a query of the keys and times of rows that are archived already, empty where there are none.
+    view; ``kept`` are FROM items of the archived parts that may have rows of the place already, under the view's names.
     ``oid`` is the partition's, however it is read.
     """
 
@@ -77,18 +77,30 @@ class Attached:
     relation: Relation | None
     item: Composable
     names: tuple[tuple[str, str], ...]
-    kept: str
+    kept: tuple[str, ...]
     oid: int
+
+    def named(self, source: str) -> str:
+        """``source``, a FROM item of the place, with the columns under the names of the view."""
+        return renamed(source, self.names) if any(old != new for old, new in self.names) else source
 
     def rows_of(self, table: TieredTable, source: str) -> str:
         """The rows out of ``source``, a FROM item of the place, as the view has them: each row is read once."""
-        if any(old != new for old, new in self.names):
-            source = renamed(source, self.names)
         if not self.kept:
-            return source
+            return self.named(source)
+        kept = f"SELECT 1 FROM ({self.kept_keys(table)}) AS kept WHERE {same_row(table)}"
+        return f"(SELECT * FROM {self.named(source)} AS late WHERE NOT EXISTS ({kept}))"
+
+    def kept_keys(self, table: TieredTable) -> str:
+        """A query of the keys and times of the archived rows."""
         key, time_column = identifier(table.key_column), identifier(table.time_column)
-        same = f"kept.{key} = late.{key} AND kept.{time_column} = late.{time_column}"
-        return f"(SELECT * FROM {source} AS late WHERE NOT EXISTS (SELECT 1 FROM ({self.kept}) AS kept WHERE {same}))"
+        return " UNION ALL ".join(f"SELECT {key}, {time_column} FROM {one}" for one in self.kept)
+
+
+def same_row(table: TieredTable) -> str:
+    """The condition that a row ``late`` of PostgreSQL is the archived row ``kept``."""
+    key, time_column = identifier(table.key_column), identifier(table.time_column)
+    return f"kept.{key} = late.{key} AND kept.{time_column} = late.{time_column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +178,8 @@ def _described(connection: Connection, table: TieredTable, parents: Parents) -> 
     states = month_states(connection, table)
     fields = read_fields(connection, table, parents.hot)
     living = fields.numbered(columns_of(connection, parents.warm))
+    for parent in parents.found:
+        check_key(connection, table, parent)
     return _Table(table, parents, _view(fields, living, states), living, states)
 
 
@@ -199,12 +213,18 @@ def _add_attached(connection: Connection, settings: Settings, one: _Table, place
     for state in one.states:
         if state.partition is not None:
             origin = _origin(connection, one, state.tier, state.partition, state.partition in readable)
-            _add(settings, one, places, origin, _beside(one, state))
+            if _is_out_of_sight(origin):
+                places.branches.append(_half_detached(one, state.month, origin))
+            else:
+                _add(settings, one, places, origin, _beside(one, state))
         elif state.is_missing:
             places.branches.append(_absent(one, state))
     for stray in strays:
         is_direct = stray.partition in readable and stray.partition.relation not in hidden
         origin = _origin(connection, one, stray.tier, stray.partition, is_direct)
+        if _is_out_of_sight(origin):
+            places.branches.append(_half_detached(one, stray.partition.month, origin))
+            continue
         span = time_span(connection, one.table, origin.item)
         if span is not None:
             _add(settings, one, places, origin, archived_beside(one.states, span), _note(one, stray))
@@ -219,6 +239,21 @@ def _origin(connection: Connection, one: _Table, tier: Tier, partition: Partitio
     return _Origin(tier, partition, postgres_query(0, query.as_string(connection)), item, False)
 
 
+def _is_out_of_sight(origin: _Origin) -> bool:
+    """Whether a partition is read through its parent, which does not show its rows any more."""
+    return origin.partition.detach_pending and not origin.is_direct
+
+
+def _half_detached(one: _Table, month: Month | None, origin: _Origin) -> Branch:
+    relation = origin.partition.relation
+    refusal = (
+        f"{relation} of {one.table.name} is half detached: its parent shows no row of it, and this login may not read "
+        f"it. Finish it (ALTER TABLE ... DETACH PARTITION {relation} FINALIZE) and attach it again, see "
+        "docs/operations.md"
+    )
+    return Branch(one.table, month, origin.tier, _nothing(one), refusal=refusal)
+
+
 def _add(
     settings: Settings, one: _Table, places: Places, origin: _Origin, beside: Sequence[MonthState], note: str = ""
 ) -> None:
@@ -227,7 +262,7 @@ def _add(
     names = tuple(matched(one.view, one.living))
     has_proven_keys = partition.has_keys_of_month(one.table)
     places.branches.append(Branch(one.table, partition.month, origin.tier, origin.source, has_proven_keys, note=note))
-    kept = _kept(settings, one, beside)
+    kept = tuple(_source(settings, one, state) for state in beside)
     places.objects[origin.source] = _objects(settings, one, beside)
     places.attached[origin.source] = Attached(
         str(partition.relation), relation, origin.item, names, kept, partition.relation.oid
@@ -286,11 +321,6 @@ def _names(one: _Table, state: MonthState) -> Sequence[tuple[str, str]] | None:
 def _beside(one: _Table, state: MonthState) -> list[MonthState]:
     """The archived parts of the month that rows of ``state`` came late for."""
     return [other for other in one.states if other.month == state.month and other.is_archived]
-
-
-def _kept(settings: Settings, one: _Table, beside: Sequence[MonthState]) -> str:
-    key, time_column = identifier(one.table.key_column), identifier(one.table.time_column)
-    return " UNION ALL ".join(f"SELECT {key}, {time_column} FROM {_source(settings, one, state)}" for state in beside)
 
 
 def _gone(one: _Table, month: Month, text: str) -> Branch:

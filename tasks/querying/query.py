@@ -26,9 +26,10 @@ from storage.readable import naming_unreadable
 from storage.row_groups import RowGroups
 from tasks.querying.denied import without_denied
 from tasks.querying.failures import TimeLimit, error_of, translated, translated_stream
+from tasks.querying.left_out import left_out_note
 from tasks.querying.link import linked, milliseconds
 from tasks.querying.objects import check_objects, load_files
-from tasks.querying.partition_rows import Live, check_values, rows_source
+from tasks.querying.partition_rows import Live, check_values, rows_source, wanted_source
 from tasks.querying.places import Places, check_readable, notes_of
 from tasks.querying.reading import PLAN_CONFIG, check_reading
 from tasks.querying.tier_map import Map, TierMap
@@ -41,7 +42,8 @@ BATCH_ROWS = 10_000
 class Answer:
     """A running query: its rows as a stream of record batches, and how many months it reads of those there are.
 
-    ``notes`` name the places that were read although the catalogue of months does not know them.
+    ``notes`` name the places that were read although the catalogue of months does not know them, and rows of PostgreSQL
+    that are left out because the archive has them.
     """
 
     batches: pa.RecordBatchReader
@@ -140,10 +142,11 @@ class Querier:
                     self._read_ahead(asked)
                 with self._engine(connection, asked) as duck, limit.watching(duck), _shown(duck, totals):
                     check_values(duck, connection, asked.places.living, list(asked.live.values()))
-                    batches = _read(duck, self._settings, asked, self.files, connection)
                     needed = asked.branches
-                    notes = (*notes_of(needed), *(note for one in totals.values() for note in one.notes))
-                    yield Answer(batches, _living(needed), _living(asked.places.branches), notes)
+                    notes = [*notes_of(needed), *_left_out(duck, connection, asked)]
+                    notes += [note for one in totals.values() for note in one.notes]
+                    batches = _read(duck, self._settings, asked, self.files, connection)
+                    yield Answer(batches, _living(needed), _living(asked.places.branches), tuple(notes))
 
     def _plan(self, connection: Connection, known: Map, query: str, moment: datetime, limit: TimeLimit) -> Plan:
         """What the query needs, once it is sure that all of it can be read."""
@@ -271,6 +274,16 @@ def _read(
             check()
 
     return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _left_out(duck: duckdb.DuckDBPyConnection, connection: Connection, asked: _Asked) -> list[str]:
+    """What to say about rows of PostgreSQL that the query asks for and that the archive has."""
+    columns = {table.name: view for table, view in asked.places.tables}
+    notes = []
+    for live in asked.live.values():
+        table, source = live.need.branch.table, wanted_source(connection, live)
+        notes.append(left_out_note(duck, table, columns[table.name], live.attached, source))
+    return [note for note in notes if note]
 
 
 def _check_sight(connection: Connection, live: Iterable[Live]) -> None:

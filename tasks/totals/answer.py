@@ -25,7 +25,7 @@ class TotalsAnswer:
     """Totals, and from how many places: those whose kept totals hold, and those whose rows were read now.
 
     ``deleted`` are months in the range of which rows were deleted: those are not counted. ``notes`` say so for people,
-    and name places that the catalogue of months does not know.
+    and name places that the catalogue of months does not know, and rows that are not counted for the archive has them.
     """
 
     totals: list[Total]
@@ -111,12 +111,14 @@ def _answer(
     kept, whole = kept_sums(connection, table.table, question, relations, objects)
     rest = [place for place in asked if not place.is_among(kept)]
     parts: list[Row] = []
+    left_out: list[str] = []
     for place in rest:
         if place.is_plain and place.attached is not None:
             parts += partition_sums(connection, table.table, question, place.attached.item, table.names)
     mixed = [place for place in rest if not place.is_plain]
     if mixed:
-        parts += archive_sums(connection, settings, table, mixed, question, timeout_s)
+        sums, left_out = archive_sums(connection, settings, table, mixed, question, timeout_s)
+        parts += sums
         fetch_one(connection, "SELECT 1")  # the locks were kept until here: no month moved meanwhile
     gone = [
         one for one in table.gone if one.month and one.month.lower < question.upper and one.month.upper > question.lower
@@ -126,7 +128,7 @@ def _answer(
         kept=len(asked) - len(rest),
         read=len(rest),
         deleted=tuple(one.month for one in gone if one.month),
-        notes=tuple(one.note for one in (*gone, *(place.branch for place in asked)) if one.note),
+        notes=(*(one.note for one in (*gone, *(place.branch for place in asked)) if one.note), *left_out),
     )
 
 

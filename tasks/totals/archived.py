@@ -17,6 +17,7 @@ from storage.object_reader import ObjectReader
 from storage.readable import naming_unreadable
 from storage.wide_sums import checked, register_checks
 from tasks.querying.failures import TimeLimit
+from tasks.querying.left_out import left_out_note
 from tasks.querying.link import linked, translated
 from tasks.querying.objects import check_objects, load_files
 from tasks.totals.places import PlaceOfRows, TablePlaces
@@ -31,9 +32,10 @@ def archive_sums(
     places: Sequence[PlaceOfRows],
     question: Question,
     timeout_s: float | None = None,
-) -> list[Record]:
+) -> tuple[list[Record], list[str]]:
     """The totals of ``places``: day, currency, the columns of `COLUMNS`, rows and sums, None for a column that
-    they are not grouped by.
+    they are not grouped by. Further what to say about rows of PostgreSQL that are
+    not counted, because the archive has them.
 
     Raises DataError for an object that is not the one that was proved, and TransientError when ``timeout_s`` is over.
     """
@@ -68,7 +70,7 @@ def object_totals(connection: Connection, settings: Settings, table: TablePlaces
         inner = f"(SELECT {', '.join(read)} FROM {{}}) AS pieces"
         query = f"SELECT {', '.join([*shown, 'count(*)', *money])} FROM {inner} GROUP BY 1, 2, 3, 4, 5, 6, 7"
         records += [
-            (detail, *row[:8], list(row[8:])) for row in _asked(connection, settings, table, [place], query, None)
+            (detail, *row[:8], list(row[8:])) for row in _asked(connection, settings, table, [place], query, None)[0]
         ]
     return records
 
@@ -80,9 +82,9 @@ def _asked(
     places: Sequence[PlaceOfRows],
     query: str,
     timeout_s: float | None,
-) -> list[Record]:
-    """The answer to ``query``, which has a gap where the rows of ``places`` are read from. ``connection`` is where the
-    archived objects are looked up.
+) -> tuple[list[Record], list[str]]:
+    """The answer to ``query``, which has a gap where the rows of ``places`` are read from, and what to say about rows
+    that are left out. ``connection`` is where the archived objects are looked up.
     """
     links = int(any(place.attached for place in places))
     objects = {address: one for place in places for address, one in place.objects.items()}
@@ -95,7 +97,8 @@ def _asked(
             register_checks(duck)
             with _bounded(duck, timeout_s):
                 check_objects(duck, objects)
-                return duck.execute(checked(duck, query.format(_rows(table, places)))).fetchall()
+                records = duck.execute(checked(duck, query.format(_rows(table, places)))).fetchall()
+                return records, [note for place in places if (note := _left_out(duck, table, place))]
 
 
 @contextmanager
@@ -141,6 +144,12 @@ def _rows(table: TablePlaces, places: Sequence[PlaceOfRows]) -> str:
     typed = ", ".join(f"NULL::{sql_type(column)} AS {identifier(column.name)}" for column in table.view)
     arms = [f"SELECT {typed} WHERE false", *(place.branch.select(_source(table, place)) for place in places)]
     return f"({' UNION ALL BY NAME '.join(arms)}) AS rows"
+
+
+def _left_out(duck: duckdb.DuckDBPyConnection, table: TablePlaces, place: PlaceOfRows) -> str:
+    if place.attached is None:
+        return ""
+    return left_out_note(duck, table.table, table.view, place.attached, place.branch.source)
 
 
 def _source(table: TablePlaces, place: PlaceOfRows) -> str:

@@ -48,6 +48,15 @@ class Ledger:
 
     def add(self, table: TieredTable, moments: list[datetime], **changes: Any) -> list[dict[str, Any]]:
         """Put one completed row at each moment, past the API, making its partition; returns them as stored."""
+        rows = self.rows(table, moments, **changes)
+        with connect(self.settings.database_dsn, "tests") as connection:
+            for month in {Month.of(row["created_at"]) for row in rows}:
+                ensure_partition(connection, self.settings, table, month)
+        self.store(table, rows)
+        return rows
+
+    def rows(self, table: TieredTable, moments: list[datetime], **changes: Any) -> list[dict[str, Any]]:
+        """One completed row for each moment, not stored yet."""
         body = VAS_BODY if table.name == "vas_transactions" else BODY
         given = {"client_id": "acme", "status": "completed", **body, **changes}
         rows = []
@@ -56,7 +65,6 @@ class Ledger:
             row = new_transaction(table, given)
             row |= {"id": new_id(created_at, random.getrandbits), "created_at": created_at, "updated_at": created_at}
             rows.append(row)
-        self._insert(table, rows)
         return rows
 
     def warm(self, table: TieredTable, month: Month) -> None:
@@ -72,10 +80,8 @@ class Ledger:
         """Move a warm month to cold."""
         archive_month(self.settings, table, month)
 
-    def _insert(self, table: TieredTable, rows: list[dict[str, Any]]) -> None:
-        with connect(self.settings.database_dsn, "tests") as connection:
-            for month in {Month.of(row["created_at"]) for row in rows}:
-                ensure_partition(connection, self.settings, table, month)
+    def store(self, table: TieredTable, rows: list[dict[str, Any]]) -> None:
+        """Put rows into the partitions that there are, past the API."""
         names = columns_of(table)
         statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
             sql.Identifier(table.hot_parent),

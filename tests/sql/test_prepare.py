@@ -135,6 +135,22 @@ def test_a_table_without_a_primary_key_is_refused_and_nothing_is_made(
     _refused(connection, settings, "events_partitioned has no primary key")
 
 
+def test_a_table_whose_rows_the_key_and_the_time_do_not_tell_apart_is_refused(
+    settings: Settings, connection: Connection
+) -> None:
+    for key in ("PRIMARY KEY (id, line, created_at)", "PRIMARY KEY (line, created_at)"):
+        _create(connection, key=key, line="integer NOT NULL")
+        columns = key.removeprefix("PRIMARY KEY ").strip("()")
+        _refused(connection, settings, rf"events_partitioned has the primary key \({columns}\), and a row is known by")
+    _create(connection, key="UNIQUE (id, created_at)")
+    _refused(connection, settings, "events_partitioned has no primary key")
+    _create(connection, key="PRIMARY KEY (created_at, id)")
+    assert prepare_table(connection, settings, EVENTS)
+    connection.execute("ALTER TABLE events_archive_warm DROP CONSTRAINT events_archive_warm_pkey")
+    with pytest.raises(ConfigError, match="events_archive_warm has no primary key"):
+        prepare_table(connection, settings, EVENTS)
+
+
 def test_a_warm_parent_with_other_columns_is_refused(settings: Settings, connection: Connection) -> None:
     _create(connection)
     prepare_table(connection, settings, EVENTS)

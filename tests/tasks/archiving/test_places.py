@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from ledger.errors import DataError
@@ -14,6 +15,7 @@ from tasks.archiving.rollover import roll_table
 from tasks.archiving.tiers import tier_rows
 from tasks.health.context import Context
 from tasks.health.months import partition_gaps
+from tasks.querying import places
 from tasks.querying.query import run_query
 from tests.archives import Archives, month_in_each_tier
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger, make_row, moment
@@ -108,6 +110,50 @@ def test_rows_that_were_copied_back_from_the_archive_are_read_once(tiers: Ledger
     assert _counted(tiers) == (ALL, ALL)
 
 
+def _again(tiers: Ledger, rows: Sequence[dict[str, Any]], late: int = 0) -> None:
+    """Make the cold month again, with ``rows`` and with some that came late."""
+    tiers.sql(f"CREATE TABLE again PARTITION OF transactions_partitioned {_of_month(COLD)}")
+    _add(tiers, "again", [*rows, *_late(tiers, COLD, late)])
+
+
+def test_rows_that_the_archive_has_with_other_values_are_left_out_and_named(tiers: Ledger) -> None:
+    rows = [make_row(tiers.table, COLD, number) for number in range(4)]
+    changed = rows[2] | {"amount": rows[2]["amount"] + 1}
+    _again(tiers, [*rows[:2], changed], late=2)
+    assert _counted(tiers) == (ALL + 2, ALL + 2)
+    by_id = f"SELECT amount FROM transactions WHERE id = '{changed['id']}'"
+    assert tiers.ask(by_id) == [{"amount": rows[2]["amount"]}]
+
+    said = "of again that the archive has, by id and time"
+    found = "1 of them has other values than the archive, which counts, such as"
+    for query, count in ((COUNT, "3 rows"), (by_id, "1 row")):
+        (note,) = (note for note in _notes(tiers, query) if note.startswith("left out"))
+        assert note.startswith(f"left out {count} {said}: {found} {changed['id']}; see")
+    assert any(said in note for note in _notes(tiers, "SELECT * FROM transactions_daily_totals"))
+    assert not any(said in note for note in _notes(tiers, f"{COUNT} WHERE created_at >= '{HOT}-01'"))
+
+
+@pytest.mark.parametrize("column", ["fee", "reference", "metadata", "updated_at"])
+def test_any_other_value_counts(tiers: Ledger, column: str) -> None:
+    values = {"metadata": '{"n": 2}', "fee": Decimal("0.5"), "updated_at": moment(COLD)}
+    _again(tiers, [make_row(tiers.table, COLD, 3) | {column: values.get(column, "another")}])
+    (note,) = (note for note in _notes(tiers) if note.startswith("left out"))
+    assert "1 of them has other values" in note
+
+
+def test_rows_that_are_equal_to_archived_ones_are_left_out_and_counted(tiers: Ledger) -> None:
+    """Whatever has become of the columns since."""
+    _again(tiers, [make_row(tiers.table, COLD, number) for number in range(5)])
+    for parent in ("transactions_partitioned", "transactions_archive_warm"):
+        tiers.sql(f"ALTER TABLE {parent} RENAME COLUMN description TO words")
+        tiers.sql(f"ALTER TABLE {parent} ADD COLUMN colour text")
+    equal = "left out 5 rows of again that the archive has, by id and time: each is equal to the archived one"
+    assert [note for note in _notes(tiers) if note.startswith("left out")] == [equal]
+    with_a_colour = make_row(tiers.table, COLD, 7) | {"colour": "red"}
+    _add(tiers, "again", [{"words" if name == "description" else name: value for name, value in with_a_colour.items()}])
+    assert "1 of them has other values" in "".join(_notes(tiers))
+
+
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("how", ["DETACH PARTITION {}", "DROP"])
 def test_a_month_that_somebody_took_away_is_refused_by_name(tiers: Ledger, how: str) -> None:
@@ -126,6 +172,42 @@ def test_a_month_that_somebody_took_away_is_refused_by_name(tiers: Ledger, how: 
     assert roll_table(tiers.settings, tiers.table, TODAY, today=TODAY).problems == [
         f"missing: the partition of {HOT} is not where the catalogue says"
     ]
+
+
+def _half_detach(ledger: Ledger, partition: str) -> None:
+    """What an interrupted DETACH ... CONCURRENTLY leaves: attached, and out of the parent's sight."""
+    dsn = ledger.settings.database_dsn
+    with psycopg.connect(dsn) as reader, psycopg.connect(dsn, autocommit=True) as other:
+        reader.execute("SELECT count(*) FROM transactions_partitioned")
+        other.execute("SET statement_timeout = '500ms'")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            other.execute(f"ALTER TABLE transactions_partitioned DETACH PARTITION {partition} CONCURRENTLY")
+    assert ledger.sql("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhdetachpending") == [(partition,)]
+
+
+def test_the_rows_of_a_partition_that_is_half_detached_are_read(tiers: Ledger) -> None:
+    _half_detach(tiers, tiers.table.partition(HOT))
+    assert tiers.sql("SELECT count(*) FROM transactions_partitioned") == [(0,)]
+    assert _counted(tiers) == (ALL, ALL)
+    (problem,) = roll_table(tiers.settings, tiers.table, TODAY, today=TODAY).problems
+    assert problem.startswith(f"irregular: {tiers.table.partition(HOT)}")
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_login_that_sees_it_through_the_parent_alone_is_refused(
+    tiers: Ledger, is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = tiers.table.partition(HOT)
+    if not is_known:
+        tiers.sql(f"ALTER TABLE transactions_partitioned DETACH PARTITION {name}")
+        name = "odd"
+        tiers.sql(f"CREATE TABLE odd PARTITION OF transactions_partitioned {_of_month(HOT)}")
+        tiers.sql("DELETE FROM archive_months WHERE month = %s", HOT.first_day)
+    _half_detach(tiers, name)
+    monkeypatch.setattr(places, "readable_partitions", lambda *_: set())
+    with pytest.raises(DataError, match=f"SQL: {name} of transactions is half detached"):
+        tiers.ask(COUNT)
 
 
 def test_health_names_a_month_that_came_back(tiers: Ledger) -> None:

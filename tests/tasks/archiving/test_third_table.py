@@ -20,7 +20,7 @@ from tasks.archiving.plan import plan_table
 from tasks.archiving.rollover import roll_table
 from tasks.archiving.tiers import tier_rows
 from tasks.querying.query import run_query
-from tests.tasks.archiving.ledger import TODAY
+from tests.tasks.archiving.ledger import TODAY, Ledger
 
 _DDL = """
     CREATE TABLE loyalty_events_partitioned (
@@ -123,6 +123,22 @@ def test_a_table_that_the_database_has_not_is_named(settings: Settings) -> None:
     absent = Settings.model_validate(fields)
     with pytest.raises(ConfigError, match="ghosts_partitioned"):
         roll_table(absent, absent.table("ghosts"), TODAY)
+
+
+def test_a_table_that_already_has_another_primary_key_is_refused_by_every_question(ledger: Ledger) -> None:
+    """As one that was registered by a version that did not look: of the lines of a row it would show one."""
+    points = Points(ledger.settings)
+    points.add("done", "ZAR", "1.0")
+    points.ask("SELECT count(*) FROM points")
+    ledger.sql("ALTER TABLE points_partitioned ADD COLUMN line integer NOT NULL DEFAULT 0")
+    ledger.sql("ALTER TABLE points_archive_warm ADD COLUMN line integer NOT NULL DEFAULT 0")
+    ledger.sql("ALTER TABLE points_partitioned DROP CONSTRAINT points_partitioned_pkey")
+    ledger.sql("ALTER TABLE points_partitioned ADD PRIMARY KEY (id, line, occurred_at)")
+    reason = r"points_partitioned has the primary key \(id, line, occurred_at\)"
+    with pytest.raises(ConfigError, match=f"SQL: table points cannot be read: {reason}"):
+        points.ask("SELECT count(*) FROM points")
+    with pytest.raises(ConfigError, match=reason):
+        roll_table(points.settings, points.table, TODAY)
 
 
 _LOOSE_DDL = """
