@@ -17,6 +17,7 @@ from api.dashboard.forms import REFUSALS, Form, refused
 from api.dashboard.page import HTTP_STATUS, Page, PageCall
 from api.dashboard.reconciliation import PATH
 from api.reconciliation.handlers import MOST_ID
+from api.reconciliation.references import REFERENCES, sees_references
 from api.reconciliation.work import decide_break, in_thread, person_of
 from api.routing import parsing
 from api.routing.problems import NOT_FOUND, HttpError
@@ -112,7 +113,7 @@ async def _shown(call: PageCall, break_id: int, form: Form) -> Mapping[str, Any]
         "state_words": words.STATES[record.state],
         "age_days": record.age_days(day_of(datetime.now(UTC))),
         "note": words.sentence(record.note),
-        "sides": sides(record),
+        "sides": sides(record, has_references=sees_references(call.key.scopes)),
         "history": [HistoryRow.of(entry) for entry in history],
         "next": next_step(record, history, person_of(call.key)),
         "decisions": decisions_for(record),
@@ -206,11 +207,12 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The two sides of a break: the names of the columns, and the fields."""
+    """The two sides of a break: the names of the columns, and the fields. ``is_short``: without references."""
 
     left: str
     right: str
     fields: Sequence[Side]
+    is_short: bool = False
 
 
 _LABELS = {
@@ -230,6 +232,7 @@ _LABELS = {
     "payout_reference": "payout reference",
     "id": "row id",
 }
+_LEFT_OUT = "not shown"
 _WORDS = frozenset({"status", "vas_type", "kind"})
 _MONEY = frozenset({"amount", "commission", "net", "value"})
 # The fields that show an issue.
@@ -244,16 +247,25 @@ _SHOWS: Mapping[str, frozenset[str]] = {
 }
 
 
-def sides(record: BreakRecord) -> Sides:
-    """Both sides next to each other. A changed closed day has what it was and what it is in their place."""
+def sides(record: BreakRecord, *, has_references: bool = False) -> Sides:
+    """Both sides next to each other. A changed closed day has what it was and what it is in their place.
+
+    Unless it ``has_references``, those of the rows are compared and not shown.
+    """
     own, line = record.own or {}, record.line or {}
     if "rows_then" in own:
         fields = [_side(record, name, own.get(f"{name}_then"), own.get(f"{name}_now")) for name in ("rows", "value")]
         return Sides("When it was closed", "Now", [replace(one, differs=one.is_other) for one in fields])
     names = [name for name in _LABELS if own.get(name) is not None or line.get(name) is not None]
-    return Sides(
-        "Internal row", "Statement line", [_side(record, name, own.get(name), line.get(name)) for name in names]
-    )
+    fields = [_side(record, name, own.get(name), line.get(name)) for name in names]
+    hidden = frozenset() if has_references else frozenset(map(_LABELS.get, REFERENCES))
+    shown = [_without_texts(one) if one.label in hidden else one for one in fields]
+    return Sides("Internal row", "Statement line", shown, is_short=shown != fields)
+
+
+def _without_texts(one: Side) -> Side:
+    own, line = (text if text == formats.NOTHING else _LEFT_OUT for text in (one.own, one.line))
+    return replace(one, own=own, line=line)
 
 
 def _side(record: BreakRecord, name: str, own: Any, line: Any) -> Side:

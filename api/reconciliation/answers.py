@@ -11,6 +11,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from api.reconciliation.references import left_out, without_references
 from ledger.statements import BreakClass
 from tasks.reconciliation.casework.breaks import BreakRecord, ResolutionRecord, ResolvedBreak, RunRecord
 from tasks.reconciliation.closing.periods import PeriodRecord, PeriodState
@@ -86,6 +87,10 @@ class Break(Struct, kw_only=True):
     line_no: int | None
     line: dict[str, Any] | None
     own: dict[str, Any] | None
+    left_out: Annotated[
+        list[str],
+        Meta(description="The fields of `line` and `own` that the key lacks `read:all` for, such as `own.reference`"),
+    ]
     note: str
     state: BreakState
     detected_at: datetime
@@ -201,8 +206,16 @@ def run(record: RunRecord) -> Run:
     )
 
 
-def break_(record: BreakRecord, history: Sequence[ResolutionRecord], today: date) -> Break:
-    """The answer about a break. ``history`` may hold the entries of other breaks, too."""
+def break_(
+    record: BreakRecord, history: Sequence[ResolutionRecord], today: date, *, has_references: bool = False
+) -> Break:
+    """The answer about a break, without the references of rows unless it ``has_references``.
+
+    ``history`` may hold the entries of other breaks, too.
+    """
+    line, own = record.line, record.own
+    if not has_references:
+        line, own = without_references(line), without_references(own)
     return Break(
         break_id=record.break_id,
         run_id=record.run_id,
@@ -217,8 +230,9 @@ def break_(record: BreakRecord, history: Sequence[ResolutionRecord], today: date
         variance=str(record.variance),
         escalated=record.escalated,
         line_no=record.line_no,
-        line=record.line,
-        own=record.own,
+        line=line,
+        own=own,
+        left_out=[] if has_references else left_out({"line": record.line, "own": record.own}),
         note=record.note,
         state=BreakState(record.state),
         detected_at=record.detected_at,

@@ -8,6 +8,7 @@ import msgspec
 from starlette.responses import Response
 
 from api.reconciliation import answers, work
+from api.reconciliation.references import sees_references
 from api.routing import parsing
 from api.routing.messages import message
 from api.routing.operations import Call
@@ -69,7 +70,8 @@ async def list_breaks(call: Call) -> Response:
     today = day_of(datetime.now(UTC))
     more = records[-1].break_id if len(records) == limit else None
     history = await _query(breaks.history, call, *(record.break_id for record in records)) if records else []
-    items = [answers.break_(record, history, today) for record in records]
+    has_references = sees_references(call.key.scopes)
+    items = [answers.break_(record, history, today, has_references=has_references) for record in records]
     return _json(answers.BreakPage(items=items, next_after=more))
 
 
@@ -80,7 +82,8 @@ async def get_break(call: Call) -> Response:
     if record is None:
         raise HttpError(NOT_FOUND)
     history = await _query(breaks.history, call, break_id)
-    return _json(answers.break_(record, history, day_of(datetime.now(UTC))))
+    today = day_of(datetime.now(UTC))
+    return _json(answers.break_(record, history, today, has_references=sees_references(call.key.scopes)))
 
 
 async def resolve(call: Call) -> Response:

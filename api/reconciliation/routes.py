@@ -15,6 +15,10 @@ _ID = {"type": "integer", "minimum": 1, "maximum": handlers.MOST_ID}
 _DAY = {"type": "string", "format": "date"}
 _FROM = Parameter("from", "Only items of this day (Africa/Johannesburg) or later", _DAY)
 _TO = Parameter("to", "Only items of this day or earlier", _DAY)
+_REFERENCES = (
+    "A break may have the row of any client. A key without `read:all` gets no references of rows; `left_out` names "
+    "those."
+)
 _LIMIT = Parameter(
     "limit",
     "Maximum number of items on the page",
@@ -61,7 +65,8 @@ def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
             name="listReconciliationBreaks",
             path=f"{PREFIX}/breaks",
             summary="List breaks",
-            description="Without `state`, only breaks that await a decision are listed. `state=all` lists every break.",
+            description="Without `state`, only breaks that await a decision are listed. `state=all` lists every break. "
+            + _REFERENCES,
             handler=handlers.list_breaks,
             answers={200: answers.BreakPage},
             parameters=(
@@ -84,7 +89,7 @@ def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
             path=f"{PREFIX}/breaks/{{id}}",
             summary="Get a break and its history",
             description="The history shows what is proposed, by which client and why, so that another client can "
-            "confirm it.",
+            "confirm it. " + _REFERENCES,
             handler=handlers.get_break,
             answers={200: answers.Break},
             parameters=(_number("break"),),

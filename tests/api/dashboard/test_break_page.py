@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.api.dashboard.person import SAME_ORIGIN, Document, Person
 from tests.api.dashboard.test_pages import check_html
 from tests.tasks.reconciliation.books import DAY
 
+ALL_ROWS = (*FINANCE, Scope.READ_ALL)
 HOSTILE = "<script>alert(1)</script>\u202e\"'&"
 
 
@@ -204,7 +206,7 @@ def test_hostile_and_private_values_are_text_and_masked(settings: Settings, tmp_
     books.run()
     with served(books) as desk:
         number = books.the_break()["break_id"]
-        person = desk.sit_down("thandi")
+        person = desk.sit_down("thandi", ALL_ROWS)
         document = decide(person, number, "write_off", f"told by 0821234567 {'<b>bold</b>'}")
         check_html(document)
         assert "<script>alert(1)</script>" in document.text
@@ -247,12 +249,35 @@ def test_every_word_of_reconciliation_is_written_for_people() -> None:
     assert {*words.DECISIONS, Decision.WITHDRAW, Decision.REJECT} == set(Decision)
 
 
-def test_the_page_of_a_key_of_another_client_is_the_same_as_the_answer_of_the_api(desk: Desk) -> None:
+@pytest.mark.parametrize("client", ["acme", "globex"])
+def test_references_are_compared_and_shown_to_keys_with_read_all_only(desk: Desk, client: str) -> None:
+    """A break does not record its client, so a key of the row's own client gets the same page."""
     number = desk.number_of("29.00")
-    other = desk.sit_down("globex", FINANCE)
-    answer = other.client.get(
-        f"/api/v1/reconciliation/breaks/{number}", headers={"Authorization": f"Bearer {other.key}"}
-    ).json()
-    text = other.read(break_page(number)).text
-    for value in (answer["supplier"], answer["line"]["reference"], answer["own"]["id"], str(DAY)):
-        assert value in text
+    reference = api_break(desk.sit_down(client, ALL_ROWS), number)["own"]["reference"]
+    without = desk.sit_down(client, FINANCE)
+    document = without.read(break_page(number))
+    check_html(document)
+    assert reference not in document.text
+    assert "reference not shown not shown same" in document.text
+    assert "lacks the scope read:all" in document.text
+    assert "amount 100.00 ZAR 129.00 ZAR differs" in document.text
+    answer = api_break(without, number)
+    assert answer["left_out"] == ["line.reference", "own.reference"]
+    assert not {"reference", "supplier_reference"} & (set(answer["own"]) | set(answer["line"]))
+    for value in (answer["supplier"], answer["own"]["id"], str(DAY)):
+        assert value in document.text
+
+    with_all = desk.sit_down(client, ALL_ROWS)
+    shown = with_all.read(break_page(number)).text
+    assert f"reference {reference} {reference} same" in shown
+    assert "read:all" not in shown
+    assert api_break(with_all, number)["left_out"] == []
+
+
+def api_break(person: Person, number: int) -> dict[str, Any]:
+    """The break as the API gives it to a key: read by its number, and the same from the list."""
+    headers = {"Authorization": f"Bearer {person.key}"}
+    one = person.client.get(f"/api/v1/reconciliation/breaks/{number}", headers=headers).json()
+    listed = person.client.get("/api/v1/reconciliation/breaks?state=all", headers=headers).json()["items"]
+    assert [break_ for break_ in listed if break_["break_id"] == number] == [one]
+    return dict(one)

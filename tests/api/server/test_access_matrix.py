@@ -3,6 +3,8 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,15 +20,17 @@ from api.routing.routes import operations
 from config import Settings, load_settings
 from ledger.scopes import CLIENT_SCOPES, Scope
 from tasks.admin.keys import create_key, revoke_key
+from tests.api.dashboard.desk import opened_books, served
 from tests.api.ledger_rows import BODIES, PATHS, keyed
 
 OPERATIONS = operations(load_settings())
 GUARDED = [operation for operation in OPERATIONS if operation.scope is not None]
 OPEN = {operation.name for operation in OPERATIONS if operation.scope is None}
-# Scopes over the rows of clients; the others are about the service, and see no row.
+# Scopes over the rows of clients.
 ROW_SCOPES = {Scope.TRANSACTIONS_READ, Scope.TRANSACTIONS_WRITE, Scope.VAS_READ, Scope.VAS_WRITE}
 # What these show of other clients' rows is tested in tests/api/archive.
 ARCHIVE_SCOPES = {Scope.ARCHIVE_READ}
+# Scopes over the service. Those of reconciliation see the amounts, types, times and statuses of rows, and no names.
 SERVICE_SCOPES = {
     Scope.MONITORING_READ,
     Scope.OPERATIONS,
@@ -179,6 +183,36 @@ def test_the_rows_of_another_client_are_as_if_they_were_not(
 def test_every_operation_on_rows_was_asked_as_another_client() -> None:
     """An operation with a scope that is not known here would slip through the test above."""
     assert {operation.scope for operation in GUARDED} <= ROW_SCOPES | SERVICE_SCOPES | ARCHIVE_SCOPES
+
+
+READABLE: list[Operation | Page] = [*OPERATIONS, *PAGES]
+PRIVATE = {
+    "client_id": "client-of-the-row",
+    "user_id": "user-of-the-row",
+    "wallet_id": "wallet-of-the-row",
+    "reference": "reference-of-the-row",
+    "supplier_reference": "supplier-reference-of-the-row",
+    "description": "description-of-the-row",
+    "metadata": '{"note": "metadata-of-the-row"}',
+}
+
+
+@pytest.mark.parametrize("sees_all", [False, True])
+def test_the_scopes_of_the_service_show_no_names_of_a_row(settings: Settings, tmp_path: Path, sees_all: bool) -> None:
+    """Everything that such a key can read, by operation and by page, while a row of another client is in a break."""
+    books = opened_books(settings, tmp_path)
+    books.line(books.own(**PRIVATE), amount=Decimal("129.00"))
+    books.run()
+    number = str(books.the_break()["break_id"])
+    granted = [*SERVICE_SCOPES, *([Scope.READ_ALL] if sees_all else [])]
+    with served(books) as desk:
+        person = desk.sit_down("globex", granted)
+        paths = [one.path for one in READABLE if one.method == "GET" and one.scope in SERVICE_SCOPES]
+        answers = {path: person.client.get(path.replace("{id}", number), headers=bearer(person.key)) for path in paths}
+    breaks = {f"{prefix}/reconciliation/breaks/{{id}}" for prefix in ("/api/v1", "/dashboard")}
+    assert breaks <= {path for path, answer in answers.items() if answer.status_code == 200}
+    shown = {path for path, answer in answers.items() if "-of-the-row" in answer.text}
+    assert shown == ({*breaks, "/api/v1/reconciliation/breaks"} if sees_all else set())
 
 
 @pytest.mark.parametrize("path", PATHS)
