@@ -1,9 +1,9 @@
 """Date ranges on the partitioned table against the same rows in one table, in one run.
 
-The table is asked with no index but its key, with the partitions' own indexes, which targets are held against, and with
-one made for the question. Sums per day are also asked of the daily totals, as the API asks them, which keeps its
-connections, against the same sums over the one table with the partitions' indexes. What a process asks first, such as
-`treasury totals`, is measured too.
+The table is asked with no index but its key, with the partitions' own indexes, and with one made for the question.
+Targets are held against the partitions' own. Sums per day are also asked of the daily totals, as the API asks them,
+which keeps its connections. They are held against the same sums over the one table with the partitions' indexes. What a
+process asks first, such as `treasury totals`, is measured too.
 """
 
 import statistics

@@ -36,7 +36,7 @@ def restore_months(
     """Bring archived months back, each compared with the archive: as copies in a schema of their own, or into warm.
 
     Returns the copies. A month that fails stops no other; the run fails at its end if one did. Safe to run again at any
-    time: a copy that is there is kept for longer, and a month that is in warm gets more days.
+    time. A copy that is there is kept for longer, and a month that is in warm gets more days.
     """
     settings, logger = load_settings(), get_run_logger()
     check_clock(settings)

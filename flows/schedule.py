@@ -1,6 +1,6 @@
 """The duties of every flow with a schedule beside its work: it takes over the runs that wait, and notes how it ended.
 
-Each deployment runs once at a time and further runs wait. The work is always "all that there is until now": a run that
+Each deployment runs once at a time and further runs wait. The work is always "all that there is until now". A run that
 begins does that of every scheduled run that was due before, so those are skipped. After an outage, or behind a long
 run, one run is left to do. Runs that somebody asked for are never skipped.
 """

@@ -83,8 +83,8 @@ async def statement_proof(
 ) -> Response:
     """The proof file of all rows of a wallet in a month, or in a ``part`` of it.
 
-    Raises a 404 problem where ``key`` may see none of them, a 403 problem where it may not see all that the file shows,
-    FieldError where the part must be named, and what `Prover.statement` does.
+    Raises a 404 problem where ``key`` may see none of them, and a 403 problem where it may not see all that the file
+    shows. Raises FieldError where the part must be named, and what `Prover.statement` does.
     """
     try:
         files = await services.proofs.prove(lambda prover: prover.statement(table, wallet, month))

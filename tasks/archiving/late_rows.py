@@ -1,6 +1,6 @@
 """Rows that came after their month was archived: a further part of the month, which has a proof of its own.
 
-The archived part is never touched. The new part is a partition like any other: it takes rows, is read with the month,
+The archived part is never touched. The new part is a partition like any other. It takes rows, is read with the month,
 and moves to the archive by the same steps. No row of it may be archived already.
 """
 

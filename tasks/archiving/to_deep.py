@@ -1,8 +1,8 @@
 """Cold to deep: the object with a month's rows goes into another storage class, under the same key, proved before.
 
-The bytes are read once more and compared with the catalogue, what the store must say of the copy is recorded, and
-only then is the object copied onto itself. The tree, the manifest and the log stay in the standard class. Killed
-anywhere and run again, it ends the same way.
+The bytes are read once more and compared with the catalogue, and what the store must say of the copy is recorded. Only
+then is the object copied onto itself. The tree, the manifest and the log stay in the standard class. Killed anywhere
+and run again, it ends the same way.
 """
 
 import json
@@ -72,9 +72,9 @@ def deepen(
     """Move an archived part of a month into the deep tier; None where it is there already.
 
     Safe to run again after any interruption, and from several processes: the others get ConflictError. Raises
-    WaitsForTransitionError for a locked object, naming the lifecycle rule; VerificationError where the object is not
-    the archived one, or the store does not prove the copy (the month stays cold); ConfigError for a store that does
-    not keep the storage class; OwnershipError where the archive is not this database's.
+    WaitsForTransitionError for a locked object, naming the lifecycle rule. Raises VerificationError where the object is
+    not the archived one, or the store does not prove the copy (the month stays cold). Raises ConfigError for a store
+    that does not keep the storage class, and OwnershipError where the archive is not this database's.
     """
     with connect(settings.database_dsn, "deep") as connection, month_lock(connection, table, month):
         known = find_part(connection, table.name, month, part)

@@ -39,6 +39,10 @@ LONG_IN_MESSAGES = {
     "tasks/retention/deletion_plan.py": 1,
     "tasks/retention/recovery.py": 1,
 }
+LONG_DOCSTRINGS = (  # rooms whose docstrings are not rewritten yet
+    *("api/dashboard/", "api/reconciliation/", "storage/"),
+    *("tasks/importing/", "tasks/proving/", "tasks/querying/", "tasks/reconciliation/runs/", "tasks/retention/"),
+)
 
 _FULL_STOP = re.compile(r"(?<=[.?!])[\"')*_]*\s+")
 _ITEM = re.compile(r"^\s*(?:[-*] |\d+\. )")
@@ -62,8 +66,9 @@ def _of_page(page: str) -> Iterator[str]:
 
 
 def _paragraphs(text: str) -> list[str]:
-    """The paragraphs and list items of a docstring, each in one line."""
-    return [" ".join(part.split()) for part in re.split(r"\n\s*\n|\n(?=\s*(?:[-*] |\d+\. ))", text) if "\b" not in part]
+    """The paragraphs and list items of a text, each in one line; no tables, no indented blocks and no examples."""
+    parts = re.split(r"\n\s*\n|\n(?=\s*(?:[-*] |\d+\. ))", text)
+    return [" ".join(part.split()) for part in parts if not re.match(r"\s*(?:\x08|\||Examples?:| {4}\S)", part)]
 
 
 def _text_of(node: ast.AST) -> str | None:
@@ -95,6 +100,25 @@ def _long_messages(source: str) -> list[str]:
     ]
 
 
+def _docstrings(source: str) -> Iterator[tuple[str, str]]:
+    """The name and the docstring of a module and of everything public in it."""
+    tree = ast.parse((PROJECT / source).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            name, text = getattr(node, "name", "module"), ast.get_docstring(node)
+            if text is not None and (not name.startswith("_") or name == "__init__"):
+                yield name, text
+
+
+def _long_in_docstrings(source: str) -> list[str]:
+    return [
+        f"{source}: {name}: {sentence}"
+        for name, text in _docstrings(source)
+        for paragraph in _paragraphs(text)
+        for sentence in long_sentences(paragraph)
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_sentences_of_a_page_are_short(page: str) -> None:
     found = list(_of_page(page))
@@ -105,6 +129,12 @@ def test_sentences_in_messages_are_short() -> None:
     for source in SOURCES:
         found = _long_messages(source)
         assert len(found) <= LONG_IN_MESSAGES.get(source, 0), "\n".join(found)
+
+
+def test_sentences_in_docstrings_of_public_things_are_short() -> None:
+    for source in SOURCES:
+        found = _long_in_docstrings(source)
+        assert found == [] or source.startswith(LONG_DOCSTRINGS), "\n".join(found)
 
 
 @pytest.mark.parametrize(

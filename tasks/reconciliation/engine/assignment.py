@@ -1,6 +1,6 @@
 """Assignment among scored candidates: the best pairs, one to one, and what is too close to call.
 
-Pure: arrays in, arrays out. A tangle of candidates (a connected component) is solved as a whole while it is small; one
+Pure: arrays in, arrays out. A tangle of candidates (a connected component) is solved as a whole while it is small. One
 that stays large after its weak edges are cut is left for people, so the work grows with the number of candidates.
 """
 

@@ -73,8 +73,8 @@ def cover_payouts(engine: Engine) -> None:
 
 
 def suggest_payouts(engine: Engine) -> None:
-    """What a payout without a known reference may cover: all that is left of a day, or else the only set of a few rows
-    that adds up to it, gross or net of commission. Suggested, never matched.
+    """What a payout without a known reference may cover. That is all that is left of a day, or else the only set of a
+    few rows that adds up to it. Both count gross or net of commission. Suggested, never matched.
 
     Bounded: `VARIABLES` says how many payouts and rows are looked at, each in a fixed number of steps.
     """

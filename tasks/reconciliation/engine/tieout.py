@@ -1,6 +1,6 @@
 """The tie-out: our total, the statement's total and the float's movement, to the cent, with every difference explained.
 
-It is arithmetic over the engine's totals, and it is asserted: what does not add up is an error of this engine, and no
+It is arithmetic over the engine's totals, and it is asserted. What does not add up is an error of this engine, and no
 run is written down with it.
 """
 
@@ -55,7 +55,7 @@ class Commission:
     sum, and once in each transaction's, rounded to the cent there (``..._vat_by_row``).
 
     ``net`` is what the statement's lines took from a float that keeps commission, ``own_net`` the internal rows less
-    what we booked; ``fee`` is what the lines say was charged.
+    what we booked. ``fee`` is what the lines say was charged.
     """
 
     statement: Decimal = _ZERO
@@ -106,8 +106,8 @@ class TieOut:
         return self.items.get(name, Figure(0, _ZERO))
 
     def check(self) -> None:
-        """Raise VerificationError unless matched and unmatched give both totals, and the classes the difference, and
-        unless what is tolerated is within the tolerance of so many rows.
+        """Raise VerificationError unless matched and unmatched give both totals, and the classes the difference. What
+        is tolerated must be within the tolerance of so many rows.
         """
         sides = {
             "the statement": (self.statement, ("matched_statement", "unmatched_statement", "payout_over_entries")),
