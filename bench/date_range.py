@@ -112,9 +112,9 @@ def _on_server(bin_dir: Path | None, months: int, rows_per_month: int) -> dict[s
 
 
 def _copy_unpartitioned(connection: Connection) -> None:
-    one, parent = Identifier(_ONE_TABLE), Identifier(TRANSACTIONS.hot_parent)
-    connection.execute(SQL("CREATE TABLE {} AS SELECT * FROM {} ORDER BY created_at").format(one, parent))
-    connection.execute(SQL("ALTER TABLE {} ADD PRIMARY KEY (id)").format(one))
+    copy, parent = Identifier(_ONE_TABLE), Identifier(TRANSACTIONS.hot_parent)
+    connection.execute(SQL("CREATE TABLE {} AS SELECT * FROM {} ORDER BY created_at").format(copy, parent))
+    connection.execute(SQL("ALTER TABLE {} ADD PRIMARY KEY (id)").format(copy))
     connection.execute("VACUUM ANALYZE")
 
 

@@ -306,8 +306,8 @@ def _ending(
     if decision not in manual_settlement.STATUSES:
         return None
     found = _find(connection, break_id)
-    sides = (found.issues, found.line, found.own)
-    ending = manual_settlement.planned(connection, settings, break_id, sides, decision)
+    contents = (found.issues, found.line, found.own)
+    ending = manual_settlement.planned(connection, settings, break_id, contents, decision)
     if found.state is BreakState.RESOLVED:
         names = {"actor": who.name, "account": who.account}
         _reopen(connection, break_id, names, "row_under_way", "its internal row is still under way")

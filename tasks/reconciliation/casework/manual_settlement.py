@@ -51,16 +51,16 @@ def planned(
     connection: Connection,
     settings: Settings,
     break_id: int,
-    sides: tuple[list[str], dict[str, Any] | None, dict[str, Any] | None],
+    contents: tuple[list[str], dict[str, Any] | None, dict[str, Any] | None],
     decision: Decision,
 ) -> Ending:
     """The effect of the decision on the internal row of a break, or on the row that its line names, where it has none.
-    The break's issues, line and own row are ``sides``.
+    The break's issues, line and own row are ``contents``.
 
     Raises RefusalError when there is nothing to end: no internal row, or one that is not a vend or has ended, naming
     how. Others may still be on their way to the supplier, or were never sent and so cannot have been sold.
     """
-    issues, line, own = sides
+    issues, line, own = contents
     row = _row_of(connection, settings, line, own)
     if row is None:
         raise RefusalError(f"break {break_id}: holds no internal row, hot or warm, that could be ended")

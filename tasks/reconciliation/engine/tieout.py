@@ -71,11 +71,11 @@ class Commission:
     def as_json(self, vat_rate: Decimal) -> dict[str, str]:
         """Money as decimal text."""
         figures = {name: value for name, value in asdict(self).items() if not name.endswith("_vat")}
-        sides = {"statement": self.statement, "expected": self.expected, "own": self.own}
+        commissions = {"statement": self.statement, "expected": self.expected, "own": self.own}
         by_row = {"statement": self.statement_vat, "expected": self.expected_vat, "own": self.own_vat}
         return (
             {name: f"{value:.4f}" for name, value in figures.items()}
-            | {f"{name}_vat": f"{vat_included(value, vat_rate):.2f}" for name, value in sides.items()}
+            | {f"{name}_vat": f"{vat_included(value, vat_rate):.2f}" for name, value in commissions.items()}
             | {f"{name}_vat_by_row": f"{value:.2f}" for name, value in by_row.items()}
         )
 
@@ -109,11 +109,11 @@ class TieOut:
         """Raise VerificationError unless matched and unmatched give both totals, and the classes the difference. What
         is tolerated must be within the tolerance of so many rows.
         """
-        sides = {
+        checked_totals = {
             "the statement": (self.statement, ("matched_statement", "unmatched_statement", "payout_over_entries")),
             "our side": (self.own, ("matched_own", "unmatched_own", "own_nothing_expected", "own_on_other_statements")),
         }
-        for side, (total, parts) in sides.items():
+        for side, (total, parts) in checked_totals.items():
             value = sum((self.item(part).value for part in parts), _ZERO)
             if value != total.value:
                 raise VerificationError(f"tie-out {self.currency}: the parts of {side} are {value}, not {total.value}")
