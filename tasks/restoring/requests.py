@@ -90,8 +90,8 @@ def request_restore(
     """Ask the store to make the archived parts of some months readable for some days; returns what it says of each.
 
     A second call asks for nothing that is under way or readable, and shows how far it is. All errors come before
-    anything is asked for. Raises ConfigError for a store without such requests or a tier that it does not have, and the
-    errors of restoring for a month that is not archived. Safe to run again.
+    anything is asked for. Raises ConfigError for a store without such requests or a tier that it does not have. Raises
+    the errors of restoring for a month that is not archived. Safe to run again.
     """
     if last < first:
         raise ConfigError(f"months: {last} is before {first}")
