@@ -113,10 +113,10 @@ async def checkpoint(call: Call) -> Response:
 
 async def tile(call: Call) -> Response:
     """Answer with a tile of the log, or a bundle of its entries. Both never change."""
-    found = Tile.parse(f"tile/{call.request.path_params['tile']}")
-    if found is None:
+    tile_path = Tile.parse(f"tile/{call.request.path_params['tile']}")
+    if tile_path is None:
         raise HttpError(NOT_FOUND)
-    content = await log_object(call.services, found.path)
+    content = await log_object(call.services, tile_path.path)
     return Response(content, headers=_FOR_EVER, media_type="application/octet-stream")
 
 

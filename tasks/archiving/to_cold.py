@@ -291,8 +291,8 @@ def _refuse_values(connection: Connection, settings: Settings, claim: _Claim, er
     Every such value fails the export, one of the two hashes or their comparison, so the rows need no scan for them as
     long as all goes well.
     """
-    found = unkeepable_value(connection, claim.table, claim.columns, claim.partition)
-    if found is None:
+    value = unkeepable_value(connection, claim.table, claim.columns, claim.partition)
+    if value is None:
         return
 
     def work() -> None:
@@ -303,7 +303,7 @@ def _refuse_values(connection: Connection, settings: Settings, claim: _Claim, er
 
     run_ddl(connection, settings, work)
     where = f"{claim.table.name} {claim.month}: {claim.partition}"
-    raise DataError(f"{where}.{found}, which the archive cannot keep: correct it") from error
+    raise DataError(f"{where}.{value}, which the archive cannot keep: correct it") from error
 
 
 def _describe_file(key: str, content: StoredFile, read: ReadFile) -> ManifestFile:
@@ -445,9 +445,9 @@ def record_failure(settings: Settings, table: TieredTable, month: Month, reason:
         connection.execute(_QUERIES["mark_failed"], parameters)
 
 
-def _mark(connection: Connection, claim: _Claim, query: str, found: dict[str, object] | None = None) -> None:
+def _mark(connection: Connection, claim: _Claim, query: str, values: dict[str, object] | None = None) -> None:
     """Write down how far the month has come. Raises ConflictError when it is not this attempt's any more."""
-    if connection.execute(_QUERIES[query], {**claim.row, **(found or {})}).rowcount != 1:
+    if connection.execute(_QUERIES[query], {**claim.row, **(values or {})}).rowcount != 1:
         raise ConflictError(f"{claim.table.name} {claim.month} was taken over by another run")
 
 

@@ -197,9 +197,9 @@ def _transitioned(work: _Work, state: ClassState) -> ClassState:
     """What a lifecycle rule has moved, proved to be what was archived: by the store's SHA-256, by its bytes where they
     can be read, or by a lock, under which nobody can have replaced the one version.
     """
-    found = work.contents()
-    if len(found) != 1:
-        raise VerificationError(f"{work.key}: has {len(found)} versions, and one was archived")
+    versions = work.contents()
+    if len(versions) != 1:
+        raise VerificationError(f"{work.key}: has {len(versions)} versions, and one was archived")
     if state.size_bytes != work.part.object_bytes:
         raise VerificationError(f"{work.key}: has {state.size_bytes} bytes, and {work.part.object_bytes} were archived")
     wanted = checksum_of(bytes(work.part.object_sha256))
@@ -208,7 +208,7 @@ def _transitioned(work: _Work, state: ClassState) -> ClassState:
             raise VerificationError(f"{work.key}: its SHA-256 is {state.checksum}, and {wanted} was archived")
     elif ObjectStore(work.settings).is_readable(work.key):
         _fetch(work)
-    elif not found[0].why_kept(read_now(work.connection)):
+    elif not versions[0].why_kept(read_now(work.connection)):
         raise VerificationError(
             f"{work.key}: is in {state.storage_class}, and neither a SHA-256 of the store nor a lock proves it: run "
             f"`treasury restore-request {work.table.name} {work.month}`, and the next run reads it"
@@ -218,9 +218,11 @@ def _transitioned(work: _Work, state: ClassState) -> ClassState:
 
 def _read(work: _Work, storage_class: str, state: ClassState) -> None:
     """Read the object once more, compare it with the catalogue, and record what the copy must be."""
-    found = work.contents()
-    if len(found) != 1:
-        raise VerificationError(f"{work.key}: has {len(found)} versions, and one was archived: run `treasury verify`")
+    versions = work.contents()
+    if len(versions) != 1:
+        raise VerificationError(
+            f"{work.key}: has {len(versions)} versions, and one was archived: run `treasury verify`"
+        )
     if not state.etag:
         raise ConfigError(
             f"{work.key}: the store gives no ETag, so a copy could be of another object: leave {_SETTING} unset"

@@ -202,9 +202,9 @@ def _require_free(work: _Work) -> None:
                     f"{work} is archived, and {parent} has a partition {partition.relation} of it that the "
                     "catalogue does not know. Detach it, or open the month for late rows with it"
                 )
-    if found := alterers(work.connection, work.warm):
+    if names := alterers(work.connection, work.warm):
         raise ConfigError(
-            f"{work}: {'; '.join(found)} can change or drop rows on their way into {work.warm}, and would not run for "
+            f"{work}: {'; '.join(names)} can change or drop rows on their way into {work.warm}, and would not run for "
             "rows that come back. Drop it, or disable it, and create it again afterwards"
         )
     name = work.table.partition(work.month)
@@ -435,9 +435,9 @@ def _require_unchanged(work: _Work, loaded: Sequence[_Loaded]) -> None:
     """Raise ConflictError unless the catalogue has the month as it was when the work began."""
     wanted = [(one.archived.part, one.archived.manifest.sha256) for one in loaded]
     parts = [part for part in lock_parts(work.connection, work.table.name, work.month) if part.tier != Tier.DELETED]
-    found = [(part.part, (part.manifest_sha256 or b"").hex()) for part in parts]
+    present = [(part.part, (part.manifest_sha256 or b"").hex()) for part in parts]
     is_archived = all(part.tier in ARCHIVED and part.step == "idle" for part in parts)
-    if found != wanted or not is_archived:
+    if present != wanted or not is_archived:
         raise ConflictError(f"{work} changed in the catalogue meanwhile: run it again")
 
 

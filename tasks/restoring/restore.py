@@ -202,8 +202,8 @@ def _require_archived(work: _Work, fetched: FetchedPart) -> None:
     """
     number, wanted = work.state.catalogue.part, fetched.archived.manifest.sha256
     parts = lock_parts(work.connection, work.table.name, work.state.month)
-    found = {part.part: (part.manifest_sha256 or b"").hex() for part in parts if part.tier in ARCHIVED}
-    if found.get(number) != wanted:
+    present = {part.part: (part.manifest_sha256 or b"").hex() for part in parts if part.tier in ARCHIVED}
+    if present.get(number) != wanted:
         raise ConflictError(f"{work} changed in the catalogue while it was restored: run it again")
 
 

@@ -240,9 +240,9 @@ def _refuse_fork(work: _Work, tree: Tree, checkpoint: Checkpoint) -> None:
         )
 
 
-def _set_back(work: _Work, found: str) -> int:
+def _set_back(work: _Work, what: str) -> int:
     """Report that the archive has less than was published; everything is written again."""
-    raise_alert(work.connection, set_back_alert(work.row.origin, found, work.row.published_size))
+    raise_alert(work.connection, set_back_alert(work.row.origin, what, work.row.published_size))
     return 0
 
 

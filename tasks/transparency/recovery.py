@@ -74,8 +74,8 @@ def has_leftovers(connection: Connection, settings: Settings, installation_id: U
     tree = Tree(read_entries(connection, installation_id))
     archive = ArchivedLog(ObjectStore(settings), row.folder)
     keys = archive.store.keys(archive.key("tile"))
-    found = [Tile.parse(key.removeprefix(f"{row.folder}/")) for key in keys]
-    beyond = [tile for tile in found if tile is not None and tile.stop > row.published_size]
+    tiles = [Tile.parse(key.removeprefix(f"{row.folder}/")) for key in keys]
+    beyond = [tile for tile in tiles if tile is not None and tile.stop > row.published_size]
     return any(tile.stop > tree.size or archive.read_tile(tile) != tree.content(tile) for tile in beyond)
 
 

@@ -140,10 +140,10 @@ class Vending:
         ended as not sold, and the supplier says otherwise. Raises DataError for a text that is not a reference, and as
         `vend`.
         """
-        found = await self._rows.find_by_reference(reference)
-        if found is None or found[0].supplier != supplier:
+        located = await self._rows.find_by_reference(reference)
+        if located is None or located[0].supplier != supplier:
             return None
-        row, owner = found
+        row, owner = located
         if row.status is not Status.PROCESSING:
             if sold and row.status in _NOT_SOLD:
                 raise ConflictError(f"the row {row.id} ended as {row.status}")
@@ -215,8 +215,8 @@ class Vending:
             failure=failure_of(outcome.verdict),
         )
         if not await self._finish(row.id, end):
-            found = await self._rows.find(row.id)
-            if found is None or found.status is not status:
+            current = await self._rows.find(row.id)
+            if current is None or current.status is not status:
                 raise ConflictError(f"vend {row.id} is {status} at the supplier, but the row was ended otherwise")
         return status
 

@@ -124,11 +124,11 @@ def _answer(payout: _Payout, rows: list[_Row]) -> _Answer:
     if len(rows) > MOST_ROWS:
         return _Answer(payout.line_no, note=_TOO_MANY)
     for amounts in _readings(rows):
-        found = only_subset(amounts, payout.cents)
-        if found.several:
+        subsets = only_subset(amounts, payout.cents)
+        if subsets.several:
             return _Answer(payout.line_no, note=_SEVERAL)
-        if found.places is not None:
-            return _Answer(payout.line_no, tuple(rows[place].own_id for place in found.places))
+        if subsets.places is not None:
+            return _Answer(payout.line_no, tuple(rows[place].own_id for place in subsets.places))
     return _Answer(payout.line_no)
 
 

@@ -158,14 +158,14 @@ def tie_outs(
     by_currency: dict[str, dict[str, Figure]] = {}
     for currency, item, rows, value in totals:
         by_currency.setdefault(currency, {})[item] = Figure(rows, value)
-    found = []
+    tie_outs_made = []
     for currency, items in sorted(by_currency.items()):
         nothing = Figure(0, _ZERO)
         statement, own = items.pop("statement", nothing), items.pop("own", nothing)
-        found.append(TieOut(currency, statement, own, items, commissions.get(currency, Commission()), rules))
-    for one in found:
+        tie_outs_made.append(TieOut(currency, statement, own, items, commissions.get(currency, Commission()), rules))
+    for one in tie_outs_made:
         one.check()
-    return found
+    return tie_outs_made
 
 
 def float_figures(movement: FloatMovement | None, tie_outs: Iterable[TieOut]) -> dict[str, str] | None:
