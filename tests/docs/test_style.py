@@ -172,7 +172,7 @@ NAMED_ROOMS = (
     *("api/abuse", "api/archive", "api/documentation", "api/holds", "api/keys", "api/monitoring", "api/routing"),
     *("api/server", "tasks/admin", "tasks/alerting", "tasks/archiving", "tasks/health", "tasks/prefect"),
     *("tasks/reconciliation/engine", "tasks/restoring", "tasks/statements", "tasks/storage_check", "tasks/synthetic"),
-    *("tasks/totals", "tasks/transparency", "tasks/vending"),
+    *("tasks/totals", "tasks/transparency"),
 )
 
 
