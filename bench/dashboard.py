@@ -1,7 +1,7 @@
 """The pages of the dashboard over 240 months of three tables: server time, bytes, and what an open page costs.
 
-The months are real in PostgreSQL and in the catalogue; of those that are archived one is real, and the others are
-copies of its row: a page reads the catalogue and no object.
+The months are real in PostgreSQL and in the catalogue. Of those that are archived one is real, and the others are
+copies of its row. A page reads the catalogue and no object.
 """
 
 import statistics

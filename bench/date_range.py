@@ -1,9 +1,9 @@
 """Date ranges on the partitioned table against the same rows in one table, in one run.
 
-The table is asked with no index but its key, with the partitions' own indexes, which targets are held against, and with
-one made for the question. Sums per day are also asked of the daily totals, as the API asks them, which keeps its
-connections, against the same sums over the one table with the partitions' indexes. What a process asks first, such as
-`treasury totals`, is measured too.
+The table is asked with no index but its key, with the partitions' own indexes, and with one made for the question.
+Targets are held against the partitions' own. Sums per day are also asked of the daily totals, as the API asks them,
+which keeps its connections. They are held against the same sums over the one table with the partitions' indexes. What a
+process asks first, such as `treasury totals`, is measured too.
 """
 
 import statistics
@@ -112,9 +112,9 @@ def _on_server(bin_dir: Path | None, months: int, rows_per_month: int) -> dict[s
 
 
 def _copy_unpartitioned(connection: Connection) -> None:
-    one, parent = Identifier(_ONE_TABLE), Identifier(TRANSACTIONS.hot_parent)
-    connection.execute(SQL("CREATE TABLE {} AS SELECT * FROM {} ORDER BY created_at").format(one, parent))
-    connection.execute(SQL("ALTER TABLE {} ADD PRIMARY KEY (id)").format(one))
+    copy, parent = Identifier(_ONE_TABLE), Identifier(TRANSACTIONS.hot_parent)
+    connection.execute(SQL("CREATE TABLE {} AS SELECT * FROM {} ORDER BY created_at").format(copy, parent))
+    connection.execute(SQL("ALTER TABLE {} ADD PRIMARY KEY (id)").format(copy))
     connection.execute("VACUUM ANALYZE")
 
 

@@ -13,8 +13,8 @@ _EVERY_S = 0.1
 class Peak:
     """Watches from outside, ten times a second. Shared pages count by their share (PSS), so that a sum is a sum.
 
-    ``tree_mb`` is of the process ``pid`` and everything that it started, at least what the kernel noted as its highest;
-    ``servers_mb`` of every process whose command names ``home``.
+    ``tree_mb`` is of the process ``pid`` and everything that it started, at least what the kernel noted as its highest.
+    ``servers_mb`` is of every process whose command names ``home``.
     """
 
     def __init__(self, pid: int, home: Path) -> None:

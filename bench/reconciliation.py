@@ -1,8 +1,8 @@
 """A day of 1,000,000 sales, from the supplier's file to the written report, with 0.5 % of it planted wrong.
 
 Intake, parsing, checks, matching, classes and reports, on Flash's own CSV: every planted difference must be found under
-its class, and nothing else. Then the scored pass alone, on rows and lines that share no identifier, which no
-supplier's file can have: doubling both sides must not triple the time.
+its class, and nothing else. Then the scored pass alone, on rows and lines that share no identifier, which no supplier's
+file can have. Twice as many on both sides must not take three times as long.
 """
 
 import multiprocessing

@@ -1,5 +1,5 @@
-"""The speed at which the watch evaluates new rows, on top of a million: must keep up with 1,000 rows/s in a fifth of a
-core.
+"""The speed at which the watch evaluates new rows, on top of a million. It must keep up with 1,000 rows/s in a fifth of
+a core.
 """
 
 import os

@@ -30,8 +30,8 @@ _SHOWN_ROWS = 1000  # of a table for people; the other formats give every row
 def write_answer(answer: Answer, output_format: str, output: Path | None) -> None:
     """Write all rows. A file is there when it is whole.
 
-    Raises ConfigError for Parquet on a terminal or for a file that cannot be made, TransientError when the disk is
-    full, DataError for a value that the format cannot hold, and what reading the answer raises.
+    Raises ConfigError for Parquet on a terminal or for a file that cannot be made, and TransientError when the disk is
+    full. Raises DataError for a value that the format cannot hold, and what reading the answer raises.
     """
     if output_format == "table" and output is None:
         console.print(_drawn(answer.batches, console.width))

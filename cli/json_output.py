@@ -21,8 +21,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs")
 def write_json(content: Any) -> None:
     """Print an answer for programs.
 
-    Money, which is a Decimal, becomes text without an exponent; an instant RFC 3339 in UTC; bytes, which are hashes
-    here, hex; a dataclass the object of its fields. Raises TypeError for a value that has no form here.
+    Money, which is a Decimal, becomes text without an exponent, and an instant RFC 3339 in UTC. Bytes, which are hashes
+    here, become hex, and a dataclass the object of its fields. Raises TypeError for a value that has no form here.
     """
     typer.echo(json.dumps(content, default=_plain, indent=1, ensure_ascii=False))
 

@@ -1,5 +1,5 @@
-"""The program `treasury`: the one command that must answer at once does so without typer, which takes longer to import
-than a proof takes to check. Every other command, and any spelling but the plain one, goes to `cli.main`.
+"""The program `treasury`: the one command that must answer at once does so without typer. To import that takes longer
+than to check a proof. Every other command, and any spelling but the plain one, goes to `cli.main`.
 """
 
 import gc
@@ -25,8 +25,8 @@ def main() -> None:
 
 
 def plain_check(words: Sequence[str]) -> tuple[str, str, bool] | None:
-    """Return file, policy and whether JSON is asked for, where ``words`` are these alone, in any order; else None, also
-    for whatever is wrong: typer says what.
+    """Return file, policy and whether JSON is asked for, where ``words`` are these alone, in any order. Else return
+    None, also for whatever is wrong: typer says what.
     """
     files, policies, as_json = [], [], False
     rest = iter(words)

@@ -111,9 +111,9 @@ def _spin(doing: str, done: threading.Event) -> None:
 def reported() -> Iterator[None]:
     """Turn what a command raises into one red line on standard error and the exit code of the error's class.
 
-    A reader that closes the pipe early (``treasury tiers | head``) ends the command in silence, with exit code 1 (which
-    is what rich and click do where they meet it first). The signal itself stays ignored: sockets would raise it too.
-    What nobody foresaw is one line as well; its traceback goes to a file (`cli.unforeseen`).
+    A reader that closes the pipe early (``treasury tiers | head``) ends the command in silence. The exit code is 1, as
+    rich and click do where they meet it first. The signal itself stays ignored: sockets would raise it too. What nobody
+    foresaw is one line as well; its traceback goes to a file (`cli.unforeseen`).
     """
     try:
         yield

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class CacheSettings(BaseModel):
-    """The settings of the cache: how long answers of the API are kept, where, and how far they may lag behind a COMMIT
-    of another process.
+    """The settings of the cache: how long answers of the API are kept, and where. ``stale_s`` bounds how far they may
+    lag behind a COMMIT of another process.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -11,8 +11,8 @@ _Price = Annotated[Decimal, Field(ge=0, le=1_000_000, max_digits=16, decimal_pla
 class PriceSettings(BaseModel):
     """Prices of one month, per gigabyte of 10^9 bytes, and per 1,000 requests to the object store.
 
-    The defaults are list prices in US dollars of Amazon RDS for PostgreSQL (gp3, one zone) and of Amazon S3 (Standard,
-    and Glacier Deep Archive for the deep tier) in the region us-east-1. They leave out backups, replicas and traffic.
+    The defaults are list prices in US dollars in the region us-east-1: Amazon RDS for PostgreSQL (gp3, one zone) and
+    Amazon S3 (Standard). The deep tier is Glacier Deep Archive. They leave out backups, replicas and traffic.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -6,10 +6,10 @@
     python verify_kit.py [FOLDER] --data COPY --deep also every row in them (needs pyarrow)
     python verify_kit.py [FOLDER] --proof FILE ...   also proof files
 
-Needs Python 3.11 and `cryptography` 48 or newer. Nothing of the project that made the kit is imported on purpose: the
+Needs Python 3.11 and `cryptography` 48 or newer. Nothing of the project that made the kit is imported on purpose. The
 formats are described in docs/transparency-log.md, docs/archive-format.md and docs/proofs.md, and by C2SP (c2sp.org).
-Exits with 0 and one line for each thing that was verified, with 1 and one line for each that is wrong, or with 2 for
-options that do not fit together.
+Exits with 0 and one line for each thing that was verified, or with 1 and one line for each that is wrong. Exits with 2
+for options that do not fit together.
 """
 # ruff: noqa: INP001, T201  # a script that stands alone, and prints
 

@@ -2,10 +2,10 @@
 
     python verify_month.py COPY/_treasury/manifests/transactions/1993-01/<content id>.manifest.json
 
-The manifest's own name, the SHA-256 of its objects, the field ids, the number of rows and their order, the sum of every
-money column, whether the keys are of the month, and the Merkle root over all rows and group headers are computed here
-from the bytes in the copy. Exits with 1 and one line when one of them is not what the manifest says. The formats are
-described in docs/archive-format.md; nothing of this project is imported on purpose.
+It checks the manifest's own name, the SHA-256 of its objects, the field ids, the number of rows and their order. It
+checks the sum of every money column, whether the keys are of the month, and the Merkle root over all rows and group
+headers. All are computed here from the bytes in the copy. Exits with 1 and one line when one of them is not what the
+manifest says. The formats are described in docs/archive-format.md; nothing of this project is imported on purpose.
 """
 # ruff: noqa: INP001, T201  # a script that stands alone, and prints
 

@@ -54,7 +54,7 @@ def archive_months(
     leftovers = [finish_leftovers_step.submit(settings, table) for table in chosen]
     logger.info(publish_outcomes(outcomes, day))
     problems += [_error(outcome) for outcome in outcomes if outcome.result is MoveResult.FAILED]
-    problems += [found for found in map(result_or_error, leftovers) if isinstance(found, Exception)]
+    problems += [result for result in map(result_or_error, leftovers) if isinstance(result, Exception)]
     raise_together(problems)
     return finished(outcomes, f"{task}: {outcome_counts(outcomes)}" if outcomes else task)
 
@@ -97,7 +97,7 @@ def _move_all(settings: Settings, moves: list[PlannedMove], as_of: date) -> list
 
 
 def _outcomes(future: PrefectFuture[list[MoveOutcome]], move: PlannedMove) -> list[MoveOutcome]:
-    found = result_or_error(future)
-    if isinstance(found, Exception):
-        return [MoveOutcome(move.table, move.month, move.actions[0], MoveResult.FAILED, move.rows, reason=repr(found))]
-    return found
+    result = result_or_error(future)
+    if isinstance(result, Exception):
+        return [MoveOutcome(move.table, move.month, move.actions[0], MoveResult.FAILED, move.rows, reason=repr(result))]
+    return result

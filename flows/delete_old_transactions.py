@@ -1,6 +1,6 @@
 """Deletion: months that are past their policy are requested, approved by people, and deleted after a grace period.
 
-The state of everything is in PostgreSQL. A run that is killed while it waits loses nothing: what people decided until
+The state of everything is in PostgreSQL. A run that is killed while it waits loses nothing. What people decided until
 then is recorded, `treasury delete approve` decides as well, and the next run goes on.
 """
 

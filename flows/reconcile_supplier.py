@@ -58,12 +58,12 @@ def reconcile_supplier(
             problems.append(error)
             continue
         # One after another: a day needs to know which of its neighbours' rows are matched.
-        found = result_or_error(reconcile_day_step.submit(settings, request))
-        if isinstance(found, Exception):
-            problems.append(found)
+        outcome = result_or_error(reconcile_day_step.submit(settings, request))
+        if isinstance(outcome, Exception):
+            problems.append(outcome)
         else:
-            results.append(found)
-            if found.verdict is Verdict.CRITICAL:
+            results.append(outcome)
+            if outcome.verdict is Verdict.CRITICAL:
                 problems.append(DataError(f"{supplier} {one}: critical, see the run's report"))
     get_run_logger().info(_publish(supplier, results))
     raise_together(problems)

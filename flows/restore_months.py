@@ -36,7 +36,7 @@ def restore_months(
     """Bring archived months back, each compared with the archive: as copies in a schema of their own, or into warm.
 
     Returns the copies. A month that fails stops no other; the run fails at its end if one did. Safe to run again at any
-    time: a copy that is there is kept for longer, and a month that is in warm gets more days.
+    time. A copy that is there is kept for longer, and a month that is in warm gets more days.
     """
     settings, logger = load_settings(), get_run_logger()
     check_clock(settings)
@@ -61,7 +61,7 @@ def _copied(
     """Copy the months; returns the copies, and the errors of the others."""
     futures = [restore_month_step.submit(settings, table, month, who) for month in months]
     results: list[list[RestoredPart] | Exception] = [*map(result_or_error, futures)]
-    parts = [part for found in results if not isinstance(found, Exception) for part in found]
+    parts = [part for result in results if not isinstance(result, Exception) for part in result]
     rows = [
         {
             "table": one.relation,
@@ -74,7 +74,7 @@ def _copied(
     create_table_artifact(key="restored-months", table=rows, description="Copies of archived months")
     for one in parts:
         get_run_logger().info("%s: %d rows, dropped on %s", one.relation, one.rows, f"{one.expires_at:%Y-%m-%d}")
-    return parts, [found for found in results if isinstance(found, Exception)]
+    return parts, [result for result in results if isinstance(result, Exception)]
 
 
 def _returned(
@@ -83,7 +83,7 @@ def _returned(
     """Bring the months back to warm; returns no copy, and the errors of those that stay where they are."""
     futures = [return_month_step.submit(settings, table, month, who) for month in months]
     results: list[ReturnedMonth | Exception] = [*map(result_or_error, futures)]
-    made = [found for found in results if not isinstance(found, Exception)]
+    made = [result for result in results if not isinstance(result, Exception)]
     rows = [
         {"table": one.relation, "rows": one.rows, "in work until": str(one.until), "was there": one.was_there}
         for one in made
@@ -91,4 +91,4 @@ def _returned(
     create_table_artifact(key="returned-months", table=rows, description="Archived months that are back in warm")
     for one in made:
         get_run_logger().info("%s: %d rows, in work until %s", one.relation, one.rows, one.until)
-    return [], [found for found in results if isinstance(found, Exception)]
+    return [], [result for result in results if isinstance(result, Exception)]

@@ -21,7 +21,7 @@ from tasks.steps import roll_table_step
 def roll_partitions(as_of: AsOf = None, tables: Tables = (), plan_only: PlanOnly = False) -> list[RolloverReport]:
     """Make the partitions ahead for every chosen table and report what is not as it should be.
 
-    Safe to run again. One failing table does not stop the others; the run fails at the end if one did, or if there
+    Safe to run again. One failing table does not stop the others. The run fails at the end if one did, or if there
     are problems that somebody must look into. Gaps are reported only: old history that was imported leaves some.
     """
     settings = load_settings()

@@ -1,6 +1,6 @@
 """The duties of every flow with a schedule beside its work: it takes over the runs that wait, and notes how it ended.
 
-Each deployment runs once at a time and further runs wait. The work is always "all that there is until now": a run that
+Each deployment runs once at a time and further runs wait. The work is always "all that there is until now". A run that
 begins does that of every scheduled run that was due before, so those are skipped. After an outage, or behind a long
 run, one run is left to do. Runs that somebody asked for are never skipped.
 """
@@ -62,12 +62,14 @@ def _scheduled_deployment(client: SyncPrefectClient, flow: Any, flow_run: FlowRu
         return None
     name = client.read_deployment(flow_run.deployment_id).name
     defaults = get_parameter_defaults(flow.fn)
-    given = {key: value for key, value in flow_run.parameters.items() if not _is_same(value, defaults.get(key, ...))}
-    return name if counts(load_settings(), name, given) else None
+    differing = {
+        key: value for key, value in flow_run.parameters.items() if not _is_same(value, defaults.get(key, ...))
+    }
+    return name if counts(load_settings(), name, differing) else None
 
 
-def _is_same(given: Any, default: Any) -> bool:
-    return bool(given == (list(default) if isinstance(default, tuple) else default))
+def _is_same(value: Any, default: Any) -> bool:
+    return bool(value == (list(default) if isinstance(default, tuple) else default))
 
 
 def _waiting(client: SyncPrefectClient, flow_run: FlowRun) -> list[FlowRun]:

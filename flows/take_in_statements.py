@@ -26,8 +26,8 @@ def _of_day(
     futures = [(one, take_in_step.submit(settings, one, day, url, replace)) for one in wanted]
     outcomes: list[tuple[str, list[Intake] | Exception]] = []
     for supplier, future in futures:
-        found = result_or_error(future)
-        outcomes.append((supplier, found))
+        result = result_or_error(future)
+        outcomes.append((supplier, result))
     return outcomes
 
 
@@ -68,5 +68,5 @@ def take_in_statements(
     get_run_logger().info("%d files of %s; late: %s", len(rows), wanted_day, awaited)
     raise_together(problems)
     counts = Counter(str(one.result) for _, one in taken)
-    found = ", ".join(f"{count} {result}" for result, count in sorted(counts.items())) or "no file"
-    return finished([one for _, one in taken], f"statements of {wanted_day}: {found}, {len(late)} late")
+    counted_results = ", ".join(f"{count} {result}" for result, count in sorted(counts.items())) or "no file"
+    return finished([one for _, one in taken], f"statements of {wanted_day}: {counted_results}, {len(late)} late")

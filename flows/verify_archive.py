@@ -30,11 +30,11 @@ def verify_archive() -> Night:
     else:
         logger.info("%d parts of months read again: %d rows, %d bytes", night.parts, night.rows, night.size_bytes)
     try:
-        found = check_locks_step(settings)
+        locks = check_locks_step(settings)
     except TreasuryError as error:
         problems.append(error)
     else:
-        done = (found.objects, found.locked, found.held, found.released)
+        done = (locks.objects, locks.locked, locks.held, locks.released)
         logger.info("%d objects compared with their locks: %d locked, %d held, %d released", *done)
     for step in (drill_again_step, publish_log_step):
         try:

@@ -28,7 +28,7 @@ class Alert:
     """One occurrence of something that somebody must look at.
 
     ``rule`` and ``subject`` are its identity: of the two together at most one alert is open. Texts are cut to what is
-    stored, and everything but the rule may come from outside: secrets and personal data in ``title`` and ``evidence``
+    stored, and everything but the rule may come from outside. Secrets and personal data in ``title`` and ``evidence``
     are masked when it is stored (`stored`), card numbers in every text.
     """
 

@@ -13,10 +13,9 @@ A row is its fields in the order of the table's columns, joined by U+001F (unit 
 * decimal: digits, a point and exactly ``scale`` digits; no point when the scale is 0; ``-`` before a negative value
 * text, json: the text itself
 
-Text with U+001E or U+001F in it has no canonical form, nor have NaN and infinite dates: a month that holds one is not
-archived (the verification finds it); so no two different rows have one text. Refusing those characters costs
-PostgreSQL half of what writing the length before each text costs, and the digest is what archiving spends most of its
-time on.
+Text with U+001E or U+001F in it has no canonical form, nor have NaN and infinite dates. A month that holds one is not
+archived (the verification finds it), so no two different rows have one text. Refusing those characters costs PostgreSQL
+half of what writing the length before each text costs. The digest is what archiving spends most of its time on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +77,8 @@ def canonical_row(columns: Sequence[Column], values: Sequence[Any]) -> bytes:
 
 
 def readable(column: Column, field: str) -> str | None:
-    """A field of a row's text as the API shows it: None for NULL, a time in UTC and a date as RFC 3339 has them.
+    """A field of a row's text as the API shows it. It is None for NULL; a time in UTC and a date are as RFC 3339 has
+    them.
 
     A time or date that no calendar of Python has stays a number.
     """

@@ -3,7 +3,7 @@
 Card numbers do not belong into a ledger that nobody can delete from for ten years, nor into its logs, alerts and files.
 
 A card number is 13 to 19 digits with the issuer's digits in front and a check digit at the end (ISO/IEC 7812-1). One
-random number in ten has a right check digit, so the issuer and the length that goes with it are asked for too; of
+random number in ten has a right check digit, so the issuer and the length that goes with it are asked for too. Of
 random numbers of 16 digits about one in forty then still looks like a card. How much certainty is needed depends on
 what a mistake costs: see `Search`.
 """

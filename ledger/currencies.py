@@ -1,9 +1,9 @@
 """The currencies of ISO 4217: which there are, how many decimal places each has, and when those that ended were valid.
 
 Sources: active codes and minor units are list one of ISO 4217, published by SIX Group on 2026-01-01 (funds, metals and
-testing codes left out). Ended codes are list three; their months are the months in which the money was legal tender by
-the Unicode CLDR 48, extended to the month in which list three withdraws the code where that is later. List three has no
-minor units: those of ended codes are the ones that the Java platform keeps.
+testing codes left out). Ended codes are list three. Their months are the months in which the money was legal tender by
+the Unicode CLDR 48. They are extended to the month in which list three withdraws the code where that is later. List
+three has no minor units: those of ended codes are the ones that the Java platform keeps.
 """
 
 from collections.abc import Mapping

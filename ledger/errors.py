@@ -62,7 +62,7 @@ class ConflictError(TreasuryError):
 
 
 class RefusalError(ConflictError):
-    """A conflict whose text is for whoever asked, a client of the API too: it names what is in the way, in this
+    """A conflict whose text is for whoever asked, a client of the API too. It names what is in the way, in this
     project's own words. What PostgreSQL says of a conflict is never one of these (`sql.errors`).
     """
 

@@ -1,7 +1,7 @@
 """The legal hold: why some rows must stay although their retention is over, and which rows those are.
 
-A hold without a subject keeps whole months. One of a wallet, a user or a client keeps the rows of that subject alone:
-when the month is deleted, they stay as a part of the month.
+A hold without a subject keeps whole months. One of a wallet, a user or a client keeps the rows of that subject alone.
+When the month is deleted, they stay as a part of the month.
 """
 
 from collections.abc import Iterable, Mapping

@@ -74,8 +74,8 @@ def new_ids(created_at: datetime, count: int, random_bits: Callable[[int], int])
 def derived_id(created_at: datetime, source: bytes) -> UUID:
     """The id of an imported row: the same ``created_at`` and ``source`` always give the same id.
 
-    ``source`` names the row in the system it comes from; 74 bits of its SHA-256 take the place of the random bits,
-    so importing a file again meets the primary key of the first time.
+    ``source`` names the row in the system it comes from. 74 bits of its SHA-256 take the place of the random bits, so
+    importing a file again meets the primary key of the first time.
     """
     digest = hashlib.sha256(source).digest()
     return _uuid7(unix_ms(created_at), int.from_bytes(digest[:10], "big") & ((1 << _TAIL_BITS) - 1))

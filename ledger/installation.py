@@ -30,8 +30,9 @@ class Identity:
 class Installation:
     """The row of the catalogue: the identity of this database, and what it last wrote into the archive's marker.
 
-    ``tokens`` are the values that the marker may have if nobody else wrote it: the last one confirmed, and those that
-    were about to be written. ``location`` is the archive's URL at the last confirmation, None before the first.
+    ``tokens`` are the values that the marker may have if nobody else wrote it. They are the last one confirmed, and
+    those that were about to be written. ``location`` is the archive's URL at the last confirmation, None before the
+    first.
     """
 
     installation_id: UUID

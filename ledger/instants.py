@@ -23,8 +23,8 @@ _MICROSECOND_PLACES = 6
 def parse_instant(text: str) -> datetime:
     """The instant of an RFC 3339 date and time, aware, UTC, exact. The ``T`` and the ``Z`` may be small letters.
 
-    Raises ValueError with `INSTANT_RULE` for every other text, for one whose offset or seconds are missing, for a day
-    that no calendar has, and for more than six places of a second, which no bound would keep exactly.
+    Raises ValueError with `INSTANT_RULE` for every other text. Others are one whose offset or seconds are missing, and
+    a day that no calendar has. More than six places of a second are refused as well: no bound would keep them exactly.
     """
     parts = _PARTS.match(text)
     if parts is None or parts[9] is None or parts[4] == " " or len(parts[8] or "") > _MICROSECOND_PLACES:

@@ -46,7 +46,7 @@ def masked(value: Any) -> Any:
     """``value`` with secrets and personal data replaced, in JSON's types and of a bounded size. Never raises.
 
     Mappings and sequences are gone through; instants, decimals and all else become text. What is too deep, too long or
-    too much is cut and says so: the work is bounded, too, since what is masked may be what an attacker sent.
+    too much is cut and says so. The work is bounded, too, since what is masked may be what an attacker sent.
     """
     if isinstance(value, str):
         return mask_text(value)

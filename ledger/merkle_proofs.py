@@ -1,4 +1,5 @@
-"""Proofs in a Merkle tree by RFC 6962: that a leaf or a run of leaves is in it, and that it continues an earlier tree.
+"""Proofs in a Merkle tree by RFC 6962. They show that a leaf or a run of leaves is in it, and that it continues an
+earlier tree.
 
 Proofs are made from the roots of subtrees, which the caller looks up (`SubtreeRoot`), so nobody needs all the leaves.
 Checking one needs no tree at all. Paths are lists of 32-byte hashes. Every function that checks raises

@@ -3,9 +3,9 @@
 Three kinds, each JSON inside a proof file (`docs/proofs.md`):
 
 * a **row**: the text of a row, the number of its leaf, its inclusion path;
-* a **statement**: all rows of one group (a wallet) in the month, and that there are no others: the header of the group,
-  which gives the number of its rows, these rows, and the range path of these leaves;
-* an **absence**: that a group has no rows, by the headers before and behind its place, or that a group has no row of a
+* a **statement**: all rows of one group (a wallet) in the month, and that there are no others. It has the header of the
+  group, which gives the number of its rows, these rows, and the range path of these leaves;
+* an **absence**: that a group has no rows, by the headers before and behind its place. Or that a group has no row of a
   key, by the two leaves around its place.
 
 What a proof says of order holds where the leaves of the month are in the file's order. The archiver checks it before a

@@ -1,9 +1,9 @@
 """The tree of an archived month: which leaves it has, in which order, and what a group header says.
 
 The tree is flat and follows RFC 6962. Its leaves are in the order of the rows in the file. Where many rows may share
-the first column of that order (the group column: a wallet), one header precedes the rows of each group. It names
-the group, its number of rows and a hash of its totals, so that a header and its rows prove that the group has these
-rows in the month and no others.
+the first column of that order (the group column: a wallet), one header precedes the rows of each group. It names the
+group, its number of rows and a hash of its totals. So a header and its rows prove that the group has these rows in the
+month and no others.
 
 A leaf is SHA-256(0x00 || text). The text of a row is defined in `ledger.canonical`; that of a header here. A row's text
 never begins as a header's does: in it U+001E is a whole field.
@@ -163,9 +163,9 @@ _COMPARED: Mapping[ColumnKind, Callable[[str], Any]] = {
 
 
 def totals_text(layout: Layout, rows: Iterable[Mapping[str, str]]) -> str:
-    """The totals of a group's rows, given as fields: for each currency, type and status that occurs, in this order and
-    NULL last, the three fields, the number of rows, and the sum of each money column with all the digits of its scale.
-    All of them joined by U+001F.
+    """The totals of a group's rows, given as fields, for each currency, type and status that occurs, in this order and
+    NULL last. They are the three fields, the number of rows, and the sum of each money column with all the digits of
+    its scale. All of them joined by U+001F.
     """
     counts: dict[_Kind, int] = defaultdict(int)
     sums: dict[_Kind, list[Decimal]] = defaultdict(lambda: [Decimal(0)] * len(layout.money_columns))
@@ -233,8 +233,8 @@ class Header:
 
 
 def leaf_texts(layout: Layout, rows: Iterable[str]) -> list[str]:
-    """The texts of all leaves of a month, from the texts of its rows in any order: the definition, and what tests
-    compare the archive's own computation with. Raises VerificationError for a text that is not a row.
+    """The texts of all leaves of a month, from the texts of its rows in any order. This is the definition, and what
+    tests compare the archive's own computation with. Raises VerificationError for a text that is not a row.
     """
     described = sorted(((layout.fields(row), row) for row in rows), key=lambda one: layout.place(one[0]))
     if layout.group_column is None:

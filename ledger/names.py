@@ -10,9 +10,9 @@ LONGEST_NAME = 64
 def check_name(field: str, text: str) -> str:
     """``text`` when it may name something in a new row. Raises FieldError.
 
-    Printable is what Unicode calls so (`str.isprintable`): no controls, no unassigned code points, no space but
-    U+0020, and nothing that is not seen or turns the direction of what follows. A name is refused rather than changed,
-    so what was stored can always be asked for, and no two names look the same on a screen for a space or an accent.
+    Printable is what Unicode calls so (`str.isprintable`): no controls, no unassigned code points and no space but
+    U+0020. Nothing in it is unseen, or turns the direction of what follows. A name is refused rather than changed, so
+    what was stored can always be asked for. No two names look the same on a screen for a space or an accent.
     """
     check_asked_name(field, text)
     if not is_trimmed(text):
@@ -23,7 +23,7 @@ def check_name(field: str, text: str) -> str:
 
 
 def check_asked_name(field: str, text: str) -> str:
-    """``text`` when a stored row may have it as a name: rows that are older than the rule, or came by other doors, are
+    """``text`` when a stored row may have it as a name. Rows that are older than the rule, or came by other doors, are
     found under exactly what they hold. Raises FieldError.
     """
     if not (1 <= len(text) <= LONGEST_NAME and text.isprintable()):

@@ -21,8 +21,8 @@ class Tier(StrEnum):
 class TierPolicy(BaseModel):
     """The ages, in whole months since a month ended, at which it leaves each tier.
 
-    With the defaults and ``as_of`` 2026-11-23: November and October, September, August are hot, July 2026 back to
-    November 2025 warm, October 2025 back to November 2019 cold, three more years deep, older may be deleted.
+    With the defaults and ``as_of`` 2026-11-23: November back to August are hot, July 2026 back to November 2025 warm.
+    October 2025 back to November 2019 are cold, three more years deep, and older ones may be deleted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

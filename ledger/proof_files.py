@@ -1,8 +1,8 @@
 """Proof files: what is proved of a month, the log's entry of the month, and the signed checkpoint that has the entry.
 
 A file is a ``c2sp.org/tlog-proof@v1`` of the entry. Its extra data is canonical JSON of format ``treasury-proof-v1``,
-compressed by zlib (RFC 1950): the entry, which any reader of the log finds at the file's index, and the proof within
-the month (`ledger.month_proofs`).
+compressed by zlib (RFC 1950). It has the entry, which any reader of the log finds at the file's index, and the proof
+within the month (`ledger.month_proofs`).
 """
 
 import json

@@ -43,9 +43,9 @@ class TierCost:
 class CostOfMonth:
     """What a month of the present state costs, and what it would cost if all of it were hot.
 
-    ``requests`` is the price of reading every archived object again as often as it is verified, and of the objects of
-    the one month that is archived in a month. ``all_hot_bytes`` is what the months take, or took, in PostgreSQL.
-    ``unknown`` are months of which a size is not known: they are in none of the sums but the number of months, so that
+    ``requests`` is the price of reading every archived object again as often as it is verified. It includes the objects
+    of the one month that is archived in a month. ``all_hot_bytes`` is what the months take, or took, in PostgreSQL.
+    ``unknown`` are months of which a size is not known. They are in none of the sums but the number of months, so that
     both sides are of the same months.
     """
 

@@ -1,6 +1,6 @@
 """The gate in front of an embedded HTTP server: a request for another host, or from a page of another site, is refused.
 
-A page in a browser of this machine reaches 127.0.0.1. It must not get further than this: its origin gives it away, and
+A page in a browser of this machine reaches 127.0.0.1. It must not get further than this. Its origin gives it away, and
 where a foreign name was pointed at 127.0.0.1 (DNS rebinding), the Host header does.
 """
 

@@ -1,10 +1,10 @@
 """The parent of one server process: stops it as soon as it has no user left, however the users ended.
 
-Run as a script of its own with the standard library alone (it must start in a few milliseconds); `process` launches it
+Run as a script of its own with the standard library alone (it must start in a few milliseconds). `process` launches it
 and writes its orders, one JSON object, to its standard input. Every user of the server holds a shared flock on the
-``users`` file. The keeper waits for an exclusive one: it gets it when the last user has left, and the kernel
-takes a user's lock away even when the user is killed with -9. While anything of the server still runs, the ``alive``
-file is locked by the keeper and, through an inherited descriptor, by the server itself.
+``users`` file. The keeper waits for an exclusive one. It gets it when the last user has left, and the kernel takes a
+user's lock away even when the user is killed with -9. While anything of the server still runs, the ``alive`` file is
+locked by the keeper and, through an inherited descriptor, by the server itself.
 """
 
 import ctypes

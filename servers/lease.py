@@ -1,8 +1,8 @@
 """Use a server that runs in this home, or start it; the last one out stops it.
 
-Four files a server in ``<home>/run``: ``<name>.start`` (exclusive while someone looks or starts), ``<name>.users``
-(shared by each user), ``<name>.alive`` (exclusive while anything of it runs; holds the keeper's pid) and
-``<name>.json`` (where it answers, mode 0600). All locks are flocks: the kernel frees them however their holder ends, so
+Four files a server in ``<home>/run``: ``<name>.start`` (exclusive while someone looks or starts) and ``<name>.users``
+(shared by each user). ``<name>.alive`` (exclusive while anything of it runs; holds the keeper's pid) and
+``<name>.json`` (where it answers, mode 0600). All locks are flocks. The kernel frees them however their holder ends, so
 no crash leaves a stale one, and no pid is ever trusted on its own.
 """
 

@@ -1,7 +1,7 @@
 """The embedded servers that a command needs, lent for its length.
 
-A URL that the user has set is used as it is; nothing is started in its place. All else is leased (see `lease`):
-commands of one home that run at the same time share one server, and the last one out stops it.
+A URL that the user has set is used as it is; nothing is started in its place. All else is leased (see `lease`).
+Commands of one home that run at the same time share one server, and the last one out stops it.
 """
 
 import threading

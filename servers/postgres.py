@@ -131,7 +131,7 @@ class Cluster:
     def make(self) -> Path:
         """The data folder, made by initdb on the first call: UTF-8, code point order, checksums, scram passwords.
 
-        Raises ConfigError when the folder is there and holds no cluster, or is gone from a home that was used: nothing
+        Raises ConfigError when the folder is there and holds no cluster, or is gone from a home that was used. Nothing
         is made in the place of lost data.
         """
         if not (self.bin_dir / "initdb").exists():

@@ -1,7 +1,7 @@
 """Runs and concurrency slots in Prefect that a crash left behind: ended and freed before a worker starts.
 
 A run that Prefect takes for submitted or running holds its deployment's slot. When the machine loses power its process
-is gone and nothing ends it: every later run of that deployment would wait, or be turned away, for ever.
+is gone and nothing ends it. Every later run of that deployment would wait, or be turned away, for ever.
 """
 
 import json
@@ -34,7 +34,7 @@ def recover(access: PrefectAccess, pool: str, worker: str, prefect_home: Path | 
     """End as crashed what no process of this machine works at any more, and free its slots.
 
     Called before the worker named ``worker`` starts. ``prefect_home`` is the folder of the embedded server, where all
-    work of the ``pool`` is ours; with None, or while another worker of the pool is online, only runs that Prefect
+    work of the ``pool`` is ours. With None, or while another worker of the pool is online, only runs that Prefect
     labelled with our worker's name are ours. Raises TransientError when the server does not answer. Safe to rerun.
     """
     others = [peer for peer in access.every(f"/work_pools/{pool}/workers/filter", {}) if peer["name"] != worker]

@@ -42,13 +42,13 @@ class S3:
     def prepare(self) -> process.Launch:
         """Make the bucket and choose the port.
 
-        No VFS cache: an upload streams to a temporary file beside its place and is renamed when complete, so a
-        success means that the object is on disk and a failure leaves what was there. The directory cache stays on:
-        without it each request reads the folder tree again, and archiving took forty times as long; what is put into
-        the folder by hand is seen when its five minutes are over. No MD5 as the ETag: the server would read the whole
-        object for each HEAD and all of them for a listing (0.25 s against 3 ms for an object of 200 MB); what was
-        stored is proved by reading it back and its SHA-256. No wait for the bytes before a range to be asked for: the
-        server would wait for 20 ms at each request for a range.
+        No VFS cache: an upload streams to a temporary file beside its place and is renamed when complete. So a success
+        means that the object is on disk, and a failure leaves what was there. The directory cache stays on: without it
+        each request reads the folder tree again, and archiving took forty times as long. What is put into the folder by
+        hand is seen when its five minutes are over. No MD5 as the ETag: the server would read the whole object for each
+        HEAD, and all of them for a listing. That took 0.25 s against 3 ms for an object of 200 MB. What was stored is
+        proved by reading it back and its SHA-256. No wait for the bytes before a range to be asked for: the server
+        would wait for 20 ms at each request for a range.
         """
         folder = home_folder(self.home, NAME)
         (folder / BUCKET).mkdir(exist_ok=True)

@@ -127,7 +127,7 @@ def connect(dsn: str, purpose: str) -> Iterator[Connection]:
     """An autocommit connection; `with connection.transaction()` where one is wanted. Closed on the way out. Of the
     ``options`` of ``dsn`` those hold that this project does not set itself.
 
-    Raises the project's errors: PostgreSQL's own are translated at this edge, wherever in the block they arise; and
+    Raises the project's errors: PostgreSQL's own are translated at this edge, wherever in the block they arise. Raises
     ConfigError for a session that does not see every row as it is.
     """
     try:

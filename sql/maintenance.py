@@ -25,7 +25,7 @@ _RETRIED = (errors.LockNotAvailable, errors.DeadlockDetected)
 def run_ddl(connection: Connection, settings: Settings, work: Callable[[], T]) -> T:
     """Run ``work`` in one transaction on ``connection``, holding the database's maintenance lock.
 
-    Each statement of ``work`` waits at most ``settings.lock_timeout_ms`` for a lock; when it gets none the whole
+    Each statement of ``work`` waits at most ``settings.lock_timeout_ms`` for a lock. When it gets none the whole
     transaction is rolled back and tried again after a growing, jittered pause. ``work`` must therefore change nothing
     outside the transaction. Raises TransientError when ``settings.lock_attempts`` tries were not enough.
     """
@@ -53,7 +53,7 @@ def keep_vacuum_out(connection: Connection, relation: sql.Composable) -> None:
     within `run_ddl`, before anything else is locked.
 
     The lock that is waited for stops no reader and no writer. PostgreSQL itself cancels an autovacuum that somebody has
-    waited for as long as ``deadlock_timeout``, but for one that prevents wraparound; the short lock timeout of DDL
+    waited for as long as ``deadlock_timeout``, but for one that prevents wraparound. The short lock timeout of DDL
     would always end first.
     """
     timeout_ms = connection.execute("SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'").fetchone()

@@ -34,8 +34,8 @@ def hidden_relations(connection: Connection, relations: Collection[Relation]) ->
 
 
 def obstacles(connection: Connection, relations: Collection[Relation]) -> Mapping[Relation, str]:
-    """Those of ``relations`` that cannot be archived as they are, and why: what is not seen whole, what has no heap of
-    its own, what belongs to another role, what other objects depend on.
+    """Those of ``relations`` that cannot be archived as they are, and why. They are not seen whole, have no heap of
+    their own, belong to another role, or other objects depend on them.
     """
     reasons = dict(hidden_relations(connection, relations))
     for relation, (kind, is_owner, owner, _, _) in _look(connection, relations).items():

@@ -52,8 +52,8 @@ def require_set_up(connection: Connection) -> None:
 def make_schema(connection: Connection) -> None:
     """Make the schema, and move into it what an older version made in `public`. Safe to run again and to kill.
 
-    Raises ConfigError for a schema of that name that is somebody else's, for a set of this project's tables in another
-    schema, and for a role that may not make one, with the statement that an administrator must run.
+    Raises ConfigError for a schema of that name that is somebody else's, and for a set of this project's tables in
+    another schema. For a role that may not make one, the error has the statement that an administrator must run.
     """
     schema = schema_of(connection)
     _refuse_elsewhere(connection, schema)

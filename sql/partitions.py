@@ -64,8 +64,8 @@ class Partition:
         return month if (self.lower, self.upper) == (month.lower, month.upper) else None
 
     def has_keys_of_month(self, table: TieredTable) -> bool:
-        """Return whether a CHECK proves that every key is one of the month: the one that this project makes, or its
-        part of the key alone. A table with other ids, or a partition that others made, may have none.
+        """Return whether a CHECK proves that every key is one of the month. It is the one that this project makes, or
+        its part of the key alone. A table with other ids, or a partition that others made, may have none.
         """
         if self.month is None:
             return False
@@ -116,8 +116,8 @@ def monthly_partitions(connection: Connection, parent: Relation | None) -> dict[
 def prepare_table(connection: Connection, settings: Settings, table: TieredTable) -> tuple[Column, ...]:
     """Make sure that ``table`` has its warm parent, its guards, its view and its privileges; returns its columns.
 
-    The hot parent belongs to the application's own migrations and must exist, partitioned by range of the time column;
-    a missing one of a built-in table is made. What is made is made in its schema. Raises ConfigError naming what does
+    The hot parent belongs to the application's own migrations and must exist, partitioned by range of the time column.
+    A missing one of a built-in table is made. What is made is made in its schema. Raises ConfigError naming what does
     not fit or has a name that the table needs. Safe to run again; then it only looks.
     """
     if Parents.of(connection, table).hot is None:
@@ -269,9 +269,9 @@ def _create_period_guard(connection: Connection, table: TieredTable, parent: Rel
 def ensure_partition(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> bool:
     """Make the hot partition of ``month`` unless the month exists in any tier; returns whether it was made.
 
-    The table is made on its own, with a CHECK of its exact UTC bounds, and then attached: that takes no lock that
-    a writer would notice, and PostgreSQL does not scan it. Safe to run again and from several processes.
-    Raises DataError when a relation of that name is in the way.
+    The table is made on its own, with a CHECK of its exact UTC bounds, and then attached. That takes no lock that a
+    writer would notice, and PostgreSQL does not scan it. Safe to run again and from several processes. Raises DataError
+    when a relation of that name is in the way.
     """
 
     def create() -> bool:
@@ -298,8 +298,8 @@ def ensure_partition(connection: Connection, settings: Settings, table: TieredTa
 def try_partition(
     connection: Connection, settings: Settings, table: TieredTable, month: Month
 ) -> tuple[bool, TreasuryError | None]:
-    """Do as `ensure_partition`; where something is in the way of this month alone, return it in place of raising it:
-    rows of the month in a DEFAULT partition, a partition of other bounds, a relation that has the name.
+    """Do as `ensure_partition`; where something is in the way of this month alone, return it in place of raising it.
+    That is rows of the month in a DEFAULT partition, a partition of other bounds, or a relation that has the name.
     """
     try:
         return ensure_partition(connection, settings, table, month), None
@@ -389,8 +389,8 @@ def move_to_warm(connection: Connection, settings: Settings, table: TieredTable,
     """Re-attach a hot month to the warm parent, in one short transaction; returns False when it is not hot.
 
     No row is copied and nothing is scanned: the cost does not depend on the number of rows. Both parents are locked
-    before anything changes, in the order in which the view reads them, so no statement sees the month twice or not
-    at all. Safe to run again. Raises TransientError when the locks were not to be had.
+    before anything changes, in the order in which the view reads them. So no statement sees the month twice or not at
+    all. Safe to run again. Raises TransientError when the locks were not to be had.
     """
 
     def move() -> bool:

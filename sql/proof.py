@@ -39,8 +39,8 @@ def _field(column: Column) -> Composable:
 def microseconds(instant: Composable) -> Composable:
     """Microseconds since 1970 of a timestamptz, a bigint, exact for all of them.
 
-    In double precision the result is off by less than half a microsecond below 2**51, so it is rounded to the right
-    one for the years 1900 to 2039. `extract` computes with numeric, which costs several times as much.
+    In double precision the result is off by less than half a microsecond below 2**51. So it is rounded to the right one
+    for the years 1900 to 2039. `extract` computes with numeric, which costs several times as much.
     """
     return SQL(
         "CASE WHEN {0} >= '1900-01-01 00:00+00' AND {0} < '2040-01-01 00:00+00' "
@@ -70,7 +70,7 @@ def strangers_query(table: TieredTable, relation: Relation, month: Month) -> Com
 
 def leaves_query(columns: Sequence[Column], relation: Relation, blocks: range) -> Composed:
     """(leaf hashes one after the other, rows) of the rows of ``relation`` that lie in the heap's ``blocks``, as one
-    record: PostgreSQL sends 32 bytes a row and no message for each.
+    record. PostgreSQL sends 32 bytes a row and no message for each.
 
     A range that stops nowhere (`range.stop` is `LAST_BLOCK`) has no upper bound: no block is ever left out.
     """

@@ -81,8 +81,8 @@ def make_constraints(connection: Connection, relation: Relation, parent: Relatio
 
 @contextmanager
 def naming_misfits(what: str, parent: Relation) -> Iterator[None]:
-    """Raise DataError naming the constraint or the column that archived rows do not fit any more, or the partition that
-    is in their place; never a value.
+    """Raise DataError naming the constraint or the column that archived rows do not fit any more, or the partition in
+    their place. It never names a value.
     """
     try:
         yield
@@ -147,8 +147,8 @@ def read_today(connection: Connection) -> tuple[date, datetime]:
 
 @dataclass(frozen=True, slots=True)
 class MonthReturn:
-    """The return of a month to warm: its rows, who asked for it and why, when (UTC), the last day of the work on it,
-    and the object that says so.
+    """The return of a month to warm: its rows, who asked for it and why, and when (UTC). It has the last day of the
+    work on it, and the object that says so.
     """
 
     table: str

@@ -1,9 +1,9 @@
 """Who may do what in PostgreSQL: the one declaration of every privilege, and how a database is brought to it.
 
 Two roles in addition to the owner, as which commands and flows connect because only an owner attaches and drops
-partitions. Roles belong to the whole cluster and privileges to a database: the roles are made once, without a password,
-and are given theirs in every database that is prepared. A login is either the role itself, once it was allowed to
-log in, or a member of it.
+partitions. Roles belong to the whole cluster and privileges to a database. The roles are made once, without a password,
+and are given theirs in every database that is prepared. A login is either the role itself, once it was allowed to log
+in, or a member of it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping

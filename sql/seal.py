@@ -46,8 +46,8 @@ def row_versions(connection: Connection, partition: Relation) -> tuple[int, Deci
 def seal(connection: Connection, partition: Relation) -> None:
     """Put the seal on a partition. To be called within `sql.maintenance.run_ddl`. Safe to run again.
 
-    Making a trigger waits for every writer of the partition to end and keeps new ones out until the commit, so what
-    is read after it is final. The triggers are ENABLE ALWAYS: session_replication_role does not get around them.
+    Making a trigger waits for every writer of the partition to end and keeps new ones out until the commit. So what is
+    read after it is final. The triggers are ENABLE ALWAYS: session_replication_role does not get around them.
     """
     with connection.transaction():
         keep_vacuum_out(connection, partition.identifier)

@@ -56,6 +56,6 @@ def not_stored(sent: int, stored: int, where: str) -> NotStoredError:
 
 def alterers(connection: Connection, parent: Relation) -> list[str]:
     """The triggers and rules of ``parent`` and its partitions, not of this project, that can drop or change a row while
-    it is stored; a line each, with the relation.
+    it is stored. A line for each has the relation.
     """
     return [line for (line,) in connection.execute(_QUERIES["alterers"], {"parents": [parent.oid]})]

@@ -1,5 +1,6 @@
-"""The view over the hot and the warm parent of a ledger table: made where it is missing, and given columns that the
-parents have got. People may have views of their own upon it, so it is replaced and not dropped where that is possible.
+"""The view over the hot and the warm parent of a ledger table. It is made where it is missing, and given columns that
+the parents have got. People may have views of their own upon it, so it is replaced and not dropped where that is
+possible.
 """
 
 from collections.abc import Sequence

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 class StatementFormat:
     """A supplier's statement.
 
-    ``file_name`` matches the whole name of a file and has a group ``day``, or ``made`` for when it was made.
-    ``parse`` reads content, name and the supplier's own settings, and raises StatementError. ``write`` is its reverse:
-    a canonical table as the supplier would write it. ``further_columns`` are the canonical columns that it has beyond
+    ``file_name`` matches the whole name of a file and has a group ``day``, or ``made`` for when it was made. ``parse``
+    reads content, name and the supplier's own settings, and raises StatementError. ``write`` is its reverse: a
+    canonical table as the supplier would write it. ``further_columns`` are the canonical columns that it has beyond
     those that every statement has. ``failed`` is its word for what was not sold, or was taken back. ``answer_name`` is
     what a day's answer of its API is called; None: statements come as files only. ``counts_lines``: the file says how
     many lines it has, so that one without any is known to be whole. ``returned`` makes the columns of the file that the
-    supplier asks back from our transactions of a day (the query ``return_rows``); None: it asks for none.
+    supplier asks back from our transactions of a day (the query ``return_rows``). None: it asks for none.
     """
 
     file_name: re.Pattern[str]

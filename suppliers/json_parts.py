@@ -1,6 +1,6 @@
 """A long JSON list cut into lists of a few megabytes, so that nobody has to hold all of its records at once.
 
-A cut is made after a record and before a comma, and believed only when what lies before it is a whole list: JSON that
+A cut is made after a record and before a comma, and believed only when what lies before it is a whole list. JSON that
 is valid from one record's start can end nowhere but at another's end.
 """
 

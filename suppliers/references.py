@@ -1,7 +1,7 @@
 """The reference that a supplier knows a purchase by. It follows from the row's id alone, so no crash can lose it.
 
-Most suppliers take the id as it is written. One allows 16 letters and digits, fewer than an id holds: those
-carry the id's time to the millisecond and 47 of its random bits, so the row is found again by its primary key.
+Most suppliers take the id as it is written. One allows 16 letters and digits, fewer than an id holds. Those carry the
+id's time to the millisecond and 47 of its random bits, so the row is found again by its primary key.
 """
 
 from uuid import UUID

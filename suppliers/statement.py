@@ -1,6 +1,6 @@
 """The canonical statement: what every supplier's statement file becomes, and what reconciliation reads.
 
-Amounts are exact and in rand (or the line's currency), ``occurred_at`` is an instant in UTC at millisecond precision,
+Amounts are exact and in rand (or the line's currency). ``occurred_at`` is an instant in UTC at millisecond precision,
 ``settlement_date`` the Africa/Johannesburg day that the statement is of. ``reference`` is our own reference as the
 supplier repeats it; ``account`` is masked; ``raw_status`` is the supplier's own word.
 """

@@ -1,4 +1,4 @@
-"""Columns of a canonical table as text, for the writers of the suppliers' folders: each writes its statement as the
+"""Columns of a canonical table as text, for the writers of the suppliers' folders. Each writes its statement as the
 supplier would, for simulators, tests and benchmarks.
 
 What the parsers drop is written empty, and accounts as they are. Set-based, a million lines in seconds.

@@ -1,7 +1,7 @@
 """Running several things at once, each under a deadline that holds whatever they wait for.
 
 A thread cannot be ended from outside. One that waits for a server which never answers is left behind as a daemon, so
-neither the run nor the process waits for it; while it is there, nothing of its name is started again, so that at most
+neither the run nor the process waits for it. While it is there, nothing of its name is started again, so that at most
 one of each name is ever left behind.
 """
 

@@ -1,7 +1,7 @@
 """The steps as Prefect tasks: thin wrappers that give each one a name, retries and a place in the UI. All are here.
 
 Prefect orders and shows. What is done, and whether it was already done, is decided in PostgreSQL by the functions that
-are wrapped here; so no result is cached and a retry is always safe.
+are wrapped here. So no result is cached and a retry is always safe.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The address that a request comes from: the connection's own, or what a trusted proxy says of it.
 
 The rightmost hop that is not a trusted proxy is the client: an untrusted sender wrote every hop further left. An
-IPv6 client is known by its /64, the smallest network that one customer is given (RFC 6177): single addresses in it
+IPv6 client is known by its /64, the smallest network that one customer is given (RFC 6177). Single addresses in it
 cost nothing to change.
 """
 

@@ -1,7 +1,7 @@
 """Attacks that are written into requests: what is looked for, where, and what an alert may contain of it.
 
 Few patterns, which honest requests to this API do not contain. A text that a person typed (a description, a reference)
-is never looked at: only paths, queries, some headers, and the names of fields that were refused.
+is never looked at. Only paths, queries, some headers, and the names of refused fields are.
 """
 
 import re

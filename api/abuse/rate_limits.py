@@ -1,9 +1,9 @@
 """The six policies: how many requests one API key, or one address, may make in a window of the clock.
 
-Counted are windows that every process reads off the clock in the same way, so a window's number is part of the name of
+Counted are windows that every process reads off the clock in the same way. So a window's number is part of the name of
 its counter in Redis, and no counter ever has to be reset. A process does not ask Redis for each request: it leases
 tokens, 1 % of the limit at a time, and spends them by itself. What it has not spent when the window ends is given up.
-So all processes together never admit more than the limit in a window, and refuse no request before the limit less what
+So all processes together never admit more than the limit in a window. They refuse no request before the limit less what
 is leased and unspent elsewhere. A limit below 200 is leased one by one and is exact.
 
 While Redis is away each process counts by itself: then the processes together may admit up to the limit each. What was

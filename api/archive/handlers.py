@@ -83,8 +83,8 @@ async def statement_proof(
 ) -> Response:
     """The proof file of all rows of a wallet in a month, or in a ``part`` of it.
 
-    Raises a 404 problem where ``key`` may see none of them, a 403 problem where it may not see all that the file shows,
-    FieldError where the part must be named, and what `Prover.statement` does.
+    Raises a 404 problem where ``key`` may see none of them, and a 403 problem where it may not see all that the file
+    shows. Raises FieldError where the part must be named, and what `Prover.statement` does.
     """
     try:
         files = await services.proofs.prove(lambda prover: prover.statement(table, wallet, month))
@@ -113,10 +113,10 @@ async def checkpoint(call: Call) -> Response:
 
 async def tile(call: Call) -> Response:
     """Answer with a tile of the log, or a bundle of its entries. Both never change."""
-    found = Tile.parse(f"tile/{call.request.path_params['tile']}")
-    if found is None:
+    tile_path = Tile.parse(f"tile/{call.request.path_params['tile']}")
+    if tile_path is None:
         raise HttpError(NOT_FOUND)
-    content = await log_object(call.services, found.path)
+    content = await log_object(call.services, tile_path.path)
     return Response(content, headers=_FOR_EVER, media_type="application/octet-stream")
 
 

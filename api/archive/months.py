@@ -170,8 +170,8 @@ class _End:
 
 async def _ends(database: Database, table: str | None, month: date | None) -> dict[tuple[str, str], _End]:
     async def fetch(connection: AsyncConnection) -> list[TupleRow]:
-        found = await connection.execute(_DELETIONS["month_ends"], {"table": table, "month": month})
-        return await found.fetchall()
+        cursor = await connection.execute(_DELETIONS["month_ends"], {"table": table, "month": month})
+        return await cursor.fetchall()
 
     rows = await database.run(fetch, "archive_month_ends")
     return {(name, f"{first_day:%Y-%m}"): _End(list(held_by), state) for name, first_day, held_by, _, state, _ in rows}

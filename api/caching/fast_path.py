@@ -1,8 +1,8 @@
 """The fast path: a row that this process has in memory is returned at once, without a task, middleware or a route.
 
-It omits nothing: host, held addresses, both limits, the watch, key, scope, ETag, headers, request id, metrics and log
-are those of the ordinary path, by the same parts, and the answer is the same to the byte. Any request that needs a
-closer look takes the ordinary path before anything is counted: only there do requests wait, and only there are they
+It omits nothing. Host, held addresses, both limits, the watch, key, scope, ETag, headers, request id, metrics and log
+are those of the ordinary path. The parts are the same. The answer is the same to the byte. Any request that needs a
+closer look takes the ordinary path before anything is counted. Only there do requests wait, and only there are they
 refused.
 """
 

@@ -1,9 +1,9 @@
 """The link to Redis over which every process receives the invalidations of the others, and how far it is trusted.
 
 It is one connection of its own that is subscribed to one channel and sends PING at short intervals. Redis answers a
-connection in the order of its commands and messages: when the PONG to a PING has arrived, so has every invalidation
+connection in the order of its commands and messages. When the PONG to a PING has arrived, so has every invalidation
 that Redis took before that PING. So the entries of this process are right as of the moment at which the last answered
-PING was sent, and may be returned for `lease_s` after it. redis-py's own PubSub reconnects silently, and messages are
+PING was sent. They may be returned for `lease_s` after it. redis-py's own PubSub reconnects silently, and messages are
 lost unnoticed. This connection never reconnects; it ends, and with it the session.
 """
 
@@ -45,8 +45,8 @@ class Link:
     Every session begins with ``flush``: invalidations may have been lost before it, so no process may use an entry
     from before it.
 
-    All intervals are parts of ``stale_s``, the bound. Its sum at worst: Redis hangs for all, just not long enough for
-    a reader to lose its session (`_BEAT` + `_ANSWER`); a writer did lose its own, pauses (`_PAUSE`), and flushes; the
+    All intervals are parts of ``stale_s``, the bound. Its sum at worst: Redis hangs for all, just not long enough for a
+    reader to lose its session (`_BEAT` + `_ANSWER`). A writer did lose its own, pauses (`_PAUSE`), and flushes; the
     reader trusts its entries for `_LEASE` more. Together with a writer's time limit that is less than the whole.
     """
 

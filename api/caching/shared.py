@@ -2,7 +2,7 @@
 
 An entry is stamped with the generations that its tags had *before* it was read from the ledger. Invalidating a tag
 deletes its generation; the next read makes a new one, at random. So an entry that was read before a COMMIT no longer
-fits, however late it is stored, and Redis may lose or evict anything at any time.
+fits, however late it is stored. Redis may lose or evict anything at any time.
 
     <prefix>cache:1:<family>:e:<name>   stamp (two generations of 8 bytes), authentication code, entry as MessagePack
     <prefix>cache:1:<family>:g:<tag>    a tag's generation; `all` is the tag of every entry

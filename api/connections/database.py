@@ -52,7 +52,7 @@ class OutOfTimeError(TransientError):
 class Database:
     """The pools. `open` and `close` belong to the application's lifespan.
 
-    The writer's flushes have connections of their own, at most half of all: however many readings and looked-up keys
+    The writer's flushes have connections of their own, at most half of all. However many readings and looked-up keys
     wait for one, a flush does not wait behind them.
     """
 

@@ -1,7 +1,7 @@
 """The one Redis client of an API process, and the one policy for a Redis that fails.
 
 Each use of Redis has a time limit of its own, a `RedisAccess`; all of them share the connections of one `SharedRedis`.
-After a failure an access is away: its calls fail at once, while one task sends PING at growing intervals until Redis
+After a failure an access is away, and its calls fail at once. One task sends PING at growing intervals until Redis
 answers within the limit. A request therefore waits at most once for a Redis that has just failed.
 """
 

@@ -117,16 +117,16 @@ def _schemas(types: tuple[type, ...]) -> tuple[dict[type, Any], dict[str, Any]]:
 
 def _messages(types: tuple[type, ...]) -> set[type[msgspec.Struct]]:
     """Every struct that the types are made of."""
-    found: set[type[msgspec.Struct]] = set()
+    messages: set[type[msgspec.Struct]] = set()
     open_types: list[Any] = list(types)
     while open_types:
         kind = open_types.pop()
         if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
             open_types += get_args(kind)
-        elif kind not in found:
-            found.add(kind)
+        elif kind not in messages:
+            messages.add(kind)
             open_types += [field.type for field in structs.fields(kind)]
-    return found
+    return messages
 
 
 def _say_date_time(schema: dict[str, Any], kind: Any) -> None:

@@ -79,20 +79,20 @@ class HoldRelease(Struct, kw_only=True, forbid_unknown_fields=True):
 def hold(record: HoldRecord, decisions: Sequence[HoldDecision] | None = None) -> Hold:
     """The answer about a hold; without ``decisions`` the newest one."""
     known = decisions if decisions is not None else [record.decision] if record.decision else []
-    one, scope = record.hold, record.hold.scope
+    placed, scope = record.hold, record.hold.scope
     return Hold(
-        hold=one.name,
-        matter=one.matter,
+        hold=placed.name,
+        matter=placed.matter,
         table=scope.table,
         first_month=str(scope.first),
         last_month=str(scope.last),
         subject=scope.subject,
         value=scope.value,
-        reason=one.reason,
-        actor=one.actor,
-        account=one.account,
-        placed_at=one.placed_at,
-        review_on=one.review_on,
+        reason=placed.reason,
+        actor=placed.actor,
+        account=placed.account,
+        placed_at=placed.placed_at,
+        review_on=placed.review_on,
         state=record.state,
         decisions=[
             HoldDecisionRecord(

@@ -29,16 +29,16 @@ async def list_holds(call: Call) -> Response:
 async def get_hold(call: Call) -> Response:
     """Answer with one hold and the decisions about its release."""
     number = _number(call)
-    found = await work.known(_work(call, legal.show_hold, number))
-    return _json(answers.hold(found.record, found.decisions))
+    shown = await work.known(_work(call, legal.show_hold, number))
+    return _json(answers.hold(shown.record, shown.decisions))
 
 
 async def place_hold(call: Call) -> Response:
     """Place a hold in the name of the key's client."""
     body = message(await call.body(), answers.NewHold)
-    given = (_scope(call, body), body.matter, body.reason, call.key.client_id, body.review_on)
+    terms = (_scope(call, body), body.matter, body.reason, call.key.client_id, body.review_on)
     try:
-        placed = await _work(call, legal.place_hold, *given, account=work.account_of(call.key))
+        placed = await _work(call, legal.place_hold, *terms, account=work.account_of(call.key))
     except NotFoundError as error:  # months or rows that are in no tier
         raise HttpError(INVALID, str(error)) from error
     return _json(answers.hold(placed), 201)

@@ -40,9 +40,9 @@ async def known(work: Awaitable[T]) -> T:
         raise HttpError(NOT_FOUND) from None
 
 
-async def decide_release(services: Services, key: ApiKey, number: int, given: HoldRelease) -> HoldRecord:
+async def decide_release(services: Services, key: ApiKey, number: int, release: HoldRelease) -> HoldRecord:
     """Propose, confirm or reject the release of a hold in the name of the key's client. Raises as `legal.release_hold`,
     and problem 404.
     """
-    decide = legal.reject_release if given.decision is HoldReleaseDecision.REJECT else legal.release_hold
-    return await known(in_thread(services, decide, number, key.client_id, given.reason, account=account_of(key)))
+    decide = legal.reject_release if release.decision is HoldReleaseDecision.REJECT else legal.release_hold
+    return await known(in_thread(services, decide, number, key.client_id, release.reason, account=account_of(key)))

@@ -1,7 +1,7 @@
 """Authentication under the policy `auth`: a sender that fails too often is refused before the key is looked up.
 
 Failures are counted twice. By address and key id: an application with an expired key that goes on trying stops itself
-and nobody else. By address, once for each key id: a sender that tries many keys stops every key at that address that
+and nobody else. By address, once for each key id. A sender that tries many keys stops every key at that address that
 this process has not seen succeed.
 """
 

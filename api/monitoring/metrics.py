@@ -3,7 +3,7 @@
 With PROMETHEUS_MULTIPROC_DIR set (`servers.api` does) each process keeps its numbers in files of that folder, and any
 of them answers for all. Without it a process answers for itself. The variable is read when this module is imported.
 
-Labels are bounded: routes are templates and never paths, and each metric has a most number of label sets, after which
+Labels are bounded: routes are templates and never paths. Each metric has a most number of label sets, after which
 everything further counts as `other`. Call the functions of this module; a name's first call binds its labels, later
 calls find them in one dictionary. All of them may be called from any thread and never raise.
 """

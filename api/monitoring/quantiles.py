@@ -9,8 +9,8 @@ def quantile(bounds: Sequence[float], cumulative: Sequence[float], share: float)
     """The value at or below which ``share`` of what was counted lies (nearest rank); None when nothing was.
 
     ``cumulative`` counts what is at or below each of ``bounds``, ascending, and has one more entry for the total. The
-    answer is the geometric middle of the range that holds the value, so with bounds in a constant ratio r it is off by
-    a factor of at most sqrt(r). Below the first bound the range is taken to be as wide as the next one; beyond the last
+    answer is the geometric middle of the range that holds the value. With bounds in a constant ratio r it is off by a
+    factor of at most sqrt(r). Below the first bound the range is taken to be as wide as the next one. Beyond the last
     bound the answer is the last bound.
     """
     total = cumulative[-1]

@@ -1,8 +1,8 @@
 """The numbers of every worker process together, read from `api.monitoring.metrics` at one moment.
 
 With a shared folder the processes' files are added up. A worker holds a lock on ``<pid>.alive`` there for as long as it
-lives, however it ends: the gauges of a worker that no longer holds it are removed, and its counts are folded into one
-file, so that a worker that dies again and again neither skews the gauges nor fills the folder.
+lives, however it ends. The gauges of a worker that no longer holds it are removed, and its counts are folded into one
+file. So a worker that dies again and again neither skews the gauges nor fills the folder.
 """
 
 import fcntl

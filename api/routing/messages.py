@@ -18,7 +18,7 @@ _PLACE = re.compile(r"at `\$\.(\w+)")
 def message(body: bytes, shape: type[Message]) -> Message:
     """The JSON object in ``body`` as a ``shape``.
 
-    Raises a 400 problem for what is not strict JSON, and FieldError for an unknown field, a missing one, or a value
+    Raises a 400 problem for what is not strict JSON. Raises FieldError for an unknown field, a missing one, or a value
     that does not fit its field.
     """
     values = decode_object(body)

@@ -32,11 +32,11 @@ class Parameter:
 class Operation:
     """One method at one address. The router and the OpenAPI document are both made from these.
 
-    ``answers`` are the good statuses, each with the type of its body, in ``media_type``; ``problems`` the statuses that
-    it can end with in addition to those of every operation with a key. ``policy`` is the rate limit that its requests
-    are counted by, None for none. ``open_to`` are the networks that need no key for it. A ``conditional`` one answers
-    with an ETag, and 304 to If-None-Match; its answers are cached. One that takes ``many`` things at once takes a
-    larger body. ``example`` is a body that can be sent as it is, for the interactive page.
+    ``answers`` are the good statuses, each with the type of its body, in ``media_type``. ``problems`` are the statuses
+    that it can end with in addition to those of every operation with a key. ``policy`` is the rate limit that its
+    requests are counted by, None for none. ``open_to`` are the networks that need no key for it. A ``conditional`` one
+    answers with an ETag, and 304 to If-None-Match; its answers are cached. One that takes ``many`` things at once takes
+    a larger body. ``example`` is a body that can be sent as it is, for the interactive page.
     """
 
     name: str

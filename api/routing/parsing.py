@@ -146,15 +146,15 @@ def form(body: bytes, known: Collection[str]) -> Mapping[str, str]:
     return _once(_parameters(body, "form"), known, "is not a field of this form")
 
 
-def _once(given: Iterator[tuple[str, str]], known: Collection[str], unknown_rule: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in given:
+def _once(pairs: Iterator[tuple[str, str]], known: Collection[str], unknown_rule: str) -> dict[str, str]:
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
         if name not in known:
             raise FieldError(name, unknown_rule)
-        if name in found:
+        if name in parameters:
             raise FieldError(name, "must be given only once")
-        found[name] = value
-    return found
+        parameters[name] = value
+    return parameters
 
 
 def _parameters(text: bytes, where: str) -> Iterator[tuple[str, str]]:

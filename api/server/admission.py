@@ -1,6 +1,6 @@
 """The conditions of every request before a route sees it: for a host that is served here, and said in one way only.
 
-A header that two readers could read differently is refused: a proxy in front might believe the first of two, and this
+A header that two readers could read differently is refused. A proxy in front might believe the first of two, and this
 process the second (RFC 9112, 11.2).
 """
 

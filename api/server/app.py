@@ -1,7 +1,7 @@
 """The application: bare routes under a plain router. `create_app` is the factory of `api.serve`; each worker calls it.
 
-There is no framework between the server and an endpoint: every layer of one costs each request, and none of what they
-do (parsing, validation, dependencies, error pages) is left for them to do here.
+There is no framework between the server and an endpoint: every layer of one costs each request. None of what they do
+(parsing, validation, dependencies, error pages) is left for them to do here.
 """
 
 import logging

@@ -12,8 +12,8 @@
 | requests sent ahead | `MOST_PIPELINED`, and those of one piece | the rest waits unparsed, and nothing more is read |
 
 What the parser refuses (two lengths, length and chunks, a bare CR, a chunk that is none) is answered 400. Every such
-answer is problem+json with the security headers, and the connection ends with it: where the next request would begin
-is not certain any more.
+answer is problem+json with the security headers, and the connection ends with it. Where the next request would begin is
+not certain any more.
 """
 
 import asyncio

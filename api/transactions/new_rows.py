@@ -28,8 +28,8 @@ def new_row(services: Services, client_id: str, table: TieredTable, body: Any) -
 def stamp(services: Services, table: TieredTable, rows: Sequence[Row]) -> list[Row]:
     """``rows`` with the time of this moment and with new ids, which ascend in their order."""
     now = services.now()
-    one = len(rows) == 1
-    ids = [new_id(now, services.random_bits)] if one else new_ids(now, len(rows), services.random_bits)
+    is_single = len(rows) == 1
+    ids = [new_id(now, services.random_bits)] if is_single else new_ids(now, len(rows), services.random_bits)
     times = {table.time_column: now, "updated_at": now}
     return [row | {table.key_column: row_id, **times} for row, row_id in zip(rows, ids, strict=True)]
 

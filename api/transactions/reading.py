@@ -1,7 +1,7 @@
 """Rows from every tier: one by its id, or a page of them, each row exactly once even while its month moves.
 
-PostgreSQL's tiers and the map of archived months are read at one instant at which no mover can be half-way: in one
-statement, or under a lock on both parents. Archived months are immutable, so they are read after that, at leisure.
+PostgreSQL's tiers and the map of archived months are read at one instant at which no mover can be half-way. That is in
+one statement, or under a lock on both parents. Archived months are immutable, so they are read after that, at leisure.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,7 +105,7 @@ class Reader:
         """The row with ``row_id`` if ``client_id`` may see it (None sees all).
 
         The id contains the month, so one partition or one month's files are searched first. Where that finds nothing,
-        the row may still be in a partition or an archived month whose keys nothing proves to be of the month: then
+        the row may still be in a partition or an archived month whose keys nothing proves to be of the month. Then
         every partition is asked by its index, and those archived months. Raises a 503 problem when a month that the row
         may be in is not where the catalogue says, and when the archive has the row with other values than PostgreSQL.
         """

@@ -34,9 +34,9 @@ class StatusChanger:
     async def change(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status, now: datetime) -> Row:
         """The row of ``client_id`` once it is ``wanted``; a row that already is so is given back as it is.
 
-        Safe to repeat. Raises a 404 problem when the client has no such row, 409 when its status may not be followed
-        by ``wanted``, its day is in a closed period, which is named, or its month takes no more changes;
-        ConflictError while its month is sealed.
+        Safe to repeat. Raises a 404 problem when the client has no such row. Raises 409 when its status may not be
+        followed by ``wanted``, or its month takes no more changes. Raises it too when its day is in a closed period,
+        which is named. Raises ConflictError while its month is sealed.
         """
         movable = [status.value for status in Status if may_follow(status, wanted)]
         parameters = {

@@ -132,8 +132,9 @@ class VendDesk:
         """Take a supplier's webhook: a genuine one makes us ask what became of its purchase, in the background.
 
         What counts is the answer to that, so webhooks may come in any order and any number of times. Raises a 401
-        problem for a wrong signature or none, 404 for a supplier that sends none or whose secret is not configured,
-        DataError for what cannot be read, TransientError when too much is under way: the supplier then sends it again.
+        problem for a wrong signature or none, and 404 for a supplier that sends none or whose secret is not configured.
+        Raises DataError for what cannot be read, and TransientError when too much is under way: the supplier then sends
+        it again.
         """
         secret, read = self._webhooks_of(supplier)
         try:

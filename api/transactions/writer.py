@@ -1,7 +1,7 @@
 """Group commit: while one flush is being committed the next requests queue, and each flush takes what is queued.
 
 A request is answered only after the COMMIT of its rows. Its idempotency key is claimed in the same statement, so key
-and rows are there together or not at all; that also makes every flush safe to repeat: a request whose COMMIT arrived
+and rows are there together or not at all. That also makes every flush safe to repeat. A request whose COMMIT arrived
 although its connection broke finds its own answer under its key.
 """
 
@@ -149,8 +149,8 @@ class TableWriter:
         metrics.queue_is(self._table.name, self._queued_rows)
 
     async def submit(self, write: Write) -> Stored:
-        """Wait until ``write`` is durable. Raises a 409 problem while the same key is under way in this process
-        (across processes PostgreSQL makes the second one wait), 422 when the key belongs to another request,
+        """Wait until ``write`` is durable. Raises a 409 problem while the same key is under way in this process (across
+        processes PostgreSQL makes the second one wait). Raises 422 when the key belongs to another request, and
         TransientError when the queue is full or PostgreSQL is away.
         """
         if self._closing or self._queued_rows + write.weight > self._queue_rows:
@@ -293,7 +293,7 @@ class TableWriter:
 class Writer:
     """The writers of every table that the API stores into.
 
-    A row that is more than ``delay_s`` old when it is stored gets the time of that moment and another id: the feed may
+    A row that is more than ``delay_s`` old when it is stored gets the time of that moment and another id. The feed may
     have gone past the former one.
 
     ``after_commit`` is called with the rows of each flush before their requests are answered. It must not fail, and

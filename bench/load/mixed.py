@@ -1,7 +1,7 @@
 """An open loop over many connections: a fixed number of requests a second, whatever the answers take.
 
 Runs as a process of its own (`python -m bench.load.mixed`), with its task in one JSON object on standard input, and
-prints one JSON object. Latency counts from when a request was due, not from when it could be sent: a server that
+prints one JSON object. Latency counts from when a request was due, not from when it could be sent. A server that
 stalls is charged for everything that it kept waiting.
 """
 

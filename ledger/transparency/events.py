@@ -81,8 +81,8 @@ class LogOpened(_Body, frozen=True, kw_only=True, tag="log_opened"):
 
 
 class KeptRows(Record, frozen=True):
-    """A part whose rows holds have kept: of which part they were, by which holds, and the object with a proof of each
-    row against that part's root.
+    """A part whose rows holds have kept. It names the part that they were of, the holds, and the object with a proof of
+    each row against that part's root.
     """
 
     of_part: Number
@@ -195,7 +195,7 @@ class Released(_HoldEvent, frozen=True, kw_only=True, tag="released"):
 
 
 class DeletionBegun(_MonthEvent, frozen=True, kw_only=True, tag="deletion_begun"):
-    """From here on the objects of ``parts`` need not exist: a request with the hash ``plan_sha256`` was approved, its
+    """From here on the objects of ``parts`` need not exist. A request with the hash ``plan_sha256`` was approved, its
     grace period is over, and no hold keeps them. ``record`` is the order, which names the people and the objects.
     """
 
@@ -285,7 +285,7 @@ Body = (
 class Event(Record, frozen=True, kw_only=True):
     """An entry: what happened, when (UTC), and which database says so.
 
-    ``number`` counts the events of an installation's incarnation from 1 without gaps: one that was taken away before it
+    ``number`` counts the events of an installation's incarnation from 1 without gaps. One that was taken away before it
     was published is missed by the next.
     """
 

@@ -93,8 +93,8 @@ def split_note(content: bytes) -> tuple[str, list[Signature]]:
 def open_note(content: bytes, keys: Iterable[VerifierKey]) -> Note:
     """The note, verified by those of ``keys`` that signed it.
 
-    Raises VerificationError for a malformed note, for one that no key of ``keys`` signed, and for one with a signature
-    of a key of ``keys`` that does not verify.
+    Raises VerificationError for a malformed note, and for one that no key of ``keys`` signed. So does a signature of a
+    key of ``keys`` that does not verify.
     """
     known = list(keys)
     text, signatures = split_note(content)

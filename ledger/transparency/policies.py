@@ -69,8 +69,8 @@ class LogPolicy:
     def check(self, content: bytes) -> tuple[Checkpoint, Note]:
         """The checkpoint in a note, valid under this policy.
 
-        Raises VerificationError for a log that the policy does not name or whose key did not sign, for a signature that
-        does not verify, and for a quorum that is missed.
+        Raises VerificationError for a log that the policy does not name or whose key did not sign. It is raised as well
+        for a signature that does not verify, and for a quorum that is missed.
         """
         text, _ = split_note(content)
         origin = Checkpoint.parse(text).origin

@@ -44,9 +44,9 @@ class Existing:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A part of a month that need not exist any more: how it was archived, and the entries that say that its deletion
-    began and, where it has ended, that it was deleted. ``former`` are the parts that went back to warm before, whose
-    objects go with it: at the first part of the month.
+    """A part of a month that need not exist any more. It has how it was archived, and the entries that say that its
+    deletion began and, where it has ended, that it was deleted. ``former`` are the parts that went back to warm before,
+    whose objects go with it: at the first part of the month.
     """
 
     archived: Existing | None

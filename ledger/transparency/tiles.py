@@ -1,6 +1,6 @@
 """Tiles by https://c2sp.org/tlog-tiles: which objects a log of a size consists of, their content, and trees from them.
 
-A tile is up to 256 consecutive hashes of one level; the hashes of level 0 are the leaves, and one of level L + 1 is the
+A tile is up to 256 consecutive hashes of one level. The hashes of level 0 are the leaves, and one of level L + 1 is the
 root of a full tile of level L. A bundle of entries has the number and the width of a tile of level 0.
 """
 

@@ -1,7 +1,7 @@
 """A server that behaves as Flash does.
 
-By product and number a test chooses what happens: of product 999 the amount in cents is the response code that the
-purchase gets (R24.01: 2401); a mobile or meter number that ends in 0000 is refused. A resubmit code hides a sale that
+By product and number a test chooses what happens. Of product 999 the amount in cents is the response code that the
+purchase gets (R24.01: 2401). A mobile or meter number that ends in 0000 is refused. A resubmit code hides a sale that
 was made: posting the reference again returns it.
 """
 

@@ -1,8 +1,8 @@
 """MobileMart's client.
 
-A purchase is posted once. What became of one without an answer is asked by reprint; the kinds that have no reprint
-(airtime, bill payments) stay unknown until the day's statement. A request id is never posted a second time:
-nobody promises that the second post would be recognised.
+A purchase is posted once. What became of one without an answer is asked by reprint. The kinds that have no reprint
+(airtime, bill payments) stay unknown until the day's statement. A request id is never posted a second time: nobody
+promises that the second post would be recognised.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -24,7 +24,7 @@ _KNOWN = range(1000, 1104)
 def verdict_of(code: int | None, status: int) -> Verdict:
     """Return the verdict that a problem with this code and HTTP status means.
 
-    A code of the published range that is not in the table, on a 4xx, is a refusal like the others; anything else says
+    A code of the published range that is not in the table, on a 4xx, is a refusal like the others. Anything else says
     nothing about the outcome.
     """
     if code is not None and code in CODES:

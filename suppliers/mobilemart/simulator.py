@@ -1,7 +1,7 @@
 """A server that behaves as MobileMart does.
 
-By product and number a test chooses what happens: of product 9999 the amount in cents is the ``fulcrumErrorCode`` that
-the purchase gets (R10.02: 1002); a mobile, meter or account number that ends in 0000 is refused. A request id that is
+By product and number a test chooses what happens. Of product 9999 the amount in cents is the ``fulcrumErrorCode`` that
+the purchase gets (R10.02: 1002). A mobile, meter or account number that ends in 0000 is refused. A request id that is
 posted twice is sold twice: nobody promises otherwise, so no client may rely on it.
 """
 

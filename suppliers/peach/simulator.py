@@ -1,6 +1,6 @@
 """A server that behaves as Peach Payments does: its four APIs under one address, and its webhooks.
 
-By the amount a test chooses what happens (`STORIES`): each is the result codes that a payment has one after the other,
+By the amount a test chooses what happens (`STORIES`). Each is the result codes that a payment has one after the other,
 one step on at every look-up. A merchantTransactionId that is posted twice is charged twice.
 """
 

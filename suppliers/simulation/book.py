@@ -31,8 +31,8 @@ _COLUMNS = (
 class Sale:
     """One line of the book. ``kind``: purchase, reversal, refund. ``state``: completed, failed, pending, reversed.
 
-    ``consumer`` is the number that was sold to, ``fingerprint`` the request's, ``answer`` what it was answered with,
-    ``step`` how far a state that changes by itself has come. ``happened_at`` is UTC, ISO 8601.
+    ``consumer`` is the number that was sold to, ``fingerprint`` the request's, ``answer`` what it was answered with.
+    ``step`` is how far a state that changes by itself has come. ``happened_at`` is UTC, ISO 8601.
     """
 
     supplier: str

@@ -1,6 +1,6 @@
 """Things that go wrong on purpose, by a seeded share of all requests or by a header on one of them.
 
-Each may strike before the request is worked on or after: a client must not be able to distinguish the two, and must be
+Each may strike before the request is worked on or after. A client must not be able to distinguish the two, and must be
 right both times.
 """
 

@@ -49,10 +49,11 @@ def serve(
 ) -> Starlette:
     """The app of one simulator: its supplier's ``routes``, then those for tests, which no supplier has:
 
-    `GET /_book` the sales, `POST /_book` adds some, each as if sold at its ``happened_at``; `GET /_statement?day=` a
-    day's statement (name and text) as the supplier writes it, `GET /_truth?day=` what was planted in it (reference to
-    class), `POST /_planted` what is to be planted from now on (class to count; `?seed=`); `POST /_faults` the faults of
-    the next requests, `POST /_tokens/revoke` as if every token had ended.
+    `GET /_book` has the sales, and `POST /_book` adds some, each as if sold at its ``happened_at``. `GET
+    /_statement?day=` has a day's statement (name and text) as the supplier writes it, and `GET /_truth?day=` what was
+    planted in it (reference to class). `POST /_planted` sets what is to be planted from now on (class to count;
+    `?seed=`). `POST /_faults` sets the faults of the next requests, and `POST /_tokens/revoke` acts as if every token
+    had ended.
     """
     faults = Faults(settings.faults, settings.seed)
 

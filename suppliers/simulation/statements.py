@@ -21,8 +21,8 @@ Line = Callable[[Sale], Mapping[str, Any] | None]
 class Statements:
     """The statements of one supplier.
 
-    ``line`` gives what a sale's line has beyond what the book itself has (its ``raw_status`` above all), or None for
-    a sale that the statement leaves out. Raises DataError at once for planted differences that cannot be shown.
+    ``line`` gives what a sale's line has beyond what the book itself has, its ``raw_status`` above all. It gives None
+    for a sale that the statement leaves out. Raises DataError at once for planted differences that cannot be shown.
     """
 
     def __init__(self, name: str, form: StatementFormat, book: Book, line: Line, settings: SimulatorSettings) -> None:

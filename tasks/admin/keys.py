@@ -115,10 +115,10 @@ def rotate_key(settings: Settings, key_id: str, grace: timedelta) -> str:
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise ConfigError(f"grace: must be between 0 and {LONGEST_GRACE.days} days")
     with connect(settings.database_dsn, "keys") as connection, connection.transaction():
-        found = connection.execute(_QUERIES["lock_valid"], {"key_id": key_id}).fetchone()
-        if found is None:
+        row = connection.execute(_QUERIES["lock_valid"], {"key_id": key_id}).fetchone()
+        if row is None:
             raise NotFoundError(f"key {key_id!r} does not exist, or is expired or revoked")
-        client_id, scopes, limits, life = found
+        client_id, scopes, limits, life = row
         expires_at = None if life is None else datetime.now(UTC) + life
         token = _insert(connection, pepper(settings), _NewKey(client_id, scopes, limits, expires_at))
         expiring = connection.execute(_QUERIES["let_expire"], {"key_id": key_id, "grace": grace})
@@ -129,9 +129,9 @@ def rotate_key(settings: Settings, key_id: str, grace: timedelta) -> str:
 
 def key_id_of(text: str) -> str:
     """The key id in what a person has given: the id, or the whole key. Raises ConfigError, which does not repeat it."""
-    given = text.strip().strip("'\"").removeprefix("Bearer ")
-    found = _WHOLE_KEY.match(given)
-    key_id = (found[1] if found else given).lower()
+    plain = text.strip().strip("'\"").removeprefix("Bearer ")
+    whole = _WHOLE_KEY.match(plain)
+    key_id = (whole[1] if whole else plain).lower()
     if not _KEY_ID.match(key_id):
         raise ConfigError(f"key id: must be the 12 hex digits in the middle of {PREFIX}_<key id>_<secret>")
     return key_id

@@ -1,6 +1,6 @@
 """The schedules that must run by themselves, and their last success: noted by the flows, judged by the health checks.
 
-`prefect.yaml` says which deployments have a schedule. Prefect may have lost one, paused it or turned its runs away; so
+`prefect.yaml` says which deployments have a schedule. Prefect may have lost one, paused it or turned its runs away. So
 their outcomes are kept in PostgreSQL (`job_outcomes`), where they are seen without Prefect, too.
 """
 
@@ -83,7 +83,7 @@ def note_outcome(settings: Settings, deployment: str, error: str | None = None) 
 
 
 def counts(settings: Settings, deployment: str, parameters: Mapping[str, Any]) -> bool:
-    """Return whether a run with ``parameters`` does what a scheduled one does: one that was asked for another day, or
+    """Return whether a run with ``parameters`` does what a scheduled one does. One that was asked for another day, or
     for a plan only, says nothing of the schedule.
     """
     return any(one.deployment == deployment and dict(one.parameters) == dict(parameters) for one in expected(settings))

@@ -62,8 +62,8 @@ def revoke_session(settings: Settings, session_id: int) -> bool:
         revoked = connection.execute(_QUERIES["revoke"], which)
         if revoked.rowcount:
             return True
-        found = connection.execute(_QUERIES["is_open"], which).fetchone()
-        if found is not None and found[0]:
+        row = connection.execute(_QUERIES["is_open"], which).fetchone()
+        if row is not None and row[0]:
             check_stored(revoked, 1, "dashboard_sessions")  # raises: the session is there, and as good as before
         if not connection.execute(_QUERIES["exists"], which).fetchone():
             raise NotFoundError(f"session {session_id} does not exist: `treasury sessions list` lists them")

@@ -97,7 +97,7 @@ def raise_alert(
     """Open ``alert``, or count it once more when one of its rule and subject is open.
 
     ``at`` is the aware instant that it was seen (default: now). ``event_id`` names what was seen (a transaction's id, a
-    file's name and line); without it ``at`` does. The latest 100 events of an alert are known: raising one of them
+    file's name and line); without it ``at`` does. The latest 100 events of an alert are known. Raising one of them
     again counts nothing, so a caller that is killed and started again is safe. Returns None when the event belongs to
     an alert that was resolved since. Commits with the caller's transaction, or at once. Raises NotStoredError when
     PostgreSQL did not store it.

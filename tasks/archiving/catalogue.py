@@ -146,8 +146,8 @@ def month_states(connection: Connection, table: TieredTable) -> list[MonthState]
 
 
 def stray_partitions(connection: Connection, table: TieredTable, states: Sequence[MonthState]) -> list[Stray]:
-    """The partitions of both parents that are not the place of one of ``states``: made by others, of a month that is
-    archived, of other bounds than a month's, or in the other parent. Their rows are rows of the table.
+    """The partitions of both parents that are not the place of one of ``states``. They are made by others, of a month
+    that is archived, of other bounds than a month's, or in the other parent. Their rows are rows of the table.
     """
     known = {state.partition.relation.oid for state in states if state.partition is not None}
     parents = Parents.of(connection, table)
@@ -167,7 +167,7 @@ def archived_beside(states: Sequence[MonthState], span: tuple[datetime, datetime
 
 def time_span(connection: Connection, table: TieredTable, source: Composable) -> tuple[datetime, datetime] | None:
     """The first and the last instant of the rows of a FROM item; None for one without rows. Infinity, and what is
-    outside the years 1 to 9999, count as the end of those years: no month is there, and Python has no such instant.
+    outside the years 1 to 9999, count as the end of those years. No month is there, and Python has no such instant.
     """
     query = SQL("SELECT greatest(least(min({0}), {2}), {1}), greatest(least(max({0}), {2}), {1}) FROM {3}").format(
         Identifier(table.time_column), Literal(_FIRST_INSTANT), Literal(_LAST_INSTANT), source

@@ -66,7 +66,7 @@ def continue_installation(settings: Settings, asked: Asked) -> str:
     """Let this database take the place of the one that owned the archive; the former one is refused from then on.
 
     Entries of the public log that this database lacks are taken out of the archive, verified. That is done also where
-    the archive is this database's and only the log is ahead: PostgreSQL was set back by less than a piece of work.
+    the archive is this database's and only the log is ahead. PostgreSQL was then set back by less than a piece of work.
     ``asked`` is given what will be done and the installation's id, and says whether to do it. Returns what was done.
     Safe to run again; killed on the way, it is completed by the next run. Raises OwnershipError where the archive is
     another installation's, or is not the one that the catalogue names; ConfigError when ``asked`` says no.
@@ -95,8 +95,8 @@ def continue_installation(settings: Settings, asked: Asked) -> str:
 
 
 def separate_installation(settings: Settings, asked: Asked) -> str:
-    """Make this database, a copy, an installation of its own, on an archive of its own: another prefix, to which the
-    objects were copied, or an empty one where the catalogue names none.
+    """Make this database, a copy, an installation of its own, on an archive of its own. That is another prefix, to
+    which the objects were copied, or an empty one where the catalogue names none.
 
     ``asked`` and safety as in `continue_installation`. Raises OwnershipError where the archive may be the one that
     this database was copied from.

@@ -1,6 +1,6 @@
 """Rows that came after their month was archived: a further part of the month, which has a proof of its own.
 
-The archived part is never touched. The new part is a partition like any other: it takes rows, is read with the month,
+The archived part is never touched. The new part is a partition like any other. It takes rows, is read with the month,
 and moves to the archive by the same steps. No row of it may be archived already.
 """
 
@@ -69,11 +69,11 @@ def open_late_rows(settings: Settings, table: TieredTable, month: Month) -> Open
 def _attached(connection: Connection, table: TieredTable, month: Month) -> dict[Tier, Relation]:
     """The partitions of a month, by the tier of their parent."""
     parents = Parents.of(connection, table)
-    found = {
+    partitions = {
         tier: monthly_partitions(connection, parent).get(month)
         for tier, parent in ((Tier.HOT, parents.hot), (Tier.WARM, parents.warm))
     }
-    return {tier: partition for tier, partition in found.items() if partition is not None}
+    return {tier: partition for tier, partition in partitions.items() if partition is not None}
 
 
 def _open(connection: Connection, table: TieredTable, month: Month) -> None:
@@ -113,8 +113,8 @@ def refuse_archived(
             linked(duck, settings, links=1),
             translated(settings),
         ):
-            found = _in_both(table, linked_relation(0, partition), kept)
-            _refuse(duck.execute(found).fetchall()[0], table, month, str(partition))
+            query = _in_both(table, linked_relation(0, partition), kept)
+            _refuse(duck.execute(query).fetchall()[0], table, month, str(partition))
 
 
 def refuse_archived_file(
@@ -124,8 +124,8 @@ def refuse_archived_file(
     keys, kept = _archived(connection, settings, table, month)
     if kept:
         with naming_unreadable(settings, keys), engine(settings) as duck:
-            found = _in_both(table, f"read_parquet({literal(str(file))})", kept)
-            _refuse(duck.execute(found).fetchall()[0], table, month, table.partition(month))
+            query = _in_both(table, f"read_parquet({literal(str(file))})", kept)
+            _refuse(duck.execute(query).fetchall()[0], table, month, table.partition(month))
 
 
 def _archived(
@@ -153,8 +153,8 @@ def _in_both(table: TieredTable, source: str, kept: Sequence[str]) -> str:
     )
 
 
-def _refuse(found: tuple[int, str | None], table: TieredTable, month: Month, where: str) -> None:
-    rows, first = found
+def _refuse(in_both: tuple[int, str | None], table: TieredTable, month: Month, where: str) -> None:
+    rows, first = in_both
     if rows:
         raise DataError(
             f"{table.name} {month}: {where} has {counted(rows, 'row')} that the archive has already, such as {first}: "

@@ -163,8 +163,8 @@ class _VisitorsLook:
         return cls(connection, table, Parents.of(connection, table), estimates, dependents(connection, partitions))
 
     def obstacle(self, state: MonthState, partition: Relation) -> str | None:
-        if (found := self.dependents.get(partition)) is not None:
-            return found
+        if (reason := self.dependents.get(partition)) is not None:
+            return reason
         (kind,) = fetch_one(self.connection, _QUERIES["shape"], {"relation": partition.oid})
         if kind != _TABLE:
             return f"{partition} has another shape: a month is archived from one plain table"
@@ -188,8 +188,8 @@ class _VisitorsLook:
             warm=parent.identifier, time=Identifier(self.table.time_column), status=Identifier(status)
         )
         bounds = {"lower": state.month.lower, "upper": state.month.upper}
-        given = {**bounds, "terminal": sorted(self.table.terminal_statuses), "limit": _COUNTED_ROWS}
-        count = int(fetch_one(self.connection, query, given)[0])
+        parameters = {**bounds, "terminal": sorted(self.table.terminal_statuses), "limit": _COUNTED_ROWS}
+        count = int(fetch_one(self.connection, query, parameters)[0])
         return f"{count} or more" if count >= _COUNTED_ROWS else str(count or "")
 
     def _may_read(self, parent: Relation) -> bool:

@@ -26,9 +26,9 @@ def remove_orphans(connection: Connection, settings: Settings, table: TieredTabl
     """Delete objects that an interrupted attempt left behind, of months that are cold by now; returns how many.
 
     Only keys that this incarnation of this installation recorded before their upload are touched. What another manifest
-    of the month names is kept, and so is what an attempt left that may have been flipped by a copy of this
-    database; a kept object gets an event of its month. One that its attempt has locked stays until its lock ends. Safe
-    to run again. Raises OwnershipError when the archive is not this database's.
+    of the month names is kept. So is what an attempt left that may have been flipped by a copy of this database. A kept
+    object gets an event of its month. One that its attempt has locked stays until its lock ends. Safe to run again.
+    Raises OwnershipError when the archive is not this database's.
     """
     if not _orphans(connection, table):
         return 0

@@ -1,8 +1,8 @@
 """One writer of an archive: whether this database may write to the archive or remove from it.
 
 Before each piece of work the marker in the archive's prefix is read, compared with PostgreSQL, and given a fresh token.
-A copy of the database, however exact, does not know the token that the original wrote after the copy was taken, and the
-other way round: whichever side comes second is refused. Reading the archive asks nothing of this.
+A copy of the database, however exact, does not know the token that the original wrote after the copy was taken. The
+original does not know the copy's: whichever side comes second is refused. Reading the archive asks nothing of this.
 """
 
 from collections.abc import Callable
@@ -72,7 +72,7 @@ def check_ownership(
 
     Call it outside of any transaction, before anything is written to or removed from the archive. Costs three requests
     to the store (two reads and a write of some 300 bytes). ``along`` runs in the transaction that records the new token
-    before it is written, so what it changes is known to every copy that knows the token. ``on_step`` hears ``intended``
+    before it is written. So what it changes is known to every copy that knows the token. ``on_step`` hears ``intended``
     and ``written``. Safe to run again after any interruption, and from several processes.
 
     Raises OwnershipError naming what was found and the command that settles it, and the store's errors.

@@ -160,11 +160,11 @@ class _OwnersLook:
     table: TieredTable
 
     def obstacle(self, state: MonthState, partition: Relation) -> str | None:
-        found = obstacles(self.connection, [partition]).get(partition)
+        reason = obstacles(self.connection, [partition]).get(partition)
         warm = Parents.of(self.connection, self.table).warm
-        if found is None and state.tier is Tier.HOT and warm is not None:
-            found = missing_checks(self.connection, partition, warm)
-        return found
+        if reason is None and state.tier is Tier.HOT and warm is not None:
+            reason = missing_checks(self.connection, partition, warm)
+        return reason
 
     def size(self, partition: Relation) -> int:
         return relation_bytes(self.connection, partition)

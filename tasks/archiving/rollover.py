@@ -89,8 +89,8 @@ def roll_table(
     """Make the hot partitions of the month of ``as_of`` and of ``settings.partitions_ahead`` months after it.
 
     Safe to run again and from several processes. Raises ConfigError when the table does not fit its description, or
-    when ``as_of`` is later than ``today`` (default: the UTC day) and than every partition: a slip of the keyboard
-    must not make partitions of another decade.
+    when ``as_of`` is later than ``today`` (default: the UTC day) and than every partition. A slip of the keyboard must
+    not make partitions of another decade.
     """
     with connect(settings.database_dsn, "rollover") as connection:
         prepare_table(connection, settings, table)

@@ -39,8 +39,8 @@ class TierRow:
     """One month of one table, or a later part of it. ``bytes`` are of the tier it is in; ``postgres_bytes`` what it
     took before it left. ``month`` is None for a partition that is not one month.
 
-    ``rows`` is None for a month that cannot be counted: a policy hides rows of it from this login, or it is not where
-    the catalogue says; ``note`` says so. ``storage_class`` is that of a deep month, None for the default one.
+    ``rows`` is None for a month that cannot be counted, and ``note`` says why. A policy hides rows of it from this
+    login, or it is not where the catalogue says. ``storage_class`` is that of a deep month, None for the default one.
     ``held_by`` are its open holds; ``due_on`` is the day that its policy lets it be deleted. ``deletion`` is ``due``,
     ``waiting`` for approvals, in ``grace``, ``approved``, ``deleting`` or ``deleted``, None before it is due.
     """

@@ -1,8 +1,8 @@
 """Warm to cold: claim, seal, export, upload, verify, write the manifest, flip the tier and drop the partition.
 
 How far a month has come is in PostgreSQL (``archive_months.step``), so a run that was killed anywhere is healed by the
-next: it claims the month again and goes through all steps again under a fresh key. Until the last transaction the
-month is warm and whole; from its commit on it is cold and proved. Nothing in between is visible to a reader.
+next. It claims the month again and goes through all steps again under a fresh key. Until the last transaction the month
+is warm and whole; from its commit on it is cold and proved. Nothing in between is visible to a reader.
 """
 
 from collections.abc import Callable, Iterator
@@ -140,9 +140,9 @@ def archive_month(
     """Move one warm month to the archive, proved, and drop its partition.
 
     Safe to run again after any interruption, and from several processes: one of them gets the month, the others get
-    ConflictError. Raises HeldBackError for unfinished rows, VerificationError when the archive does not hold what
-    PostgreSQL holds (the month stays warm), OwnershipError when the archive is not this database's to write to,
-    TransientError when a server is away. ``on_step`` is called with each step after it is done.
+    ConflictError. Raises HeldBackError for unfinished rows, and VerificationError when the archive does not hold what
+    PostgreSQL holds (the month stays warm). Raises OwnershipError when the archive is not this database's to write to,
+    and TransientError when a server is away. ``on_step`` is called with each step after it is done.
     """
     with connect(settings.database_dsn, "archive") as connection, month_lock(connection, table, month):
         claim = _claim(connection, settings, table, month)
@@ -220,7 +220,7 @@ def _record_upload(connection: Connection, claim: _Claim, key: str, content: Sto
 def month_lock(connection: Connection, table: TieredTable, month: Month) -> Iterator[None]:
     """Hold the month for this session: the lock ends with the connection, so a killed run never leaves it taken.
 
-    It is given back before that: PostgreSQL ends a session a moment after its client has left, and an attempt that
+    It is given back before that. PostgreSQL ends a session a moment after its client has left, and an attempt that
     begins at once would be refused.
     """
     parameters = {"table": table.name, "month": str(month)}
@@ -291,8 +291,8 @@ def _refuse_values(connection: Connection, settings: Settings, claim: _Claim, er
     Every such value fails the export, one of the two hashes or their comparison, so the rows need no scan for them as
     long as all goes well.
     """
-    found = unkeepable_value(connection, claim.table, claim.columns, claim.partition)
-    if found is None:
+    value = unkeepable_value(connection, claim.table, claim.columns, claim.partition)
+    if value is None:
         return
 
     def work() -> None:
@@ -303,7 +303,7 @@ def _refuse_values(connection: Connection, settings: Settings, claim: _Claim, er
 
     run_ddl(connection, settings, work)
     where = f"{claim.table.name} {claim.month}: {claim.partition}"
-    raise DataError(f"{where}.{found}, which the archive cannot keep: correct it") from error
+    raise DataError(f"{where}.{value}, which the archive cannot keep: correct it") from error
 
 
 def _describe_file(key: str, content: StoredFile, read: ReadFile) -> ManifestFile:
@@ -445,9 +445,9 @@ def record_failure(settings: Settings, table: TieredTable, month: Month, reason:
         connection.execute(_QUERIES["mark_failed"], parameters)
 
 
-def _mark(connection: Connection, claim: _Claim, query: str, found: dict[str, object] | None = None) -> None:
+def _mark(connection: Connection, claim: _Claim, query: str, values: dict[str, object] | None = None) -> None:
     """Write down how far the month has come. Raises ConflictError when it is not this attempt's any more."""
-    if connection.execute(_QUERIES[query], {**claim.row, **(found or {})}).rowcount != 1:
+    if connection.execute(_QUERIES[query], {**claim.row, **(values or {})}).rowcount != 1:
         raise ConflictError(f"{claim.table.name} {claim.month} was taken over by another run")
 
 

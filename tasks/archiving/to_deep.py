@@ -1,8 +1,8 @@
 """Cold to deep: the object with a month's rows goes into another storage class, under the same key, proved before.
 
-The bytes are read once more and compared with the catalogue, what the store must say of the copy is recorded, and
-only then is the object copied onto itself. The tree, the manifest and the log stay in the standard class. Killed
-anywhere and run again, it ends the same way.
+The bytes are read once more and compared with the catalogue, and what the store must say of the copy is recorded. Only
+then is the object copied onto itself. The tree, the manifest and the log stay in the standard class. Killed anywhere
+and run again, it ends the same way.
 """
 
 import json
@@ -72,9 +72,9 @@ def deepen(
     """Move an archived part of a month into the deep tier; None where it is there already.
 
     Safe to run again after any interruption, and from several processes: the others get ConflictError. Raises
-    WaitsForTransitionError for a locked object, naming the lifecycle rule; VerificationError where the object is not
-    the archived one, or the store does not prove the copy (the month stays cold); ConfigError for a store that does
-    not keep the storage class; OwnershipError where the archive is not this database's.
+    WaitsForTransitionError for a locked object, naming the lifecycle rule. Raises VerificationError where the object is
+    not the archived one, or the store does not prove the copy (the month stays cold). Raises ConfigError for a store
+    that does not keep the storage class, and OwnershipError where the archive is not this database's.
     """
     with connect(settings.database_dsn, "deep") as connection, month_lock(connection, table, month):
         known = find_part(connection, table.name, month, part)
@@ -197,9 +197,9 @@ def _transitioned(work: _Work, state: ClassState) -> ClassState:
     """What a lifecycle rule has moved, proved to be what was archived: by the store's SHA-256, by its bytes where they
     can be read, or by a lock, under which nobody can have replaced the one version.
     """
-    found = work.contents()
-    if len(found) != 1:
-        raise VerificationError(f"{work.key}: has {len(found)} versions, and one was archived")
+    versions = work.contents()
+    if len(versions) != 1:
+        raise VerificationError(f"{work.key}: has {len(versions)} versions, and one was archived")
     if state.size_bytes != work.part.object_bytes:
         raise VerificationError(f"{work.key}: has {state.size_bytes} bytes, and {work.part.object_bytes} were archived")
     wanted = checksum_of(bytes(work.part.object_sha256))
@@ -208,7 +208,7 @@ def _transitioned(work: _Work, state: ClassState) -> ClassState:
             raise VerificationError(f"{work.key}: its SHA-256 is {state.checksum}, and {wanted} was archived")
     elif ObjectStore(work.settings).is_readable(work.key):
         _fetch(work)
-    elif not found[0].why_kept(read_now(work.connection)):
+    elif not versions[0].why_kept(read_now(work.connection)):
         raise VerificationError(
             f"{work.key}: is in {state.storage_class}, and neither a SHA-256 of the store nor a lock proves it: run "
             f"`treasury restore-request {work.table.name} {work.month}`, and the next run reads it"
@@ -218,9 +218,11 @@ def _transitioned(work: _Work, state: ClassState) -> ClassState:
 
 def _read(work: _Work, storage_class: str, state: ClassState) -> None:
     """Read the object once more, compare it with the catalogue, and record what the copy must be."""
-    found = work.contents()
-    if len(found) != 1:
-        raise VerificationError(f"{work.key}: has {len(found)} versions, and one was archived: run `treasury verify`")
+    versions = work.contents()
+    if len(versions) != 1:
+        raise VerificationError(
+            f"{work.key}: has {len(versions)} versions, and one was archived: run `treasury verify`"
+        )
     if not state.etag:
         raise ConfigError(
             f"{work.key}: the store gives no ETag, so a copy could be of another object: leave {_SETTING} unset"

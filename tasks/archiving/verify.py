@@ -103,14 +103,14 @@ def _write_leaves(
 
 def compare(table: TieredTable, partition: Relation, held: HeldRows, read: ReadFile) -> FileTree:
     """Return the file's tree when both sides are equal row by row. Raises VerificationError that names what differs."""
-    found = differences(held.content, read.content, {"here": "PostgreSQL", "there": "the archive"})
+    problems = differences(held.content, read.content, {"here": "PostgreSQL", "there": "the archive"})
     missing, extra = only_on_one_side(held.leaves, read.leaves)
     if missing:
-        found.append(f"{counted(missing, 'row')} of PostgreSQL not in the archive")
+        problems.append(f"{counted(missing, 'row')} of PostgreSQL not in the archive")
     if extra:
-        found.append(f"{counted(extra, 'row')} of the archive not in PostgreSQL")
-    if found:
-        raise VerificationError(f"{table.name} {partition}: {'; '.join(found)}")
+        problems.append(f"{counted(extra, 'row')} of the archive not in PostgreSQL")
+    if problems:
+        raise VerificationError(f"{table.name} {partition}: {'; '.join(problems)}")
     return read.tree
 
 

@@ -117,12 +117,12 @@ def months_held_back(context: Context) -> Measure:
 
 
 def _due_months(context: Context, connection: Connection) -> list[_DueMonth]:
-    found = []
+    due_months = []
     for table in context.tables:
         rows = connection.execute(_QUERIES["months"], {"table": table.name, "today": context.today}).fetchall()
         months = (_due(context, table, Month.of(first), Tier(tier), *rest) for first, tier, *rest in rows)
-        found += [one for one in months if one is not None][:_LOOKED_AT]
-    return found
+        due_months += [one for one in months if one is not None][:_LOOKED_AT]
+    return due_months
 
 
 def _due(

@@ -176,11 +176,11 @@ def _read(path: Path) -> dict[str, Unstored]:
     if not path.exists():
         return {}
     try:
-        found = [Unstored.model_validate(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+        records = [Unstored.model_validate(one) for one in json.loads(path.read_text(encoding="utf-8"))]
     except (ValueError, ValidationError):
         path.replace(path.with_suffix(".unreadable"))
         return {}
-    return {_key(one.rule, one.subject): one for one in found}
+    return {_key(one.rule, one.subject): one for one in records}
 
 
 def _write(path: Path, known: dict[str, Unstored]) -> None:

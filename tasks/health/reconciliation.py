@@ -21,14 +21,14 @@ def reconciliation(context: Context) -> Measure:
     The days of a supplier begin with its first statement or run; a day in a closed period counts as reconciled.
     """
     yesterday = day_of(context.now) - _DAY
-    found = _days(context, yesterday)
-    if not found:
+    days_of = _days(context, yesterday)
+    if not days_of:
         return Measure("nothing was reconciled yet", 0)
-    missing = {supplier: days for supplier, days in found.items() if days}
+    missing = {supplier: days for supplier, days in days_of.items() if days}
     oldest = min((days[0] for days in missing.values()), default=yesterday + _DAY)
     hours = max(0.0, (context.now - day_start(oldest)).total_seconds() / _HOUR_S)
     if not missing:
-        names = ", ".join(sorted(found))
+        names = ", ".join(sorted(days_of))
         return Measure(f"reconciled up to {yesterday}, every day since the first statement or run: {names}", hours)
     return Measure("; ".join(f"{supplier}: {_listed(days)}" for supplier, days in missing.items()), hours)
 
@@ -60,10 +60,10 @@ def _listed(days: Sequence[date]) -> str:
 
 def _ranges(days: Sequence[date]) -> list[tuple[date, date]]:
     """First and last day of each stretch of days in a row."""
-    found: list[tuple[date, date]] = []
+    ranges: list[tuple[date, date]] = []
     for day in days:
-        if found and day - found[-1][1] == _DAY:
-            found[-1] = (found[-1][0], day)
+        if ranges and day - ranges[-1][1] == _DAY:
+            ranges[-1] = (ranges[-1][0], day)
         else:
-            found.append((day, day))
-    return found
+            ranges.append((day, day))
+    return ranges

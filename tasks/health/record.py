@@ -30,8 +30,8 @@ _SEVERITIES = {HealthState.WARNING: Severity.WARNING, HealthState.CRITICAL: Seve
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The result of a recorded run: how many alerts were opened and resolved, what was sent, and why it could not be
-    stored (empty when it was).
+    """The result of a recorded run: how many alerts were opened and resolved, and what was sent. It has why the run
+    could not be stored, empty when it was.
     """
 
     opened: int
@@ -43,11 +43,11 @@ class Recorded:
 def record(settings: Settings, results: Sequence[CheckResult], at: datetime, left_s: float = RUN_S) -> Recorded:
     """Store ``results`` of the run at ``at``, raise and resolve alerts, send the notices that are due.
 
-    While PostgreSQL does not answer, notices are sent all the same, from a file in the home; the alerts are stored
-    by the first run after it is back. Safe to run again for the same run. Raises nothing of this project's own errors:
-    why something was not done is in the answer.
+    While PostgreSQL does not answer, notices are sent all the same, from a file in the home. The alerts are stored by
+    the first run after it is back. Safe to run again for the same run. Raises nothing of this project's own errors: why
+    something was not done is in the answer.
 
-    ``left_s`` is what the checks left of `RUN_S`. Storing may use half of it, at most 5 s; a target that has not taken
+    ``left_s`` is what the checks left of `RUN_S`. Storing may use half of it, at most 5 s. A target that has not taken
     its notices at its end gets them again from the next run.
     """
     ends_s = time.monotonic() + left_s

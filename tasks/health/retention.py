@@ -26,7 +26,7 @@ def holds(context: Context) -> Measure:
 
 def deletions(context: Context) -> Measure:
     """Value: hours since the oldest deletion began that has no certificate, or since the oldest request became due that
-    is not carried out; 0 without one.
+    is not carried out. It is 0 without one.
     """
     with context.connect() as connection:
         begun, requests = unfinished(connection), list_requests(connection)

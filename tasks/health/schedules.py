@@ -52,8 +52,8 @@ def schedules(context: Context) -> Measure:
     wanted = expected(context.settings)
     outcomes = _outcomes(context, wanted)
     seen = _Evidence.gather(context)
-    found = [_trouble(context, one, outcomes[one.job], seen) for one in wanted]
-    troubles = sorted((one for one in found if one), key=lambda one: -one.state.rank)
+    judged = [_trouble(context, one, outcomes[one.job], seen) for one in wanted]
+    troubles = sorted((one for one in judged if one), key=lambda one: -one.state.rank)
     if not troubles:
         return Measure(f"each of {len(wanted)} schedules ended well in time", 0, HealthState.HEALTHY)
     names = ", ".join(one.schedule.deployment for one in troubles)
@@ -111,10 +111,10 @@ class _Evidence:
         """Ask once. A Prefect that does not answer is another check's finding."""
         try:
             with prefect_client(context.settings) as client:
-                found = ask_prefect(client, "/deployments/filter", {"work_pools": {"name": {"any_": [POOL]}}})
+                deployments = ask_prefect(client, "/deployments/filter", {"work_pools": {"name": {"any_": [POOL]}}})
         except TreasuryError as error:
             return cls(context, {}, mask_text(str(error)))
-        return cls(context, {one["name"]: one for one in found})
+        return cls(context, {one["name"]: one for one in deployments})
 
     def fault(self, schedule: Schedule) -> str:
         """Return why no run will be made; empty where one will, or where Prefect does not answer."""
@@ -135,10 +135,10 @@ class _Evidence:
             return ""
         try:
             with prefect_client(self.context.settings) as client:
-                found = ask_prefect(client, "/flow_runs/filter", self._due(deployment["id"]))
+                flow_runs = ask_prefect(client, "/flow_runs/filter", self._due(deployment["id"]))
         except TreasuryError:
             return ""
-        return _described(found)
+        return _described(flow_runs)
 
     def _due(self, deployment_id: str) -> dict[str, Any]:
         runs = {

@@ -143,25 +143,25 @@ def ask_prefect(client: httpx.Client, path: str, body: object | None) -> Any:
 
 def processes(context: Context) -> Measure:
     """The processes of the `treasury up` of this home run, and none has ended within the last minutes."""
-    found = reports(context.settings.home)
-    if found is None:
+    known = reports(context.settings.home)
+    if known is None:
         return Measure("no `treasury up` runs in this home", 0, HealthState.HEALTHY)
-    away = [report.text or name for name, report in found.items() if report.state is not ProcessState.RUNNING]
+    away = [report.text or name for name, report in known.items() if report.state is not ProcessState.RUNNING]
     if away:
-        down = any(report.state is ProcessState.DOWN for report in found.values())
+        down = any(report.state is ProcessState.DOWN for report in known.values())
         return Measure("; ".join(away), len(away), HealthState.CRITICAL if down else HealthState.WARNING)
-    again = [f"{name} {len(report.ends)} times" for name, report in found.items() if report.ends]
+    again = [f"{name} {len(report.ends)} times" for name, report in known.items() if report.ends]
     if again:
         return Measure(f"ended by themselves and were started again: {', '.join(again)}", 0, HealthState.WARNING)
-    return Measure(f"{len(found)} processes of `treasury up` run", 0, HealthState.HEALTHY)
+    return Measure(f"{len(known)} processes of `treasury up` run", 0, HealthState.HEALTHY)
 
 
 def disk(context: Context) -> Measure:
     """Free space of the disks that the home and the spool are on; the fuller one counts."""
-    found = {}
+    free_by_name = {}
     for name, folder in (("home", context.settings.home), ("spool", context.settings.spool)):
         there = next(path for path in (folder, *folder.parents) if path.exists())
         usage = shutil.disk_usage(there)
-        found[name] = (100 * usage.free / usage.total, usage.free)
-    name, (percent, free) = min(found.items(), key=lambda item: item[1])
+        free_by_name[name] = (100 * usage.free / usage.total, usage.free)
+    name, (percent, free) = min(free_by_name.items(), key=lambda item: item[1])
     return Measure(f"{percent:.0f} % free ({free / (1 << 30):.1f} GiB) on the disk of the {name}", percent)

@@ -64,10 +64,10 @@ class PrefectAccess:
 
     def environment(self) -> dict[str, str]:
         """The variables that make Prefect's own programs ask this server."""
-        found = {"PREFECT_API_URL": self.api_url}
+        variables = {"PREFECT_API_URL": self.api_url}
         if self.login is not None:
-            found["PREFECT_API_AUTH_STRING"] = self.login.get_secret_value()
-        return found
+            variables["PREFECT_API_AUTH_STRING"] = self.login.get_secret_value()
+        return variables
 
     def once(self, path: str, body: object = None, method: str | None = None, timeout_s: float = ATTEMPT_S) -> Any:
         """GET, or POST of ``body`` as JSON, or another ``method``: what the answer holds, None when it is empty.

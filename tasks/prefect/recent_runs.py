@@ -43,11 +43,11 @@ def recent_runs(settings: Settings, most: int, timeout_s: float = TIMEOUT_S) -> 
         "flow_runs": {"state": {"type": {"any_": list(_STATES)}}, "start_time": {"is_null_": False}},
     }
     try:
-        found = access.once("/flow_runs/filter", wanted, timeout_s=timeout_s)
-        ids = sorted({str(run["flow_id"]) for run in found})
+        runs = access.once("/flow_runs/filter", wanted, timeout_s=timeout_s)
+        ids = sorted({str(run["flow_id"]) for run in runs})
         flows = access.once("/flows/filter", {"flows": {"id": {"any_": ids}}}, timeout_s=timeout_s) if ids else []
         names = {str(flow["id"]): str(flow["name"]) for flow in flows}
-        return [_run(run, names, ui_url(settings)) for run in found]
+        return [_run(run, names, ui_url(settings)) for run in runs]
     except HTTPError as error:
         if error.code in _REFUSALS:
             raise ConfigError("Prefect refuses the login: set TREASURY_PREFECT_API_AUTH_STRING to its own") from None

@@ -21,7 +21,7 @@ class SupplierDay:
 
     ``line_count`` is None without a statement; ``declared``: people or a setting declare that there is none;
     ``refused``: none was taken, and a file was refused. ``run_id``, ``verdict`` and ``matched_share`` (0 to 1) are of
-    the newest run, None without one; ``is_outdated``: another statement counts by now; ``is_early``: it was made before
+    the newest run, None without one. ``is_outdated``: another statement counts by now; ``is_early``: it was made before
     the day was over. ``waiting`` of the ``breaks`` have no decision.
     """
 

@@ -1,6 +1,6 @@
 """The words of reconciliation, each written once: what a row may be in, what may be wrong, what may be done about it.
 
-The engine's SQL works on ENUM types that are made from these, so a word that is spelt otherwise there is an error and
+The engine's SQL works on ENUM types that are made from these. A word that is spelt otherwise there is an error, and
 never a condition that cannot be true.
 """
 

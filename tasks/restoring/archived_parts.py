@@ -52,8 +52,8 @@ def fetch_part(
     return FetchedPart(archived, manifest, file)
 
 
-def _is(said: LoggedObject, found: StoredFile) -> bool:
-    return (said.size_bytes, said.sha256) == (found.size_bytes, found.sha256.hex())
+def _is(said: LoggedObject, stored: StoredFile) -> bool:
+    return (said.size_bytes, said.sha256) == (stored.size_bytes, stored.sha256.hex())
 
 
 def _require(holds: bool, key: str) -> None:

@@ -1,7 +1,7 @@
 """Back to warm: an archived month becomes a partition of the warm parent again, so that somebody can work on it.
 
-All rows of all its archived parts are loaded into a table made like the warm parent, and compared with the archive
-before anybody can read them. One transaction then attaches the table, makes the month warm, keeps its objects as
+All rows of all its archived parts are loaded into a table made like the warm parent. They are compared with the archive
+before anybody can read them. One transaction then attaches the table and makes the month warm. It keeps its objects as
 former ones, and records the event of the public log. Until its commit the month is archived as before.
 """
 
@@ -127,10 +127,11 @@ def return_month(
     """Bring an archived month back to warm, to be worked on for ``who.ttl``; all of its archived parts become one.
 
     Safe to run again after any interruption: what a run that was killed left is dropped first. A month that is back
-    already is kept there for at least ``who.ttl`` from now on. Raises NotFoundError for an unknown month, GoneError for
-    a deleted one, DataError for one that is not archived whole or does not fit the table any more, ConfigError for what
-    is in the way, VerificationError where the archive is not what the log says, DeepTierError for a part that must be
-    restored first, ConflictError while another run has the month, OwnershipError, and the servers' errors.
+    already is kept there for at least ``who.ttl`` from now on. Raises NotFoundError for an unknown month, and GoneError
+    for a deleted one. Raises DataError for one that is not archived whole or does not fit the table any more. Raises
+    ConfigError for what is in the way, and VerificationError where the archive is not what the log says. Raises
+    DeepTierError for a part that must be restored first. Raises ConflictError while another run has the month,
+    OwnershipError, and the servers' errors.
     """
     check_text("reason", who.reason, REASON_CHARACTERS)
     Person(who.actor, who.account).check()
@@ -201,9 +202,9 @@ def _require_free(work: _Work) -> None:
                     f"{work} is archived, and {parent} has a partition {partition.relation} of it that the "
                     "catalogue does not know. Detach it, or open the month for late rows with it"
                 )
-    if found := alterers(work.connection, work.warm):
+    if names := alterers(work.connection, work.warm):
         raise ConfigError(
-            f"{work}: {'; '.join(found)} can change or drop rows on their way into {work.warm}, and would not run for "
+            f"{work}: {'; '.join(names)} can change or drop rows on their way into {work.warm}, and would not run for "
             "rows that come back. Drop it, or disable it, and create it again afterwards"
         )
     name = work.table.partition(work.month)
@@ -434,9 +435,9 @@ def _require_unchanged(work: _Work, loaded: Sequence[_Loaded]) -> None:
     """Raise ConflictError unless the catalogue has the month as it was when the work began."""
     wanted = [(one.archived.part, one.archived.manifest.sha256) for one in loaded]
     parts = [part for part in lock_parts(work.connection, work.table.name, work.month) if part.tier != Tier.DELETED]
-    found = [(part.part, (part.manifest_sha256 or b"").hex()) for part in parts]
+    present = [(part.part, (part.manifest_sha256 or b"").hex()) for part in parts]
     is_archived = all(part.tier in ARCHIVED and part.step == "idle" for part in parts)
-    if found != wanted or not is_archived:
+    if present != wanted or not is_archived:
         raise ConflictError(f"{work} changed in the catalogue meanwhile: run it again")
 
 

@@ -32,15 +32,15 @@ def restore_returns(connection: Connection, store: ObjectStore, events: Sequence
 
 def former_parts(events: Sequence[Event], index: int, returned: Returned) -> list[Archived]:
     """The parts that an event ``returned`` at ``index`` replaces, as they were archived before it."""
-    found: dict[int, Archived] = {}
+    parts: dict[int, Archived] = {}
     wanted = {one.part: one.manifest_sha256 for one in returned.parts}
     for event in events[:index]:
         body = event.body
         if not isinstance(body, Archived) or (body.table, body.month) != (returned.table, returned.month):
             continue
         if wanted.get(body.part) == body.manifest.sha256:
-            found[body.part] = body
-    return [found[part] for part in sorted(found)]
+            parts[body.part] = body
+    return [parts[part] for part in sorted(parts)]
 
 
 def _read(store: ObjectStore, body: Returned) -> MonthReturn:

@@ -89,9 +89,9 @@ def request_restore(
 ) -> list[RequestedPart]:
     """Ask the store to make the archived parts of some months readable for some days; returns what it says of each.
 
-    A second call asks for nothing that is under way or readable, and shows how far it is. Raises ConfigError for a
-    store without such requests or a tier that it does not have, and the errors of restoring for a month that is not
-    archived: before anything is asked for. Safe to run again.
+    A second call asks for nothing that is under way or readable, and shows how far it is. All errors come before
+    anything is asked for. Raises ConfigError for a store without such requests or a tier that it does not have. Raises
+    the errors of restoring for a month that is not archived. Safe to run again.
     """
     if last < first:
         raise ConfigError(f"months: {last} is before {first}")
@@ -106,10 +106,10 @@ def _look(settings: Settings, state: MonthState, tier: RetrievalTier) -> ClassSt
     key = _key(state)
     if ObjectStore(settings).is_readable(key):
         return None
-    found = StorageClasses(settings).state(key)
-    if found.storage_class == "DEEP_ARCHIVE" and tier is RetrievalTier.EXPEDITED:
+    class_state = StorageClasses(settings).state(key)
+    if class_state.storage_class == "DEEP_ARCHIVE" and tier is RetrievalTier.EXPEDITED:
         raise ConfigError(f"--tier expedited: {key} is in DEEP_ARCHIVE, which has standard and bulk only")
-    return found
+    return class_state
 
 
 def _asked(
@@ -123,8 +123,8 @@ def _asked(
 ) -> RequestedPart:
     classes, key = StorageClasses(settings), _key(state)
     if look is None:
-        found = classes.state(key)
-        return _part(table, state, found, Readability.READABLE, "")
+        class_state = classes.state(key)
+        return _part(table, state, class_state, Readability.READABLE, "")
     within = _HOURS.get((look.storage_class, tier), "")
     if look.restoring:
         return _part(table, state, look, Readability.RESTORING, within)
@@ -139,17 +139,17 @@ def _asked(
 
 
 def _part(
-    table: TieredTable, state: MonthState, found: ClassState, readability: Readability, within: str
+    table: TieredTable, state: MonthState, class_state: ClassState, readability: Readability, within: str
 ) -> RequestedPart:
     return RequestedPart(
         table.name,
         state.month,
         state.catalogue.part,
         _key(state),
-        found.size_bytes,
-        found.storage_class,
+        class_state.size_bytes,
+        class_state.storage_class,
         readability,
-        found.readable_until,
+        class_state.readable_until,
         "" if readability is Readability.READABLE else within,
     )
 

@@ -1,6 +1,6 @@
 """Restoring: an archived month as a table of a schema of its own, its rows compared with the archive, for some days.
 
-The archive stays as it is, and the month stays in its tier: a copy is not part of the ledger, and no view reads it.
+The archive stays as it is, and the month stays in its tier. A copy is not part of the ledger, and no view reads it.
 """
 
 from collections.abc import Callable, Sequence
@@ -74,10 +74,10 @@ def restore_month(
 ) -> list[RestoredPart]:
     """Copy every archived part of a month into the schema of restored months; returns the copies.
 
-    Safe to run again after any interruption: what a run that was killed left is dropped first, and a copy that is there
-    is kept for longer. Raises NotFoundError for an unknown month, DataError for one that is not archived,
-    VerificationError where the archive is not what the log says, ConfigError for a schema or a name that somebody else
-    has, ConflictError while another run restores the month.
+    Safe to run again after any interruption. What a run that was killed left is dropped first, and a copy that is there
+    is kept for longer. Raises NotFoundError for an unknown month, DataError for one that is not archived, and
+    VerificationError where the archive is not what the log says. Raises ConfigError for a schema or a name that
+    somebody else has, and ConflictError while another run restores the month.
     """
     check_text("reason", who.reason, REASON_CHARACTERS)
     Person(who.actor, who.account).check()
@@ -202,8 +202,8 @@ def _require_archived(work: _Work, fetched: FetchedPart) -> None:
     """
     number, wanted = work.state.catalogue.part, fetched.archived.manifest.sha256
     parts = lock_parts(work.connection, work.table.name, work.state.month)
-    found = {part.part: (part.manifest_sha256 or b"").hex() for part in parts if part.tier in ARCHIVED}
-    if found.get(number) != wanted:
+    present = {part.part: (part.manifest_sha256 or b"").hex() for part in parts if part.tier in ARCHIVED}
+    if present.get(number) != wanted:
         raise ConflictError(f"{work} changed in the catalogue while it was restored: run it again")
 
 

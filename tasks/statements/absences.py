@@ -1,6 +1,6 @@
 """Days for which a supplier sends no statement: declared by two people, or by the supplier's settings.
 
-A declared day gets a statement without lines, so that everything behind the intake works as for any other day: the
+A declared day gets a statement without lines, so that everything behind the intake works as for any other day. The
 internal rows of the day become breaks, the day counts as reconciled once it was run, and its period can be closed. A
 statement that comes after all takes its place.
 """
@@ -72,8 +72,8 @@ def declare_absence(
 
     ``reject`` ends a proposal instead; its author may, too. ``account`` is what ``actor`` works under, by default the
     same. Raises RefusalError, naming supplier and day, when the day is not over at the aware instant ``now`` (default:
-    this one), has a statement, is in a closed period, or the same person would confirm; FieldError for a name or a
-    reason that is none. Safe to run again: a day is declared once.
+    this one). It does so when the day has a statement or is in a closed period, or the same person would confirm.
+    Raises FieldError for a name or a reason that is none. Safe to run again: a day is declared once.
     """
     settings.suppliers.require(supplier)
     who = Person(actor, account or actor)

@@ -1,7 +1,7 @@
 """Intake of suppliers' statements: each file once, read strictly, kept as canonical Parquet, or refused whole.
 
-Of a file that is taken in, the archive gets the canonical table, under a key that no other database can intend, and the
-catalogue one row. The file itself is not kept, for a supplier's may hold card numbers: its SHA-256 is, so that
+Of a file that is taken in, the archive gets the canonical table, under a key that no other database can intend. The
+catalogue gets one row. The file itself is not kept, for a supplier's may hold card numbers. Its SHA-256 is, so that
 anybody who has it can prove which one it was. A file that breaks a rule leaves a row with the reason, and an alert.
 """
 

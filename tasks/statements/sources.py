@@ -51,8 +51,8 @@ class StatementFile:
 
 @dataclass(frozen=True, slots=True)
 class NoFile:
-    """A place with a statement's name that is not a file with one: a folder, a pipe, a device, or a link that leads to
-    no file.
+    """A place with a statement's name that is not a file with one. It is a folder, a pipe, a device, or a link that
+    leads to no file.
     """
 
     name: str
@@ -108,7 +108,7 @@ def _from_folder(
 
 @dataclass(frozen=True, slots=True)
 class OtherNames:
-    """The names in a folder beside the wanted statements: ``example`` is a name that a statement may have, ``names``
+    """The names in a folder beside the wanted statements. ``example`` is a name that a statement may have. ``names``
     are those of the entries whose names are not like it or are of other days, sorted.
     """
 

@@ -66,7 +66,7 @@ def generate(settings: Settings, parameters: GenerateParameters, progress: Progr
     """Fill the months of both tables that have no rows yet; returns what became of each month, in order.
 
     ``progress(rows_done, rows_in_all)`` is called from several threads, one at a time. Safe to run again, also after
-    being killed: a month is loaded in one transaction, and one that has rows, or takes no more, is skipped.
+    being killed. A month is loaded in one transaction, and one that has rows, or takes no more, is skipped.
     """
     plans = _plans(settings, parameters)
     world = World(parameters.seed, parameters.wallets)

@@ -67,9 +67,10 @@ class TotalsReader:
     def answer(self, table: TieredTable, question: Question, most: int, timeout_s: float) -> TotalsAnswer:
         """The totals that ``question`` asks for, equal to the rows of ``table`` in whatever tier they are. Reads only.
 
-        Raises FieldError for a column that the table has not, and for more than ``most`` groups; RefusalError for rows
-        of a client where rows have none; MissingRowsError when a month is not where the catalogue says; ConfigError
-        where row-level security would hide rows; TransientError when a server is away or ``timeout_s`` is over.
+        Raises FieldError for a column that the table has not, and for more than ``most`` groups. Raises RefusalError
+        for rows of a client where rows have none, and MissingRowsError when a month is not where the catalogue says.
+        Raises ConfigError where row-level security would hide rows, and TransientError when a server is away or
+        ``timeout_s`` is over.
         """
         with self._connections.taken() as connection, connection.transaction():
             limit = SQL("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = {}")

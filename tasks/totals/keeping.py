@@ -1,6 +1,6 @@
 """Keeps the daily totals of months that have ended: of each partition and of each archived object, one after the other.
 
-What is kept is used only while it holds (`sql.totals`), so nothing here must happen in time: where it has not, the rows
+What is kept is used only while it holds (`sql.totals`), so nothing here must happen in time. Where it has not, the rows
 are read instead.
 """
 

@@ -25,8 +25,8 @@ _FORMAT = 1  # of what is kept: another number makes all that was kept before go
 
 @dataclass(frozen=True, slots=True)
 class PlaceOfRows:
-    """A place of rows. ``attached`` is its side in PostgreSQL, None for an archived object; ``objects`` are the
-    archived objects that reading it reads, by their addresses; ``archived`` is the object whose totals may be kept.
+    """A place of rows. ``attached`` is its side in PostgreSQL, None for an archived object. ``objects`` are the
+    archived objects that reading it reads, by their addresses. ``archived`` is the object whose totals may be kept.
     """
 
     branch: Branch

@@ -40,7 +40,7 @@ def read_view(
 ) -> TotalsView:
     """The rows of ``view`` that a query can want, in the transaction in which ``places`` were found.
 
-    Raises DataError for a row that is on no day, for more totals than fit, and for a sum of more than 38 digits;
+    Raises DataError for a row that is on no day, for more totals than fit, and for a sum of more than 38 digits. Raises
     further what a `tasks.totals.answer.TotalsReader` raises.
     """
     table, zone = _meant(places, view)

@@ -90,10 +90,10 @@ def load_signers(settings: Settings, origin: str) -> list[Signer]:
 
 def newest(signers: Sequence[Signer]) -> list[Signer]:
     """The last of each algorithm. Raises ConfigError where one of the two has none."""
-    found = {signer.key.type: signer for signer in signers}
-    if missing := [kind.algorithm for kind in TYPES if kind not in found]:
+    by_type = {signer.key.type: signer for signer in signers}
+    if missing := [kind.algorithm for kind in TYPES if kind not in by_type]:
         raise ConfigError(f"TREASURY_LOG_KEYS: there is no {' and no '.join(missing)} key")
-    return [found[kind] for kind in TYPES]
+    return [by_type[kind] for kind in TYPES]
 
 
 def choose(signers: Sequence[Signer], wanted: Iterable[str]) -> list[Signer]:
@@ -101,16 +101,16 @@ def choose(signers: Sequence[Signer], wanted: Iterable[str]) -> list[Signer]:
 
     Raises ConfigError naming a key that is not there.
     """
-    found = {signer.key.text: signer for signer in signers}
+    by_text = {signer.key.text: signer for signer in signers}
     texts = list(wanted)
     for text in texts:
-        if text not in found:
+        if text not in by_text:
             key = VerifierKey.parse(text)
             raise ConfigError(
                 f"TREASURY_LOG_KEYS: the {key.type.algorithm} key {key.key_id.hex()}, which signs the log {key.name}, "
                 "is not there: restore it, or run `treasury log rotate-key` if it is lost or was replaced"
             )
-    return [found[text] for text in texts]
+    return [by_text[text] for text in texts]
 
 
 def make_keys(settings: Settings, kinds: Iterable[SignatureType] = TYPES) -> None:
@@ -130,10 +130,10 @@ def next_signers(settings: Settings, origin: str, current: Iterable[str]) -> lis
     used = set(current)
     latest = {signer.key.type: signer.key.text for signer in load_signers(settings, origin)}
     make_keys(settings, [kind for kind in TYPES if kind not in latest or latest[kind] in used])
-    found = newest(load_signers(settings, origin))
-    if all(signer.key.text in used for signer in found):
+    signers = newest(load_signers(settings, origin))
+    if all(signer.key.text in used for signer in signers):
         raise ConfigError("TREASURY_LOG_KEYS names the keys that sign the log already: set the new ones, then rotate")
-    return found
+    return signers
 
 
 def verifier_of(private: PrivateKey, name: str, kind: SignatureType) -> VerifierKey:
@@ -210,8 +210,8 @@ def _folder(settings: Settings) -> Path:
 
 def _files(folder: Path, kind: SignatureType) -> list[tuple[int, Path]]:
     """The key files of an algorithm, by number."""
-    found = ((_FILE.fullmatch(path.name), path) for path in folder.iterdir())
-    return sorted((int(match[2]), path) for match, path in found if match and match[1] == kind.algorithm)
+    matches = ((_FILE.fullmatch(path.name), path) for path in folder.iterdir())
+    return sorted((int(match[2]), path) for match, path in matches if match and match[1] == kind.algorithm)
 
 
 def make_file(path: Path, kind: SignatureType) -> None:

@@ -2,7 +2,7 @@
 
 The order is: places in PostgreSQL (one transaction), tiles and bundles, checkpoint, record, indexes, record. Tiles
 never change, so a run that was killed anywhere is completed by the next, which makes what is missing. From the commit
-of the places on a root may be signed at that size, and never another one: PostgreSQL and the archive are compared
+of the places on a root may be signed at that size, and never another one. PostgreSQL and the archive are compared
 first.
 """
 
@@ -108,8 +108,8 @@ def publish_log(settings: Settings, on_step: OnStep = lambda _: None) -> Publish
 
     Safe to run again after any interruption, and from several processes: one publishes, the others wait for it.
     ``on_step`` hears each step before and after it. Costs one request when there is nothing to do. Raises ForkError,
-    with an alert, where the archive's log is not the one that PostgreSQL knows, OwnershipError where the archive is not
-    this database's, ConfigError naming a key that is not there, and the store's errors.
+    with an alert, where the archive's log is not the one that PostgreSQL knows, and OwnershipError where the archive is
+    not this database's. Raises ConfigError naming a key that is not there, and the store's errors.
     """
     with connect(settings.database_dsn, "log") as connection, log_lock(connection):
         try:
@@ -240,9 +240,9 @@ def _refuse_fork(work: _Work, tree: Tree, checkpoint: Checkpoint) -> None:
         )
 
 
-def _set_back(work: _Work, found: str) -> int:
+def _set_back(work: _Work, what: str) -> int:
     """Report that the archive has less than was published; everything is written again."""
-    raise_alert(work.connection, set_back_alert(work.row.origin, found, work.row.published_size))
+    raise_alert(work.connection, set_back_alert(work.row.origin, what, work.row.published_size))
     return 0
 
 

@@ -1,7 +1,7 @@
 """A database that takes the place of another takes the log over: the entries that it lacks come out of the archive.
 
-They are believed where they lead to the root of the archive's checkpoint, which a key signed that this database knows
-or signs with itself, and where they begin with what PostgreSQL knows to be published.
+They are believed where they lead to the root of the archive's checkpoint, and begin with what PostgreSQL knows to be
+published. A key that this database knows, or signs with itself, must have signed the checkpoint.
 """
 
 from collections.abc import Iterable
@@ -45,8 +45,8 @@ class Ahead:
 def find_ahead(connection: Connection, settings: Settings, installation_id: UUID) -> Ahead | None:
     """The log in the archive, where it has entries that PostgreSQL lacks; None where it has none. Reads only.
 
-    Raises ForkError where it contradicts what PostgreSQL knows to be published, VerificationError where it is not whole
-    or not signed by a known key, and the store's errors.
+    Raises ForkError where it contradicts what PostgreSQL knows to be published. Raises VerificationError where it is
+    not whole or not signed by a known key, and the store's errors.
     """
     row = read_log(connection, installation_id)
     entries = read_entries(connection, installation_id)
@@ -74,8 +74,8 @@ def has_leftovers(connection: Connection, settings: Settings, installation_id: U
     tree = Tree(read_entries(connection, installation_id))
     archive = ArchivedLog(ObjectStore(settings), row.folder)
     keys = archive.store.keys(archive.key("tile"))
-    found = [Tile.parse(key.removeprefix(f"{row.folder}/")) for key in keys]
-    beyond = [tile for tile in found if tile is not None and tile.stop > row.published_size]
+    tiles = [Tile.parse(key.removeprefix(f"{row.folder}/")) for key in keys]
+    beyond = [tile for tile in tiles if tile is not None and tile.stop > row.published_size]
     return any(tile.stop > tree.size or archive.read_tile(tile) != tree.content(tile) for tile in beyond)
 
 

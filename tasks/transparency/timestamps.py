@@ -39,8 +39,8 @@ def read_certificates(path: Path | None) -> list[Certificate]:
 def request_timestamp(settings: Settings, text: str, now: datetime) -> bytes:
     """A timestamp over ``text`` by the authority of the settings: the answer's bytes, verified.
 
-    Raises TransientError when the authority does not answer, VerificationError for an answer about other bytes, with
-    another nonce, by another authority, or with a time that is not ``now`` within the tolerance.
+    Raises TransientError when the authority does not answer. Raises VerificationError for an answer about other bytes,
+    with another nonce, by another authority, or with a time that is not ``now`` within the tolerance.
     """
     certificates = read_certificates(settings.tsa_certificates)
     question = TimestampRequestBuilder().data(text.encode()).hash_algorithm(HashAlgorithm.SHA256).build()

@@ -43,12 +43,12 @@ def known_logs(policy: Path) -> dict[str, list[VerifierKey]]:
         logs = LogPolicy.parse(policy.read_bytes()).logs
     except (OSError, VerificationError) as error:
         raise ConfigError(f"{policy}: {error}") from None
-    found: dict[str, list[VerifierKey]] = {}
+    keys_of: dict[str, list[VerifierKey]] = {}
     for log in logs:
-        found.setdefault(log.key.name, []).append(log.key)
-    if not found:
+        keys_of.setdefault(log.key.name, []).append(log.key)
+    if not keys_of:
         raise ConfigError(f"{policy}: names no log: add what `treasury log keys` prints")
-    return found
+    return keys_of
 
 
 def witness_app(witness: WitnessService) -> Starlette:

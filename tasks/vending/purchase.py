@@ -1,7 +1,7 @@
 """Selling a value-added service: from a pending row, through the supplier, to a row that is completed or failed.
 
 Never lost and never twice. A row is claimed (pending to processing, durable) before anything is sent. If the process
-ends anywhere after that, the row is still processing, and the sweep asks the supplier what became of it, by the
+ends anywhere after that, the row is still processing. The sweep then asks the supplier what became of it, by the
 supplier's own status rule. Nothing in here ever buys for a row a second time.
 """
 
@@ -91,9 +91,10 @@ class Vending:
     async def vend(self, row_id: UUID) -> Vended:
         """Buy what a pending row stands for, and end the row by the outcome.
 
-        Raises ConflictError when the row is not pending (it was vended, or is being vended), DataError when there is
-        none, ConfigError when its supplier is not enabled: then nothing was sent. TransientError when PostgreSQL went
-        away; then the sweep settles the row. When the caller is cancelled, the row is left to the sweep too.
+        Raises ConflictError when the row is not pending (it was vended, or is being vended), and DataError when there
+        is none. Raises ConfigError when its supplier is not enabled: then nothing was sent. TransientError when
+        PostgreSQL went away; then the sweep settles the row. When the caller is cancelled, the row is left to the sweep
+        too.
         """
         row = await self._rows.find(row_id)
         if row is None:
@@ -136,12 +137,13 @@ class Vending:
 
         ``sold``: the supplier has said of itself that it was. Returns the row's id and owner, None when no row under
         way has the reference. Safe to repeat, and at the same time as `settle`. Raises ConflictError when the row has
-        ended as not sold, and the supplier says otherwise; DataError for a text that is not a reference; and as `vend`.
+        ended as not sold, and the supplier says otherwise. Raises DataError for a text that is not a reference, and as
+        `vend`.
         """
-        found = await self._rows.find_by_reference(reference)
-        if found is None or found[0].supplier != supplier:
+        located = await self._rows.find_by_reference(reference)
+        if located is None or located[0].supplier != supplier:
             return None
-        row, owner = found
+        row, owner = located
         if row.status is not Status.PROCESSING:
             if sold and row.status in _NOT_SOLD:
                 raise ConflictError(f"the row {row.id} ended as {row.status}")
@@ -213,8 +215,8 @@ class Vending:
             failure=failure_of(outcome.verdict),
         )
         if not await self._finish(row.id, end):
-            found = await self._rows.find(row.id)
-            if found is None or found.status is not status:
+            current = await self._rows.find(row.id)
+            if current is None or current.status is not status:
                 raise ConflictError(f"vend {row.id} is {status} at the supplier, but the row was ended otherwise")
         return status
 

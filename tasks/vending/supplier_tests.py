@@ -79,8 +79,8 @@ async def check_suppliers(settings: Settings, names: Sequence[str] = ()) -> list
     Raises ConfigError for an unknown name and for a supplier that is configured for production.
     """
     for name in names or enabled_names(settings.suppliers):
-        found = settings.suppliers.connections.get(name)
-        if found is not None and found.environment == "production":
+        connection = settings.suppliers.connections.get(name)
+        if connection is not None and connection.environment == "production":
             raise ConfigError(f"TREASURY_SUPPLIERS: {name} is production; the tests buy and must not run there")
     checks: list[TrialCheck] = []
     async with open_suppliers(settings.suppliers, *names) as suppliers:

@@ -47,7 +47,7 @@ def account_of_process() -> str:
 
 
 def check_text(field: str, text: str, longest: int) -> None:
-    """Raise FieldError unless the text is 1 to ``longest`` printable characters without a payment card number: what
+    """Raise FieldError unless the text is 1 to ``longest`` printable characters without a payment card number. What
     people write about breaks and periods is kept for ever.
     """
     if not len(text.strip()) >= 1 or len(text) > longest or not text.isprintable():

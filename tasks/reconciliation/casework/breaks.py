@@ -92,8 +92,8 @@ class BreakRecord:
 
 @dataclass(frozen=True, slots=True)
 class ResolutionRecord:
-    """One record of what was done about a break; ``run_id`` when a run did it, ``account`` what a person worked under,
-    ``period_day`` the day that the break is accounted in since then.
+    """One record of what was done about a break. ``run_id`` is there when a run did it, ``account`` is what a person
+    worked under. ``period_day`` is the day that the break is accounted in since then.
     """
 
     break_id: int
@@ -207,12 +207,12 @@ def resolve(
 
     Above ``four_eyes_above`` the first call proposes; the same decision by somebody else confirms it, and ``reject``
     takes the proposal back. ``withdraw`` takes back a decision that resolved the break, always by two people, with all
-    breaks that were decided together; ``reject`` ends that proposal, too.
+    breaks that were decided together. ``reject`` ends that proposal, too.
 
-    Raises RefusalError, naming the break, when it does not wait any more, lies in a closed period, has no suggested
-    match to confirm, no row that may be ended, no person's decision to withdraw, or the same person would confirm, by
-    name or by account; FieldError for an empty or overlong text; NotFoundError for no such break. Safe to run again:
-    what is decided is not decided twice.
+    Raises RefusalError, naming the break, when it does not wait any more, or lies in a closed period. It does so for
+    one without a suggested match to confirm, a row that may be ended, or a person's decision to withdraw. The same
+    person may not confirm, by name or by account. Raises FieldError for an empty or overlong text, and NotFoundError
+    for no such break. Safe to run again: what is decided is not decided twice.
     """
     who = Person(actor, account or actor)
     who.check()
@@ -307,8 +307,8 @@ def _ending(
     if decision not in manual_settlement.STATUSES:
         return None
     found = _find(connection, break_id)
-    sides = (found.issues, found.line, found.own)
-    ending = manual_settlement.planned(connection, settings, break_id, sides, decision)
+    contents = (found.issues, found.line, found.own)
+    ending = manual_settlement.planned(connection, settings, break_id, contents, decision)
     if found.state is BreakState.RESOLVED:
         names = {"actor": who.name, "account": who.account}
         _reopen(connection, break_id, names, "row_under_way", "its internal row is still under way")

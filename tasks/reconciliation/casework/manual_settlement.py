@@ -1,5 +1,5 @@
-"""Rows under way that people end: where neither the supplier nor a statement has the outcome, or lines contradict
-each other, somebody finds out and says so. Without it the row would keep its month out of the archive for ever.
+"""Rows under way that people end. Where neither the supplier nor a statement has the outcome, or lines contradict each
+other, somebody finds out and says so. Without it the row would keep its month out of the archive for ever.
 
 A row that is not a vend is ended so only once its day is closed: then whoever posted it cannot any more.
 
@@ -51,16 +51,16 @@ def planned(
     connection: Connection,
     settings: Settings,
     break_id: int,
-    sides: tuple[list[str], dict[str, Any] | None, dict[str, Any] | None],
+    contents: tuple[list[str], dict[str, Any] | None, dict[str, Any] | None],
     decision: Decision,
 ) -> Ending:
-    """The effect of the decision on the internal row of a break, whose issues, line and own row are ``sides``; or that
-    its line names, where it has none.
+    """The effect of the decision on the internal row of a break, or on the row that its line names, where it has none.
+    The break's issues, line and own row are ``contents``.
 
-    Raises RefusalError when there is nothing to end: no internal row, one that is not a vend or has ended, naming how,
-    one that may still be on its way to the supplier, or one that was never sent and so cannot have been sold.
+    Raises RefusalError when there is nothing to end: no internal row, or one that is not a vend or has ended, naming
+    how. Others may still be on their way to the supplier, or were never sent and so cannot have been sold.
     """
-    issues, line, own = sides
+    issues, line, own = contents
     row = _row_of(connection, settings, line, own)
     if row is None:
         raise RefusalError(f"break {break_id}: holds no internal row, hot or warm, that could be ended")

@@ -1,7 +1,7 @@
 """Taking back a decision about a break: one person proposes it, another confirms, and the break waits again.
 
 Nothing is edited. The decision stays where it is, the withdrawal is a record of its own, and both are events of the
-audit chain. An internal row that the decision ended stays as it is, because a terminal row never changes: the reopened
+audit chain. An internal row that the decision ended stays as it is, because a terminal row never changes. The reopened
 break is then decided again, and the correction is a new row.
 """
 

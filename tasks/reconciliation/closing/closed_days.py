@@ -2,7 +2,7 @@
 
 At closing the internal rows are read again and compared with those that the run had read. Afterwards each run of the
 supplier, and `treasury recon verify`, compares them with what they were at closing. A change that nothing explains is a
-break of the next open day and an alert, once: the next comparison is made with the state that was found.
+break of the next open day and an alert, once. The next comparison is made with the state that was found.
 """
 
 import hashlib
@@ -129,8 +129,8 @@ class Looked:
 
 
 def compare_with_runs(settings: Settings, connection: Connection, supplier: str, first: date, last: date) -> Compared:
-    """The internal rows of every day as they are, when they are those that the newest run of the day read, but for ends
-    that the record of a break explains. Nothing is locked: see `is_current`.
+    """The internal rows of every day as they are, when they are those that the newest run of the day read. Ends that
+    the record of a break explains are left out of the comparison. Nothing is locked: see `is_current`.
 
     Raises RefusalError naming the days whose rows are others, and what became of those.
     """
@@ -236,8 +236,8 @@ def find_changes(settings: Settings, connection: Connection, owner: Owner, suppl
 
 
 def write_down(connection: Connection, settings: Settings, supplier: str, run_id: int, looked: Looked) -> list[int]:
-    """The new states of changed days, and a break, its record and an alert for each change that nothing explains; in
-    the transaction of the run, before its event. Returns the states, for `chain.record_closed_days` after it.
+    """The new states of changed days, and a break, its record and an alert for each change that nothing explains. All
+    are in the transaction of the run, before its event. Returns the states, for `chain.record_closed_days` after it.
     """
     made = []
     for change in looked.changes:

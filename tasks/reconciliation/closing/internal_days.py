@@ -1,7 +1,7 @@
 """Our rows of days as they are: a digest, a count and sums of each day, and what differs from the rows as they were.
 
 A run keeps a line of each row that it read (`OWN_ROWS`, in the archive). Read again, from whichever tier the rows are
-in, the same rows give the same digest; where it is another one, the lines show which rows came in, changed, ended or
+in, the same rows give the same digest. Where it is another one, the lines show which rows came in, changed, ended or
 went.
 """
 
@@ -52,7 +52,7 @@ _KEPT = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class OwnDay:
-    """A day's rows of ours. ``digest`` is SHA-256 in hex; ``sums`` by currency, money as decimal text: ``rows``,
+    """A day's rows of ours. ``digest`` is SHA-256 in hex. ``sums`` are by currency, money as decimal text: ``rows``,
     ``amount`` of all of them, ``value`` that moved, ``commission``, and ``under_way``, how many have not ended.
     """
 

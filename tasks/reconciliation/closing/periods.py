@@ -1,7 +1,7 @@
 """Closing of periods, by two people: one proposes, another one closes. In closed days nothing is run or resolved.
 
 The internal rows are read again first, and must be those that the runs of the days read. That may take long and keeps
-nobody out; in the end a lock keeps writers out for as long as it takes to see that nobody changed the days meanwhile.
+nobody out. In the end a lock keeps writers out for as long as it takes to see that nobody changed the days meanwhile.
 """
 
 import time
@@ -64,8 +64,9 @@ class PeriodRecord:
     """A closed period or a proposed one. ``actor``, ``reason`` and ``at`` are of the person who closed it, or else
     proposed it.
 
-    ``own_rows``, ``own_sums`` and ``own_digest`` are the internal rows of its days as it was closed: None for one that
-    is proposed, or was closed before they were kept. ``days_changed``: days of it that runs have found changed since.
+    ``own_rows``, ``own_sums`` and ``own_digest`` are the internal rows of its days as it was closed. They are None for
+    one that is proposed, or was closed before they were kept. ``days_changed``: days of it that runs have found changed
+    since.
     """
 
     supplier: str
@@ -107,11 +108,11 @@ def close_period(
 ) -> Closing:
     """Propose to close the days from ``first`` to ``last``, or close them when somebody else has proposed it.
 
-    Every day must be over at the aware instant ``now`` (default: this one) and by PostgreSQL's clock, and reconciled;
-    the internal rows of each must be those that its newest run read, but for ends that the record of a break explains.
+    Every day must be over at the aware instant ``now`` (default: this one) and by PostgreSQL's clock, and reconciled.
+    The internal rows of each must be those that its newest run read, but for ends that the record of a break explains.
     Breaks that still wait stop it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is
     what ``actor`` works under, by default the same. Raises RefusalError naming what is in the way: also the same
-    person, and a proposal that says otherwise about carrying; TransientError when the days do not stop changing.
+    person, and a proposal that says otherwise about carrying. Raises TransientError when the days do not stop changing.
     Closing cannot be undone: corrections belong to the next period.
     """
     who = Person(actor, account or actor)

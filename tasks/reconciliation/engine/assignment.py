@@ -1,6 +1,6 @@
 """Assignment among scored candidates: the best pairs, one to one, and what is too close to call.
 
-Pure: arrays in, arrays out. A tangle of candidates (a connected component) is solved as a whole while it is small; one
+Pure: arrays in, arrays out. A tangle of candidates (a connected component) is solved as a whole while it is small. One
 that stays large after its weak edges are cut is left for people, so the work grows with the number of candidates.
 """
 
@@ -90,8 +90,8 @@ def _components(candidates: Candidates) -> Integers:
 
     graph = coo_array((np.ones(len(line_at), np.int8), (line_at, row_at + len(lines))), shape=(size, size))
     _, labels = connected_components(graph, directed=False)
-    found: Integers = labels[line_at].astype(np.int64)
-    return found
+    components: Integers = labels[line_at].astype(np.int64)
+    return components
 
 
 def _by_size(
@@ -115,8 +115,8 @@ def _best(keys: Integers, scores: Scores) -> Scores:
     _, at = np.unique(keys, return_inverse=True)
     best = np.full(int(at.max()) + 1, -np.inf)
     np.maximum.at(best, at, scores)
-    found: Scores = best[at]
-    return found
+    best_scores: Scores = best[at]
+    return best_scores
 
 
 def _mutual(candidates: Candidates, margin: float) -> npt.NDArray[np.bool_]:

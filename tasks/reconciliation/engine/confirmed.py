@@ -15,7 +15,7 @@ def hold(
     engine: duckdb.DuckDBPyConnection, confirmed: Sequence[str], expected: Sequence[int], expected_rows: Sequence[UUID]
 ) -> None:
     """Give the engine the pairs that are ``confirmed`` (a break's line as JSON with ``break_id``, ``own_id`` and
-    ``method``), and the carried breaks and internal rows whose other side is to be corrected.
+    ``method``). Give it also the carried breaks and internal rows whose other side is to be corrected.
     """
     engine.execute(CONFIRMED["create_confirmed"], {"confirmed": list(confirmed)})
     engine.execute(CONFIRMED["create_expected_line"], {"breaks": list(expected)})

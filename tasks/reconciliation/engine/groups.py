@@ -73,8 +73,8 @@ def cover_payouts(engine: Engine) -> None:
 
 
 def suggest_payouts(engine: Engine) -> None:
-    """What a payout without a known reference may cover: all that is left of a day, or else the only set of a few rows
-    that adds up to it, gross or net of commission. Suggested, never matched.
+    """What a payout without a known reference may cover. That is all that is left of a day, or else the only set of a
+    few rows that adds up to it. Both count gross or net of commission. Suggested, never matched.
 
     Bounded: `VARIABLES` says how many payouts and rows are looked at, each in a fixed number of steps.
     """
@@ -124,11 +124,11 @@ def _answer(payout: _Payout, rows: list[_Row]) -> _Answer:
     if len(rows) > MOST_ROWS:
         return _Answer(payout.line_no, note=_TOO_MANY)
     for amounts in _readings(rows):
-        found = only_subset(amounts, payout.cents)
-        if found.several:
+        subsets = only_subset(amounts, payout.cents)
+        if subsets.several:
             return _Answer(payout.line_no, note=_SEVERAL)
-        if found.places is not None:
-            return _Answer(payout.line_no, tuple(rows[place].own_id for place in found.places))
+        if subsets.places is not None:
+            return _Answer(payout.line_no, tuple(rows[place].own_id for place in subsets.places))
     return _Answer(payout.line_no)
 
 

@@ -176,13 +176,13 @@ def _score(engine: Engine, rules: ReconciliationSettings, *, contradicting: bool
     loose = engine.execute(MATCHING["count_loose"]).fetchall()[0]
     if not all(loose):
         return int(max(loose))
-    found = assign(_candidates(engine, contradicting=contradicting), rules.tie_margin, rules.component_limit)
+    assigned = assign(_candidates(engine, contradicting=contradicting), rules.tie_margin, rules.component_limit)
     firm = "add_suggested_firm" if contradicting else "add_scored"
-    for name, pairs, query in (("firm", found.firm, firm), ("doubtful", found.doubtful, "add_suggested")):
+    for name, pairs, query in (("firm", assigned.firm, firm), ("doubtful", assigned.doubtful, "add_suggested")):
         engine.register(name, pa.table({"line_no": pairs.lines, "own_no": pairs.rows, "score": pairs.scores}))
         engine.execute(MATCHING[query])
         engine.unregister(name)
-    return int(max(loose)) - found.firm.lines.size - found.doubtful.lines.size
+    return int(max(loose)) - assigned.firm.lines.size - assigned.doubtful.lines.size
 
 
 def _drop_loose(engine: Engine) -> None:

@@ -34,9 +34,9 @@ def only_subset(amounts: Sequence[int], total: int) -> Subsets:
     ranked = right[order]
     first = np.searchsorted(ranked, total - left, side="left")
     counts = np.searchsorted(ranked, total - left, side="right") - first
-    found = int(counts.sum()) - (total == 0)  # of nothing at all the sum is 0
-    if found != 1:
-        return Subsets(None, several=found > 1)
+    sets = int(counts.sum()) - (total == 0)  # of nothing at all the sum is 0
+    if sets != 1:
+        return Subsets(None, several=sets > 1)
     places = np.flatnonzero(counts)
     chosen = next(
         (int(mask), int(order[at]))

@@ -1,6 +1,6 @@
 """The tie-out: our total, the statement's total and the float's movement, to the cent, with every difference explained.
 
-It is arithmetic over the engine's totals, and it is asserted: what does not add up is an error of this engine, and no
+It is arithmetic over the engine's totals, and it is asserted. What does not add up is an error of this engine, and no
 run is written down with it.
 """
 
@@ -55,7 +55,7 @@ class Commission:
     sum, and once in each transaction's, rounded to the cent there (``..._vat_by_row``).
 
     ``net`` is what the statement's lines took from a float that keeps commission, ``own_net`` the internal rows less
-    what we booked; ``fee`` is what the lines say was charged.
+    what we booked. ``fee`` is what the lines say was charged.
     """
 
     statement: Decimal = _ZERO
@@ -71,11 +71,11 @@ class Commission:
     def as_json(self, vat_rate: Decimal) -> dict[str, str]:
         """Money as decimal text."""
         figures = {name: value for name, value in asdict(self).items() if not name.endswith("_vat")}
-        sides = {"statement": self.statement, "expected": self.expected, "own": self.own}
+        commissions = {"statement": self.statement, "expected": self.expected, "own": self.own}
         by_row = {"statement": self.statement_vat, "expected": self.expected_vat, "own": self.own_vat}
         return (
             {name: f"{value:.4f}" for name, value in figures.items()}
-            | {f"{name}_vat": f"{vat_included(value, vat_rate):.2f}" for name, value in sides.items()}
+            | {f"{name}_vat": f"{vat_included(value, vat_rate):.2f}" for name, value in commissions.items()}
             | {f"{name}_vat_by_row": f"{value:.2f}" for name, value in by_row.items()}
         )
 
@@ -106,14 +106,14 @@ class TieOut:
         return self.items.get(name, Figure(0, _ZERO))
 
     def check(self) -> None:
-        """Raise VerificationError unless matched and unmatched give both totals, and the classes the difference, and
-        unless what is tolerated is within the tolerance of so many rows.
+        """Raise VerificationError unless matched and unmatched give both totals, and the classes the difference. What
+        is tolerated must be within the tolerance of so many rows.
         """
-        sides = {
+        checked_totals = {
             "the statement": (self.statement, ("matched_statement", "unmatched_statement", "payout_over_entries")),
             "our side": (self.own, ("matched_own", "unmatched_own", "own_nothing_expected", "own_on_other_statements")),
         }
-        for side, (total, parts) in sides.items():
+        for side, (total, parts) in checked_totals.items():
             value = sum((self.item(part).value for part in parts), _ZERO)
             if value != total.value:
                 raise VerificationError(f"tie-out {self.currency}: the parts of {side} are {value}, not {total.value}")
@@ -158,14 +158,14 @@ def tie_outs(
     by_currency: dict[str, dict[str, Figure]] = {}
     for currency, item, rows, value in totals:
         by_currency.setdefault(currency, {})[item] = Figure(rows, value)
-    found = []
+    tie_outs_made = []
     for currency, items in sorted(by_currency.items()):
         nothing = Figure(0, _ZERO)
         statement, own = items.pop("statement", nothing), items.pop("own", nothing)
-        found.append(TieOut(currency, statement, own, items, commissions.get(currency, Commission()), rules))
-    for one in found:
+        tie_outs_made.append(TieOut(currency, statement, own, items, commissions.get(currency, Commission()), rules))
+    for one in tie_outs_made:
         one.check()
-    return found
+    return tie_outs_made
 
 
 def float_figures(movement: FloatMovement | None, tie_outs: Iterable[TieOut]) -> dict[str, str] | None:
