@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from config import Settings
 from config.home import folder
 from ledger.errors import ConflictError
@@ -21,6 +23,7 @@ from servers.api import Api
 from servers.lease import Server, ServerEndpoint
 from servers.lending import SERVICES, is_set, leased_servers, running_endpoints, start_together
 from servers.prefect import Worker
+from servers.process import READY_S
 from servers.supervision import PATIENCE, Patience, Supervisor
 from tasks.admin.processes import STATE_FILE, UP, Incident
 from tasks.prefect.access import PrefectAccess
@@ -63,7 +66,8 @@ def everything(settings: Settings, before_api: Callable[[Settings], None]) -> It
     the API start. Raises TransientError when one of them does not come up; what had started is stopped again.
     """
     with leased_servers(settings, SERVICES) as (ready, leased), ExitStack() as stack:
-        _migrate(ready)
+        starting = _patient(ready)
+        _migrate(starting)
         access = PrefectAccess.of(ready)
         work = ready.for_work().environment()
         elsewhere = is_set(settings, "prefect")
@@ -71,8 +75,8 @@ def everything(settings: Settings, before_api: Callable[[Settings], None]) -> It
         with ThreadPoolExecutor(1) as pool:
             prefect.make_pool(ready.home, access)
             deployed = pool.submit(prefect.deploy, ready.home, access, work, PROJECT, ready.suppliers)
-            before_api(ready)
-            problems = _give_roles(ready)
+            before_api(starting)
+            problems = _give_roles(starting)
             ours: list[Server] = [
                 Worker(ready.home, access, work, PROJECT, elsewhere),
                 Api(ready.home, ready.ports.api, api_env, PROJECT, ready.api_bind, elsewhere),
@@ -115,6 +119,16 @@ def wanted_port(settings: Settings, endpoint: ServerEndpoint) -> int | None:
     """The port that the settings ask for when ``endpoint`` got another because that one was taken; else None."""
     wanted = int(getattr(settings.ports, endpoint.name, 0))
     return wanted if wanted and wanted != urlsplit(endpoint.url).port else None
+
+
+def _patient(settings: Settings) -> Settings:
+    """``settings`` by which PostgreSQL may take as long for a session as any server for its start."""
+    from sql.connection import patient  # noqa: PLC0415  # psycopg is slow to import
+
+    if settings.database_url is None:
+        return settings
+    url = patient(settings.database_url.get_secret_value(), READY_S)
+    return settings.model_copy(update={"database_url": SecretStr(url)})
 
 
 def _give_roles(settings: Settings) -> list[str]:

@@ -90,10 +90,25 @@ _PARAMETERS = {
 
 def connection_parameters(dsn: str, purpose: str) -> dict[str, Any]:
     """The libpq parameters that every connection of this project to ``dsn`` has, in place of the ``options`` of the
-    address. ``purpose`` shows in pg_stat_activity.
+    address. Its ``connect_timeout`` holds. ``purpose`` shows in pg_stat_activity.
     """
     options = f"{_LIMITS} {_options(schema_named(dsn))}"
-    return {**_PARAMETERS, "options": options, "application_name": f"treasury {purpose}"}
+    parameters = {**_PARAMETERS, "options": options, "application_name": f"treasury {purpose}"}
+    patience_s = conninfo_to_dict(dsn).get("connect_timeout")
+    return parameters if patience_s is None else {**parameters, "connect_timeout": str(patience_s)}
+
+
+def patient(dsn: str, connect_timeout_s: float) -> str:
+    """The URL ``dsn`` so that each connection to it may take ``connect_timeout_s``, unless it says itself how long.
+
+    A text that is no URL comes back as it is: `connect` names what is wrong with it.
+    """
+    try:
+        if "connect_timeout" in conninfo_to_dict(dsn):
+            return dsn
+    except psycopg.ProgrammingError:
+        return dsn
+    return f"{dsn}{'&' if '?' in dsn else '?'}connect_timeout={connect_timeout_s:.0f}"
 
 
 def schema_named(dsn: str) -> str:

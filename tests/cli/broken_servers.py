@@ -1,8 +1,9 @@
-"""Servers that are not what a command needs: none at all, a silent one, or one that speaks something else."""
+"""Servers that are not what a command needs: none, a silent one, one that speaks something else, or a slow one."""
 
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,3 +49,40 @@ def _answering(answer: bytes) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def slow_port(port: int, delay_s: float) -> Iterator[int]:
+    """The port of a server that is right and slow: the one at ``port``, which answers so long after each connection."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            time.sleep(delay_s)
+            try:
+                with socket.create_connection(("127.0.0.1", port)) as right:
+                    back = threading.Thread(target=_pass_on, args=(right, self.request), daemon=True)
+                    back.start()
+                    _pass_on(self.request, right)
+                    back.join()
+            except OSError:
+                return
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    """Send on what comes, until one side ends."""
+    try:
+        while block := source.recv(65536):
+            target.sendall(block)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        return

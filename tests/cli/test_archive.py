@@ -152,6 +152,15 @@ def test_an_auditor_needs_no_login_but_the_auditor_s(ledger: Ledger, settings: S
     assert "TREASURY_AUDITOR_DATABASE_URL is not set" in as_owner.stderr
 
 
+def test_csv_ends_its_lines_with_lf_on_standard_output_and_in_a_file(ledger: Ledger, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "cli.main", "sql", "SELECT 1 AS n, 'a\r\nb' AS text", "--format", "csv"]
+    environment = dict(os.environ) | ledger.settings.environment()
+    shown = subprocess.run(argv, env=environment, cwd=PROJECT, capture_output=True, check=True, timeout=120).stdout
+    file = tmp_path / "answer.csv"
+    subprocess.run([*argv, "--output", str(file)], env=environment, cwd=PROJECT, check=True, timeout=120)
+    assert shown == file.read_bytes() == b'n,text\n1,"a\r\nb"\n'
+
+
 @pytest.mark.heavy("test_late_rows.py tests the rule")
 def test_late_rows_open_an_archived_month_and_sql_names_what_no_run_has_seen(
     tiers: Ledger, treasury_here: Treasury

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from typer.main import get_command
@@ -18,7 +19,7 @@ from cli.main import app
 from config import Settings
 from ledger.errors import TransientError
 from tasks.prefect import access
-from tests.cli.broken_servers import KINDS, broken_port
+from tests.cli.broken_servers import KINDS, broken_port, slow_port
 from tests.cli.in_process import run_here
 from tests.tasks.archiving.ledger import PROJECT
 
@@ -166,6 +167,44 @@ def test_every_server_but_postgresql_is_broken(
         environment = pointed_at(ports, tmp_path / "home") | {"TREASURY_DATABASE_URL": settings.database_dsn}
         ended = run(capsys, tmp_path, environment, path)
     check(path, ended)
+
+
+SLOW_S = 2.0  # more than a probe waits, less than a check of `treasury health`
+_STARTS = {("up",), ("demo",), ("down",), ("witness", "serve")}  # of what they start the tests of servers/ know
+_ASKING = [
+    pytest.param(path, marks=[] if path == ("sql",) else [pytest.mark.slow], id=" ".join(path))
+    for path in commands()
+    if path not in _STARTS
+]
+
+
+@pytest.mark.parametrize("path", _ASKING)
+def test_servers_that_are_right_and_slow_change_no_end(
+    path: tuple[str, ...], settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PostgreSQL and the object store begin to answer each connection after two seconds."""
+    (tmp_path / "home").mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        ports = {name: stack.enter_context(broken_port("missing")) for name in ("postgres", "redis", "s3", "prefect")}
+        environment = pointed_at(ports, tmp_path / "home") | _servers(settings)
+        del environment["TREASURY_STORE_TIMEOUT_S"]
+        quick = run(capsys, tmp_path, environment, path)
+        for name in ("TREASURY_DATABASE_URL", "TREASURY_S3_ENDPOINT_URL"):
+            port = urlsplit(environment[name]).port
+            assert port is not None
+            slow = stack.enter_context(slow_port(port, SLOW_S))
+            environment[name] = environment[name].replace(f":{port}", f":{slow}")
+        ended = run(capsys, tmp_path, environment, path)
+    check(path, quick)
+    check(path, ended)
+    transient = TransientError.exit_code
+    assert (ended.returncode == transient) is (quick.returncode == transient), ended.stderr
+
+
+def _servers(settings: Settings) -> dict[str, str]:
+    """Variables of the run's PostgreSQL and object store."""
+    names = {"TREASURY_DATABASE_URL", "TREASURY_S3_ENDPOINT_URL", "TREASURY_ARCHIVE_URL", "AWS_ACCESS_KEY_ID"}
+    return {name: value for name, value in settings.environment().items() if name in {*names, "AWS_SECRET_ACCESS_KEY"}}
 
 
 def run(capsys: pytest.CaptureFixture[str], folder: Path, environment: dict[str, str], path: tuple[str, ...]) -> Any:

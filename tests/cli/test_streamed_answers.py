@@ -3,11 +3,16 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
+from pydantic import SecretStr
 
 from cli.answers import write_answer
 from config import Settings
@@ -76,6 +81,33 @@ def test_an_answer_whose_lock_was_lost_is_an_error_although_every_row_came(ledge
         with pytest.raises(TransientError, match="months could have moved"):
             write_answer(answer, "csv", file)
     assert not file.exists()
+
+
+@pytest.mark.parametrize("output_format", ["csv", "parquet"])
+def test_an_answer_that_is_taken_too_slowly_for_the_server_is_an_error_by_its_sqlstate(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output_format: str
+) -> None:
+    """The address has a limit of 300 ms for transactions in which nothing happens, and each batch takes longer."""
+    ledger.fill(HOT)
+    limit = "options=-c%20idle_in_transaction_session_timeout%3D300"
+    urls = {
+        name: SecretStr(f"{url.get_secret_value()}{'&' if '?' in url.get_secret_value() else '?'}{limit}")
+        for name in ("database_url", "auditor_database_url")
+        if (url := getattr(ledger.settings, name)) is not None
+    }
+    file = tmp_path / "answer"
+    with run_query(ledger.settings.model_copy(update=urls), _LONG) as answer:
+        slowly = pa.RecordBatchReader.from_batches(answer.batches.schema, _slowly(answer.batches, 0.6))
+        with pytest.raises(TransientError, match=r"months could have moved .* 25P03"):
+            write_answer(replace(answer, batches=slowly), output_format, file)
+    assert list(tmp_path.glob("*answer*")) == []
+
+
+def _slowly(batches: Iterable[pa.RecordBatch], pause_s: float) -> Iterator[pa.RecordBatch]:
+    for number, batch in enumerate(batches):
+        if number == 1:
+            time.sleep(pause_s)
+        yield batch
 
 
 def test_a_server_that_ends_the_scan_is_transient(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

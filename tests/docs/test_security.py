@@ -1,8 +1,13 @@
-"""docs/security.md covers every requirement of OWASP ASVS 5.0 at levels 1 and 2, and what it cites exists."""
+"""docs/security.md covers every requirement of OWASP ASVS 5.0 at levels 1 and 2, and what it cites exists; its table of
+secrets is that of the program.
+"""
 
 import ast
 import re
 from pathlib import Path
+
+from config.settings import SECRETS
+from tests.servers import test_ports
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = (PROJECT / "docs/security.md").read_text(encoding="utf-8")
@@ -79,3 +84,60 @@ def test_the_counts_are_those_of_the_table() -> None:
     for verdict in VERDICTS:
         count = sum(len(numbers) for numbers, _, found, _ in _rows() if found == verdict)
         assert re.search(rf"\| {verdict} \| {count} \|", TEXT), f"{verdict}: {count}"
+
+
+# The words of the table of secrets: the setting that each secret is in (`config.settings.SECRETS`).
+PHRASES = {
+    "none in the environment": None,
+    "its own key": "s3_secret_access_key",
+    "its own login": "prefect_api_auth_string",
+    "the owner's login": "database_url",
+    "its own login to PostgreSQL": "api_database_url",
+    "the pepper": "api_key_pepper",
+    "Redis": "redis_url",
+    "the store": "s3_secret_access_key",
+    "suppliers": "suppliers",
+    "targets of notices": "alert_urls",
+    "keys of the public log": "log_keys",
+    "Prefect's login": "prefect_api_auth_string",
+    "Prefect's login for the health of Prefect": "prefect_api_auth_string",
+}
+PROCESSES = {
+    "PostgreSQL, Redis, simulators": ("postgres", "redis", "suppliers"),
+    "S3": ("s3",),
+    "Prefect server": ("prefect",),
+    "worker and flow runs": ("worker",),
+    "API": ("api",),
+}
+# The secrets that tests/servers/test_ports.py looks for in each process.
+LOOKED_FOR = {
+    "the owner's login": "database_url",
+    "the API's login": "api_database_url",
+    "the auditor's login": "auditor_database_url",
+    "Prefect's login": "prefect_api_auth_string",
+    "the store's secret": "s3_secret_access_key",
+    "the password of Redis": "redis_url",
+}
+
+
+def _documented_secrets() -> dict[str, set[str]]:
+    """The settings whose secrets each process gets, by the table of docs/security.md."""
+    table = TEXT.partition("| process | secrets |")[2].strip().splitlines()[1:]
+    found: dict[str, set[str]] = {}
+    for line in table[: next(number for number, line in enumerate(table) if not line.startswith("|"))]:
+        names, secrets = (cell.strip() for cell in line.strip("|").split("|"))
+        fields = {field for phrase in secrets.split(", ") if (field := PHRASES[phrase]) is not None}
+        found |= dict.fromkeys(PROCESSES[names], fields)
+    return found
+
+
+def test_the_table_of_secrets_says_what_the_processes_are_given_and_what_is_found_in_them() -> None:
+    documented = _documented_secrets()
+    given = {who: {field for field, whose in SECRETS.items() if who in whose} for who in ("work", "api")}
+    assert documented["worker"] == given["work"]
+    assert documented["api"] == given["api"]
+    assert set(LOOKED_FOR) == set(test_ports.SECRETS)
+    looked_for = set(LOOKED_FOR.values())
+    assert {name: fields & looked_for for name, fields in documented.items()} == {
+        name: {LOOKED_FOR[title] for title in titles} for name, titles in test_ports.MAY_SEE.items()
+    }

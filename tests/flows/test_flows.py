@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from datetime import date
 from typing import Any, TypeVar
 from uuid import UUID
@@ -16,10 +17,13 @@ from prefect.flows import Flow
 from prefect.utilities.callables import parameter_schema
 
 from flows.archive_months import archive_months
+from flows.delete_old_transactions import delete_old_transactions
+from flows.restore_months import restore_months
 from flows.roll_partitions import roll_partitions
 from flows.run_archiving_operations import run_archiving_operations
-from ledger.errors import ConfigError, DataError
+from ledger.errors import ClockError, ConfigError, DataError
 from ledger.months import Month
+from sql import clock
 from tasks.archiving.outcome import MoveAction, MoveOutcome, MoveResult
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
 
@@ -189,6 +193,33 @@ def test_a_wrong_parameter_is_named_before_anything_moves(
         with pytest.raises(ConfigError, match=named):
             state.result()
     assert ledger.tier(COLD) == "hot"
+
+
+WHO = {"actor": "ann", "reason": "an audit"}
+CLOCKED: dict[str, tuple[Flow[..., Any], dict[str, Any]]] = {
+    "roll partitions": (roll_partitions, NOON),
+    "archive months": (archive_months, NOON),
+    "a night": (run_archiving_operations, NOON),
+    "delete old transactions": (delete_old_transactions, NOON),
+    "restore months": (restore_months, {"table": "transactions", "first": str(WARM), **WHO}),
+}
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("what", CLOCKED)
+@pytest.mark.parametrize("off_s", [172_800.0, -3_600.0], ids=["two days ahead", "an hour behind"])
+def test_a_flow_under_a_wrong_clock_is_refused_and_changes_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, what: str, off_s: float
+) -> None:
+    ledger.fill(COLD)
+    picture = ledger.sql("SELECT * FROM archive_months ORDER BY 1, 2")
+    monkeypatch.setattr(clock, "wall_clock_s", lambda: time.time() + off_s)
+    flow, parameters = CLOCKED[what]
+    state, _ = run(flow, parameters)
+    with pytest.raises(ClockError, match="the clock of this machine is"):
+        state.result()
+    assert ledger.sql("SELECT * FROM archive_months ORDER BY 1, 2") == picture
+    assert ledger.objects() == set()
 
 
 def test_a_rollover_reports_and_fails_for_what_somebody_must_look_into(ledger: Ledger) -> None:

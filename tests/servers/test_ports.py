@@ -4,6 +4,7 @@ The ports are found in the processes, not in a list: a server that is added is a
 """
 
 import base64
+import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from config import Settings, generated_keys, load_settings
 from config.settings import Ports
@@ -83,11 +87,20 @@ def _host(port: int) -> tuple[tuple[str, str], ...]:
     return (("Host", f"127.0.0.1:{port}"),)
 
 
+DEPLOYMENT = json.dumps(
+    {
+        "name": "evil",
+        "flow_id": "00000000-0000-4000-8000-000000000000",
+        "work_pool_name": "treasury",
+        "pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "id"}}],
+    }
+).encode()
 REFUSED: dict[str, tuple[tuple[str, str, bytes], ...]] = {
     "prefect": (
         ("GET", "/api/admin/version", b""),
         ("POST", "/api/deployments/filter", b"{}"),
         ("POST", "/api/flows/", b'{"name": "evil"}'),
+        ("POST", "/api/deployments/", DEPLOYMENT),
         ("GET", "/api/docs", b""),
         ("GET", "/docs", b""),
     ),
@@ -149,6 +162,23 @@ def test_prefect_opens_no_socket_for_strangers(ports_by_name: dict[str, int]) ->
         assert exchange(port, (*FOREIGN, *SOCKET), path)[0] == 403
         foreign_page = (*_host(port), ("Origin", "https://evil.example"), *SOCKET)
         assert exchange(port, foreign_page, path)[0] == 403
+
+
+@pytest.mark.parametrize("path", ["/api/events/in", "/api/events/out", "/api/logs/out"])
+def test_prefect_s_sockets_say_nothing_without_the_login(
+    running: tuple[Settings, stack.Up], ports_by_name: dict[str, int], path: str
+) -> None:
+    """The right Host, and no page of another site: a program of this machine, by Prefect's own protocol or another."""
+    port = ports_by_name["prefect"]
+    assert exchange(port, (*_host(port), *SOCKET), path)[0] == 403
+    for said in ({"type": "auth", "token": "treasury:wrong"}, {"type": "auth", "token": None}, {"type": "event"}):
+        with connect(f"ws://127.0.0.1:{port}{path}", subprotocols=[Subprotocol("prefect")], open_timeout=60) as opened:
+            opened.send(json.dumps(said))
+            with pytest.raises(ConnectionClosed):
+                opened.recv(60)
+    with connect(f"ws://127.0.0.1:{port}{path}", subprotocols=[Subprotocol("prefect")], open_timeout=60) as opened:
+        opened.send(json.dumps({"type": "auth", "token": prefect.login(running[0].home).get_secret_value()}))
+        assert json.loads(opened.recv(60))["type"] == "auth_success"
 
 
 def test_a_person_s_browser_gets_the_login_page_and_is_let_in_with_the_login(

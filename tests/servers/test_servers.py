@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -12,15 +13,17 @@ from pydantic import SecretStr
 
 from config import Settings, generated_keys, load_settings
 from config.settings import LOGINS, Ports
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, DataError, TransientError
 from servers import lending, ports, process, stack
 from servers.api import Api
 from servers.lease import lease
 from servers.postgres import Postgres, embedded_bin_dir
 from servers.redis import Redis
 from servers.s3 import BUCKET
+from sql import connection as sql_connection
 from sql.roles import API
 from tasks.admin.setup import prepare_database
+from tests.cli.broken_servers import slow_port
 
 ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
 
@@ -289,3 +292,25 @@ def test_a_home_with_marks_that_mean_something_elsewhere_works(home: Path, bin_d
     strange = load_settings(home=home / "a %d {b} ä'c", ports=ANY_PORT)
     with lending.running(strange, "postgres", "redis", "s3", fast=True, bin_dir=bin_dir) as settings:
         assert prepare_database(settings) == []
+
+
+def test_a_postgresql_that_is_slow_to_take_a_session_does_not_end_a_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command gives up after ten seconds, here after one; a start has as long as a server has to come up."""
+    monkeypatch.setitem(sql_connection._PARAMETERS, "connect_timeout", "1")
+    port = urlsplit(settings.database_dsn).port
+    assert port is not None
+    with slow_port(port, 1.3) as slow:
+        url = settings.database_dsn.replace(f":{port}/", f":{slow}/")
+        behind = settings.model_copy(update={"database_url": SecretStr(url)})
+        with pytest.raises(TransientError, match="timeout"):
+            stack._migrate(behind)
+        stack._migrate(stack._patient(behind))
+        assert stack._give_roles(stack._patient(behind)) == stack._give_roles(settings)
+
+
+def test_a_text_that_is_no_address_of_postgresql_is_refused_at_the_start(own: Settings) -> None:
+    wrong = own.model_copy(update={"database_url": SecretStr("postgresql://u@h:port/d?x")})
+    with pytest.raises((ConfigError, DataError)):
+        stack._migrate(stack._patient(wrong))

@@ -1,6 +1,7 @@
 """The OpenAPI document and the types it is made of say what the API does."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from api.transactions import messages
 from config import Settings
 from config.version import product_version
 from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
-from ledger.transactions import field_names, required_fields
+from ledger.transactions import Status, TransactionType, VasType, field_names, required_fields
 from tests.api.ledger_rows import BODIES, PATHS, keyed
 
 
@@ -38,6 +39,13 @@ def test_every_operation_is_described(http: httpx.Client, ready: Settings) -> No
     }
     names = [operation.name for operation in operations(ready)]
     assert len(set(names)) == len(names) == 44
+
+
+def test_the_guide_lists_every_value_of_the_fields_with_a_list() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(type|status|vas_type)` \| (.*) \|$", guide, re.MULTILINE))
+    listed = {field: re.findall(r"`(\w+)`", text.partition(";")[0]) for field, text in rows.items()}
+    assert listed == {"type": [*TransactionType], "status": [*Status], "vas_type": [*VasType]}
 
 
 def test_every_reference_in_the_document_leads_somewhere(http: httpx.Client) -> None:

@@ -245,6 +245,20 @@ def test_blanks_around_a_value_are_no_part_of_it(connect: Connect, shared_key: s
     assert (replayed.body, replayed.headers["idempotent-replayed"]) == (stored.body, "true")
 
 
+@pytest.mark.parametrize(
+    ("field", "status"), [("\tchunked", 201), (" \tchunked", 201), ("chunked\t", 400), ("\tchunked \t", 400)]
+)
+def test_a_tab_behind_the_value_of_an_encoding_is_refused_as_documented(
+    connect: Connect, shared_key: str, field: str, status: int
+) -> None:
+    connection = connect()
+    fields = (shared_key, keyed(), JSON, f"Transfer-Encoding:{field}")
+    connection.request(POST, *fields, body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY_TEXT), BODY_TEXT))
+    assert connection.answer().status == status
+    if status == 400:
+        assert connection.is_closed()
+
+
 @pytest.mark.parametrize("value", ["close", "close ", "\tclose\t", "keep-alive , Close "])
 def test_a_connection_that_is_to_be_closed_is_closed(connect: Connect, value: str) -> None:
     connection = connect()

@@ -270,7 +270,15 @@ def eager_vacuum(server_settings: Settings) -> Iterator[None]:
         admin.execute("SELECT pg_reload_conf()")
 
 
-def _vacuumed(ledger: Ledger, partition: str) -> None:
+def _make_dead_rows(ledger: Ledger, partition: str) -> None:
+    """Give autovacuum something to do in a partition, which it does not look at yet."""
+    ledger.sql(f"ALTER TABLE {partition} SET (autovacuum_enabled = false)")
+    ledger.sql(f"ALTER TABLE {partition} DISABLE TRIGGER ALL")
+    ledger.sql(f"UPDATE {partition} SET description = repeat(md5(random()::text), 4)")
+    ledger.sql(f"ALTER TABLE {partition} ENABLE TRIGGER ALL")
+
+
+def _begin_vacuum(ledger: Ledger, partition: str) -> None:
     """Let autovacuum begin with a partition, so slowly that it would take hours; returns when it is at work."""
     ledger.sql(
         f"ALTER TABLE {partition} SET (autovacuum_enabled, autovacuum_vacuum_threshold = 0,"
@@ -278,9 +286,6 @@ def _vacuumed(ledger: Ledger, partition: str) -> None:
         " autovacuum_vacuum_insert_scale_factor = 0,"
         " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)"
     )
-    ledger.sql(f"ALTER TABLE {partition} DISABLE TRIGGER ALL")
-    ledger.sql(f"UPDATE {partition} SET description = repeat(md5(random()::text), 4)")
-    ledger.sql(f"ALTER TABLE {partition} ENABLE TRIGGER ALL")
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE %s"
     deadline = time.monotonic() + 120
     while ledger.sql(query, f"autovacuum:%{partition}%") == [(0,)]:
@@ -292,11 +297,38 @@ def _vacuumed(ledger: Ledger, partition: str) -> None:
 def test_an_autovacuum_of_a_partition_gives_way_to_its_move(ledger: Ledger, eager_vacuum: None) -> None:
     ledger.fill(WARM, 2000)
     partition = ledger.table.partition(WARM)
-    _vacuumed(ledger, partition)
+    _make_dead_rows(ledger, partition)
+    _begin_vacuum(ledger, partition)
     before = ledger.content()
     few = ledger.settings.model_copy(update={"lock_attempts": 3})
     assert warm_month(few, ledger.table, WARM, tidy=False)
     assert ledger.tier(WARM) == "warm"
+    assert ledger.content() == before
+
+
+@pytest.mark.heavy("a move to warm is tested beside it, and test_plan.py waits for other locks")
+@pytest.mark.parametrize("at", ["the seal", "the drop"])
+def test_an_autovacuum_of_a_partition_gives_way_to_its_seal_and_to_its_drop(
+    ledger: Ledger, eager_vacuum: None, at: str
+) -> None:
+    ledger.warm(COLD, rows=2000)
+    partition = ledger.table.partition(COLD)
+    _make_dead_rows(ledger, partition)
+    before = ledger.content()
+    begun = []
+
+    def on_step(step: Step) -> None:
+        if step is Step.LOCKED:
+            _begin_vacuum(ledger, partition)
+            begun.append(step)
+
+    few = ledger.settings.model_copy(update={"lock_attempts": 3})
+    if at == "the seal":
+        _begin_vacuum(ledger, partition)
+    archive_month(few, ledger.table, COLD, on_step if at == "the drop" else lambda step: None)
+    assert len(begun) == (at == "the drop")
+    assert ledger.tier(COLD) == "cold"
+    ledger.check_no_partition(COLD)
     assert ledger.content() == before
 
 

@@ -219,6 +219,28 @@ def test_health_names_a_month_that_came_back(tiers: Ledger) -> None:
     assert "has 2 rows of a month that is archived" in measure.line
 
 
+NAMED = {
+    "a default partition": "transactions: outside: 3 rows of 2025-08 in the DEFAULT partition odd",
+    "a default partition of warm": "transactions: outside: 3 rows of 2025-08 in the DEFAULT partition odd",
+    "a quarter": "irregular: odd FOR VALUES FROM ('2025-07-01 00:00:00+00') TO ('2025-10-01 00:00:00+00')",
+    "a month of another time zone": "transactions: irregular: odd FOR VALUES FROM ('2025-07-31 22:00:00+00')",
+    "a month of the other parent": f"transactions: overlap: {HOT} is in hot and in warm",
+    "a cold month made again in warm": "transactions: returned: odd (warm, FOR VALUES FROM ('2024-03-01 00:00:00+00')",
+}
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("name", NAMED)
+def test_health_names_each_partition_that_is_the_place_of_no_month(tiers: Ledger, name: str) -> None:
+    parent, bound, month = OTHERS[name]
+    context = Context(tiers.settings, moment(Month.of(TODAY)))
+    assert partition_gaps(context).value == 0
+    tiers.sql(f"CREATE TABLE odd PARTITION OF {parent} {bound}")
+    _add(tiers, parent, _late(tiers, month, 3))
+    measure = partition_gaps(context)
+    assert (measure.value, NAMED[name] in measure.line) == (1, True), measure.line
+
+
 def test_ids_that_are_not_of_their_time_are_found_in_every_tier(ledger: Ledger) -> None:
     """A partition that others made has no CHECK on the id: only what one proves may prune."""
     for month in (COLD, WARM, HOT):

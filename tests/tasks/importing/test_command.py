@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from config import Settings
 from ledger.errors import ConfigError, DataError
+from sql import clock
 from tests.cli.in_process import run_here
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -66,6 +69,20 @@ def test_a_dry_run_says_that_it_is_one(treasury_here: Command, files: Files) -> 
         "lines 3 = skipped 0 + header 1 + records 2 + footer 0\n"
         "dry run, nothing is loaded: read 2 = loaded 1 + known 0 + different 0 + rejected 1\n"
     )
+
+
+@pytest.mark.parametrize("off_s", [172_800.0, -3_600.0], ids=["two days ahead", "an hour behind"])
+def test_an_import_under_a_wrong_clock_is_refused_and_loads_nothing(
+    treasury_here: Command, files: Files, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, off_s: float
+) -> None:
+    monkeypatch.setattr(clock, "wall_clock_s", lambda: time.time() + off_s)
+    refused = treasury_here("import", *files)
+    assert refused.returncode == ConfigError.exit_code
+    assert refused.stderr.startswith("error: the clock of this machine is ")
+    assert database.execute("SELECT to_regclass('public.transactions') IS NULL").fetchone() == (True,)
+    assert database.execute("SELECT count(*) FROM imports").fetchone() == (0,)
+    monkeypatch.undo()
+    assert treasury_here("import", *files).stdout == ACCOUNT.format(1, 0, 1)
 
 
 def test_errors_have_their_exit_codes_and_no_traceback(treasury_here: Command, files: Files, tmp_path: Path) -> None:
