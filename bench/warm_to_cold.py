@@ -29,9 +29,10 @@ from tasks.archiving.to_warm import warm_month
 from tasks.querying.link import linked, linked_relation
 
 ROWS = 1_000_000
-SMALL_ROWS = 250_000
+DOUBLE_ROWS = 2 * ROWS
 TIME_TARGET = 1.5  # times the unverified way
 MEMORY_TARGET_MB = 1000
+GROWTH_TARGET = 1.1  # times the peak memory, for twice the rows
 BYTES_TARGET_PERCENT = 15.0
 _COPIES = 3
 
@@ -59,15 +60,15 @@ print(json.dumps({
 
 def run() -> dict[str, Any]:
     """Measure in servers of its own; print a table; return both sides of each ratio."""
-    small, large = Month(2021, 1), Month(2021, 2)
+    double, large = Month(2021, 1), Month(2021, 2)
     with scratch("s3") as settings:
-        for month, rows in ((small, SMALL_ROWS), (large, ROWS)):
+        for month, rows in ((double, DOUBLE_ROWS), (large, ROWS)):
             fill_month(settings, month, rows)
         hot_bytes = _partition_bytes(settings, large)
-        for month in (small, large):
+        for month in (double, large):
             warm_month(settings, TRANSACTIONS, month)
         copy_s = min(_raw_copy(settings, large) for _ in range(_COPIES))
-        first = _archive(settings, small)
+        first = _archive(settings, double)  # it makes the installation, too
         unverified_s = min(_unverified(settings, large, number) for number in range(_COPIES))
         done = _archive(settings, large)
     result = {
@@ -81,8 +82,10 @@ def run() -> dict[str, Any]:
         "ratio_to_copy": round(done["seconds"] / copy_s, 2),
         "steps_s": done["steps"],
         "peak_mb": round(done["peak_mb"]),
-        "peak_mb_of_a_quarter": round(first["peak_mb"]),
         "peak_target_mb": MEMORY_TARGET_MB,
+        "peak_mb_of_twice": round(first["peak_mb"]),
+        "peak_growth": round(first["peak_mb"] / done["peak_mb"], 2),
+        "peak_growth_target": GROWTH_TARGET,
         "hot_bytes": hot_bytes,
         "cold_bytes": done["archive_bytes"],
         "bytes_percent": round(100 * done["archive_bytes"] / hot_bytes, 2),
@@ -91,6 +94,7 @@ def run() -> dict[str, Any]:
     result["passed"] = (
         result["ratio"] <= TIME_TARGET
         and result["peak_mb"] <= MEMORY_TARGET_MB
+        and result["peak_growth"] <= GROWTH_TARGET
         and result["bytes_percent"] <= BYTES_TARGET_PERCENT
     )
     _show(result)
@@ -153,6 +157,7 @@ def _show(result: dict[str, Any]) -> None:
     for step, seconds in result["steps_s"].items():
         table.add_row(f"  {step}", f"{seconds} s", "")
     table.add_row("peak memory", f"{result['peak_mb']} MB", f"<= {MEMORY_TARGET_MB} MB")
-    table.add_row("peak memory of a quarter", f"{result['peak_mb_of_a_quarter']} MB", "about the same")
+    table.add_row("peak memory of twice the rows", f"{result['peak_mb_of_twice']} MB", "")
+    table.add_row("ratio of these two", str(result["peak_growth"]), f"<= {GROWTH_TARGET}")
     table.add_row("cold bytes of hot bytes", f"{result['bytes_percent']} %", f"<= {BYTES_TARGET_PERCENT} %")
     Console().print(table)

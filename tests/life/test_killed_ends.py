@@ -16,7 +16,14 @@ from tests.life.scenes import Beginning, staged
 from tests.life.strikes import Struck, telling
 from tests.life.test_kills import chosen
 
-KILLS = {Deletion(): 120, Holding(): 24, Releasing(): 24, Copying(): 40, Returning(): 60, Unsealing(): 12}
+KILLS: dict[End, int] = {
+    Deletion(): 120,
+    Holding(): 24,
+    Releasing(): 24,
+    Copying(): 40,
+    Returning(): 60,
+    Unsealing(): 12,
+}
 DIFFERENT = 200  # places at least, of all kinds together
 CASES = [(end, number) for end, count in KILLS.items() for number in range(count)]
 Places = Callable[[End], list[Place]]

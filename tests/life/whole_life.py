@@ -45,7 +45,7 @@ class WholeLife(Life):
         """An archived part goes deep, behind a run that was killed or not. In a folder its object stays as it is, and
         readable: storage classes are in `tests.tasks.archiving.test_deep_life`.
         """
-        key = pick(self.model.shallow(), place)
+        month, part = pick(self.model.shallow(), place)
         settings, table = self.world.settings, self.world.ledger.table
 
         def end(_: DeepStep) -> None:
@@ -53,12 +53,12 @@ class WholeLife(Life):
 
         if is_killed:
             with pytest.raises(KilledError):
-                deepen(settings, table, *key, end)
-        done = deepen(settings, table, *key)
+                deepen(settings, table, month, part, end)
+        done = deepen(settings, table, month, part)
         assert (done is None) is is_killed  # the step that is heard in a folder is the last one
-        assert deepen(settings, table, *key) is None
+        assert deepen(settings, table, month, part) is None
         publish_log(settings)
-        self.model.deepen(key)
+        self.model.deepen((month, part))
         self._costly()
 
     @rule(place=CHANCE, whole=st.booleans())

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -148,6 +149,45 @@ def test_a_proof_reads_the_file_three_times_however_many_groups_are_around_its_r
     with archive.prover() as prover:
         archive.check(prover.row(archive.rows[300]["id"]))
     assert len(queries) == 3
+
+
+def test_a_proof_reads_one_row_group_of_a_file_with_many(in_folder: Settings, tmp_path: Path) -> None:
+    """The pages of all others are zeros: whoever reads one of them fails. A row is searched in the key's column."""
+    archive = Archive(in_folder, rows_of([f"wallet-{number // 4:04d}" for number in range(6000)]), 1000, tmp_path)
+    path = Path(in_folder.archive_location.removeprefix("file://")) / FILE_KEY
+    whole, metadata = path.read_bytes(), pq.read_metadata(path)
+    assert metadata.num_row_groups == 6
+    chunks = [_chunks(metadata.row_group(number)) for number in range(6)]
+    for number, mine in enumerate(chunks):
+        row, others = archive.rows[1000 * number + 502], [one for one in chunks if one != mine]
+        path.write_bytes(_blanked(whole, [span for one in others for span in one.values()]))
+        with archive.prover() as prover:
+            assert len(archive.check(prover.statement(row["wallet_id"])).rows) == 4
+        path.write_bytes(_blanked(whole, [span for one in others for name, span in one.items() if name != "id"]))
+        with archive.prover() as prover:
+            (fields,) = archive.check(prover.row(row["id"])).rows
+        assert fields["id"] == str(row["id"])
+        path.write_bytes(_blanked(whole, list(mine.values())))
+        with archive.prover() as prover, pytest.raises(DataError):
+            prover.statement(row["wallet_id"])
+
+
+def _chunks(group: Any) -> dict[str, tuple[int, int]]:
+    """Where the pages of each column of a row group lie in the file: begin and end, in bytes."""
+    columns = [group.column(number) for number in range(group.num_columns)]
+    begins = [min(filter(None, (one.dictionary_page_offset, one.data_page_offset))) for one in columns]
+    return {
+        one.path_in_schema: (begin, begin + one.total_compressed_size)
+        for begin, one in zip(begins, columns, strict=True)
+    }
+
+
+def _blanked(content: bytes, spans: list[tuple[int, int]]) -> bytes:
+    """The file with zeros where these pages were: whoever reads them finds no pages there."""
+    changed = bytearray(content)
+    for begin, end in spans:
+        changed[begin:end] = bytes(end - begin)
+    return bytes(changed)
 
 
 @pytest.mark.parametrize("wallet", ["wallet-00", "wallet-17", "wallet-30x", "wallet-58", NULL_MARK])

@@ -81,6 +81,68 @@ def test_holds_and_deletions_are_counted(api: httpx.Client, watcher: Headers, re
     }
 
 
+ENDS = {"deep", "deep_bytes", "held", "in_grace", "deleted"}
+MONTHS = """
+    INSERT INTO archive_months (table_name, month, part, tier, step, digest, object_key, object_bytes, manifest_key,
+                                verified_at, cold_at, deep_at, certificate, deleted_at)
+    SELECT 'transactions', month, part, tier, step, sha256(''), key, bytes, 'm' || key, now(), now(),
+           CASE tier WHEN 'deep' THEN now() END, certificate, CASE WHEN certificate IS NOT NULL THEN now() END
+    FROM (VALUES (date '2019-01-01', 1, 'deep', 'idle', 'a', 100, NULL),
+                 (date '2019-01-01', 2, 'deep', 'idle', 'b', 20, NULL),
+                 (date '2019-02-01', 1, 'deep', 'idle', 'c', 3, NULL),
+                 (date '2020-01-01', 1, 'cold', 'idle', 'd', 4000, NULL),
+                 (date '2020-02-01', 1, 'cold', 'idle', 'e', 5000, NULL),
+                 (date '2014-01-01', 1, 'deleted', 'idle', 'f', 1, 'DEL-1-1'),
+                 (date '2014-02-01', 1, 'deleted', 'idle', 'g', 1, 'DEL-1-2'),
+                 (date '2014-02-01', 2, 'deleted', 'idle', 'h', 1, 'DEL-1-2'),
+                 (date '2014-03-01', 1, 'deleted', 'deleting', 'i', 1, 'DEL-1-3'))
+         AS made (month, part, tier, step, key, bytes, certificate)
+"""
+# One hold on January and February 2019, one of April to July 2020, where nothing is archived; a released one on 2020.
+HOLDS = """
+    INSERT INTO holds (hold_id, matter, table_name, first_month, last_month, reason, actor, account, placed_at,
+                       review_on, object_key, object_bytes, object_sha256)
+    SELECT number, 'm', table_name, first_month, last_month, 'r', 'a', 'a', now(), '2099-01-01', 'k' || number, 1,
+           sha256('')
+    FROM (VALUES (1, 'transactions', date '2019-01-01', date '2019-02-01'),
+                 (2, NULL, date '2020-04-01', date '2020-07-01'),
+                 (3, NULL, date '2020-01-01', date '2020-12-01')) AS placed (number, table_name, first_month,
+                                                                            last_month);
+    INSERT INTO hold_decisions (hold_id, action, actor, account, reason, decided_at, object_key, object_bytes,
+                                object_sha256)
+    VALUES (3, 'proposed', 'b', 'b', 'r', now(), NULL, NULL, NULL),
+           (3, 'released', 'c', 'c', 'r', now(), 'k', 1, sha256(''))
+"""
+# Of three requests one is in its grace period, with two months; of one the grace period is over; one was revoked.
+REQUESTS = """
+    INSERT INTO deletion_requests
+    SELECT n, '2024-01-01', '[{}, {}]', sha256(''), 1, 14, 'a', 'a', 'r', now() - interval '30 days'
+    FROM generate_series(1, 3) AS n;
+    INSERT INTO deletion_decisions (request_id, action, actor, account, reason, decided_at)
+    VALUES (1, 'approved', 'b', 'b', 'r', now() - interval '13 days'),
+           (2, 'approved', 'b', 'b', 'r', now() - interval '15 days'),
+           (3, 'approved', 'b', 'b', 'r', now() - interval '13 days'),
+           (3, 'revoked', 'b', 'b', 'r', now())
+"""
+
+
+def test_months_that_are_deep_held_in_grace_and_deleted_are_counted(
+    api: httpx.Client, watcher: Headers, ready: Settings
+) -> None:
+    with psycopg.connect(ready.database_dsn, autocommit=True) as connection:
+        for statement in (MONTHS, HOLDS, REQUESTS):
+            connection.execute(statement)
+    found = exposed(api, watcher)
+    counts = {name: found[name].value for name in found if name.startswith("treasury_months_")}
+    assert {name: value for name, value in counts.items() if name.removeprefix("treasury_months_") in ENDS} == {
+        "treasury_months_deep": 3,
+        "treasury_months_deep_bytes": 123,
+        "treasury_months_held": 2,
+        "treasury_months_in_grace": 2,
+        "treasury_months_deleted": 2,
+    }
+
+
 def test_the_examples_ask_for_metrics_and_labels_that_exist(api: httpx.Client, watcher: Headers) -> None:
     touch_everything()
     api.post("/api/v1/transactions", json=BODY, headers=keyed())

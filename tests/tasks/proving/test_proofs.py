@@ -223,6 +223,38 @@ def test_a_proof_file_with_any_part_exchanged_is_refused(archived: Ledger) -> No
             check_proof(file.to_bytes(), policy(archived))
 
 
+def test_a_proof_of_another_table_is_refused(archived: Ledger) -> None:
+    """Also one of the same wallet in the same month, whose parts are exchanged."""
+    vas = archived.settings.table("vas_transactions")
+    archived.fill(COLD, table=vas)
+    assert warm_month(archived.settings, vas, COLD)
+    archive_month(archived.settings, vas, COLD)
+    publish_log(archived.settings)
+    row, of_vas = rows_of(archived, COLD)[7], make_row(vas, COLD, 7)
+    with Prover(archived.settings) as prover:
+        for table, key in ((vas, row["id"]), (archived.table, of_vas["id"])):
+            with pytest.raises(NotFoundError, match=f"{table.name} has no archived row with id {key}"):
+                prover.row(table, UUID(str(key)))
+        (mine,) = prover.statement(archived.table, "wallet-3", COLD)
+        (theirs,) = prover.statement(vas, "wallet-3", COLD)
+    known = policy(archived)
+    named = [check_proof(file.content, known).archived for file in (mine, theirs)]
+    assert [(one.table, one.month) for one in named] == [("transactions", str(COLD)), ("vas_transactions", str(COLD))]
+    one, other = (TlogProof.from_bytes(file.content) for file in (mine, theirs))
+    assert one.extra is not None
+    assert other.extra is not None
+    ours, others = json.loads(unpack(one.extra)), json.loads(unpack(other.extra))
+    for exchanged in (
+        TlogProof(other.index, other.path, one.checkpoint, one.extra),
+        TlogProof(one.index, one.path, other.checkpoint, other.extra),
+        TlogProof(one.index, one.path, one.checkpoint, _packed({**ours, "entry": others["entry"]})),
+        TlogProof(one.index, one.path, one.checkpoint, _packed({**ours, "proof": others["proof"]})),
+        TlogProof(other.index, other.path, other.checkpoint, _packed({**others, "proof": ours["proof"]})),
+    ):
+        with pytest.raises(VerificationError):
+            check_proof(exchanged.to_bytes(), known)
+
+
 def _packed(content: dict[str, object]) -> bytes:
     return pack(json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode())
 
