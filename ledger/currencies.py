@@ -13,12 +13,12 @@ from typing import NamedTuple
 from ledger.errors import FieldError
 from ledger.months import Month
 
-# Decimal places other than two.
+# Decimal places other than two: of active codes, and of codes that ended.
 _PLACES: Mapping[int, str] = {
-    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF",
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
+    " ADP BEF BYB BYR ESP GRD ITL LUF MGF PTE TPE TRL",
     3: "BHD IQD JOD KWD LYD OMR TND",
 }
-_ENDED_WITHOUT_PLACES = frozenset("ADP BEF BYB BYR ESP GRD ITL LUF MGF PTE TPE TRL".split())  # noqa: SIM905  # reads as text
 _USUAL_PLACES = 2
 
 CURRENCIES = frozenset(
@@ -71,11 +71,9 @@ def _read_ended(text: str) -> dict[str, Validity]:
 
 
 ENDED_CURRENCIES: Mapping[str, Validity] = _read_ended(_ENDED)
-_PLACES_OF: Mapping[str, int] = {
-    code: places for places, codes in _PLACES.items() for code in codes.split()
-} | dict.fromkeys(_ENDED_WITHOUT_PLACES, 0)
-# Active currencies whose amounts are whole numbers.
-WITHOUT_CENTS = frozenset(_PLACES[0].split())
+_PLACES_OF: Mapping[str, int] = {code: places for places, codes in _PLACES.items() for code in codes.split()}
+# Currencies whose amounts are whole numbers, those that ended among them.
+WITHOUT_CENTS = frozenset(code for code, places in _PLACES_OF.items() if places == 0)
 
 
 def decimal_places(code: str) -> int:

@@ -52,7 +52,7 @@ def compile_money(
     """
     read = _reader(name, mapping)
     if mapping.first_of is None:
-        signed = changed(compile_value(name, mapping, positions, format_), read)
+        signed = changed(compile_value(name, mapping, positions, format_.stripping), read)
         column: Getter = lambda fields: mapping.column  # noqa: E731  # a function like the other
     else:
         getters = {one: changed(read_column(one, positions, format_), read) for one in mapping.first_of}

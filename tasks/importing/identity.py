@@ -52,7 +52,7 @@ class Namer(Protocol):
 
 
 class KeyNamer:
-    """By the key's columns. A key is trimmed and its empty texts are refused, as the mapping says for every column."""
+    """By the key's columns. A key is trimmed, and its empty texts are refused."""
 
     def __init__(self, mapping: Mapping, table: TieredTable, positions: Positions) -> None:
         self._prefix = _prefix(mapping, table)

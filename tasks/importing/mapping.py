@@ -166,13 +166,18 @@ class FileFormat(BaseModel):
     quote: str = Field('"', max_length=1, description="Empty: quotes have no meaning")
     encoding: str = Field("utf-8", description="Any in which ASCII is one byte a character: not UTF-16, UTF-32, EBCDIC")
     columns: tuple[str, ...] | None = Field(None, description="Column names of a file that has no header line")
-    strip: bool = Field(True, description="Leave out blanks around every value")
+    strip: bool = Field(False, description="Leave out white space around texts that are stored, too")
     empty: tuple[str, ...] = Field(("",), description="Values that mean: nothing there")
     skip_lines: int = Field(0, ge=0, le=1000, description="Lines before the header, or before the first record")
     until: str | None = Field(None, min_length=1, description="The records end before the line that begins so")
     line_breaks: tuple[str, ...] = Field(
         (), description="Columns that are not mapped and may have line breaks in quotes"
     )
+
+    @property
+    def stripping(self) -> Self:
+        """The format of the same file for numbers and times, which have no white space around them."""
+        return self.model_copy(update={"strip": True})
 
     @field_validator("encoding")
     @classmethod

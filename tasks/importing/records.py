@@ -122,7 +122,7 @@ class _QuotedRecords:
     def __init__(self, format_: FileFormat) -> None:
         self._quote = format_.quote
         quote, delimiter = re.escape(format_.quote), re.escape(format_.delimiter)
-        blanks = "[ \t]*+" if format_.strip and format_.delimiter not in " \t" else ""
+        blanks = "[ \t]*+" if format_.delimiter not in " \t" else ""
         inside = rf"(?:[^{quote}]|{quote}{quote})*+"
         self._field = re.compile(
             rf"{blanks}{quote}({inside}){quote}{blanks}(?={delimiter}|\Z)|([^{quote}{delimiter}]*+)(?={delimiter}|\Z)"

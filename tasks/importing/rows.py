@@ -82,12 +82,13 @@ class RowBuilder:
         updated_at = self._updated(fields, created_at)
         cells = ["" if cell is None else str(cell) for cell in (*checked.values(), created_at)]
         values = (*cells, "" if updated_at is None else str(updated_at))
-        source, identities = self._namer.name(record, values)
+        known_by = [value.strip() for value in values]  # white space around a text makes no other row
+        source, identities = self._namer.name(record, known_by)
         row_id = str(derived_id(created_at, source))
         copy = "\t".join((row_id, *cells, str(updated_at or created_at)))
         self._count_signs(fields)
         month = created_at.year * 12 + created_at.month - 1
-        return Row(record.line, record.text, month, row_id, copy, identities, fingerprint(values))
+        return Row(record.line, record.text, month, row_id, copy, identities, fingerprint(known_by))
 
     def looks_like_record(self, record: FileRecord) -> bool:
         """Whether ``record``, of which no row can be made, is one all the same: it has as many columns and a time of
@@ -192,7 +193,7 @@ def _compile_field(
 def _compile_metadata(mapping: Mapping, positions: Positions, money: Texts[str, Money]) -> list[tuple[str, Getter]]:
     """In the order of the names, so that the order in the mapping does not change what a row is."""
     return [
-        (name, compile_value(f"metadata.{name}", field, positions, mapping.file, _taken(field, money)))
+        (name, compile_value(f"metadata.{name}", field, positions, mapping.file.stripping, _taken(field, money)))
         for name, field in sorted(mapping.metadata.items())
     ]
 
@@ -209,7 +210,7 @@ def _compile_instant_field(
 ) -> Callable[[Fields], datetime | None]:
     if field is None:
         return lambda fields: None
-    getter = compile_value(name, field, positions, format_)
+    getter = compile_value(name, field, positions, format_.stripping)
     parse = compile_instant(
         name,
         field.format,

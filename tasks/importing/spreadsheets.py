@@ -12,8 +12,8 @@ def refuse_remains(field: str, text: str) -> str:
     """``text``, which identifies something. Raises FieldError for ``1.23457E+14``, which other numbers become, too, and
     for ``#REF!`` and its like.
     """
-    if "E+" in text and _SHORTENED.match(text):
+    if "E+" in text and _SHORTENED.match(text.strip()):
         raise FieldError(field, f"{text} is what a spreadsheet shows of a longer number: export the column as text")
-    if text[:1] == "#" and _FAILED.match(text):
+    if "#" in text and _FAILED.match(text.strip()):
         raise FieldError(field, f"{text} is what a spreadsheet shows of a value that it has not")
     return text

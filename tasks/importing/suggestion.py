@@ -44,6 +44,11 @@ class _Sample(NamedTuple):
     rows: list[list[str]]
     has_header: bool
 
+    @property
+    def is_padded(self) -> bool:
+        """Whether values have white space around them, which a name must not have."""
+        return any(value != value.strip() for row in self.rows for value in row if value.strip())
+
     def column(self, name: str) -> list[str]:
         """The values of a column that are not empty."""
         at = self.header.index(name)
@@ -67,6 +72,7 @@ def suggest_mapping(path: Path) -> str:
         f"delimiter = {_quoted(sample.delimiter)}",
         f"encoding = {_quoted(sample.encoding)}",
         *([f"skip_lines = {sample.skip_lines}"] if sample.skip_lines else []),
+        *(["strip = true   # values have white space around them"] if sample.is_padded else []),
         *(
             []
             if sample.has_header

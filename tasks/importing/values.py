@@ -23,9 +23,10 @@ def compile_value(
 ) -> Getter:
     """A function from a record's fields to the value of ``name``: None where there is none.
 
-    ``positions`` are the file's columns. ``taken`` gives what ``sign_of`` and ``column_of`` say of a money field. The
-    function raises FieldError for a value without an entry in the map, and for an empty one where the mapping refuses
-    it.
+    ``positions`` are the file's columns. ``taken`` gives what ``sign_of`` and ``column_of`` say of a money field. White
+    space around a text that becomes the value stays where the file does not say ``strip``: the rules of the ledger
+    judge it. The function raises FieldError for a value without an entry in the map, and for an empty one where the
+    mapping refuses it.
     """
     if taken is None:
         return with_empty(name, mapping, _source(name, mapping, positions, format_))
@@ -36,9 +37,9 @@ def compile_value(
 
 def _source(name: str, mapping: FieldMapping, positions: Positions, format_: FileFormat) -> Getter:
     if mapping.column is not None:
-        getter = read_column(mapping.column, positions, format_)
+        getter = (read_text if mapping.map is None else read_column)(mapping.column, positions, format_)
         if mapping.join_lines:
-            getter = changed(getter, lambda text: _LINE_BREAKS.sub(" ", text))
+            getter = changed(getter, lambda text: _LINE_BREAKS.sub(" ", text.strip("\r\n")))
         return getter if mapping.map is None else _mapped(name, mapping.map, mapping.otherwise, getter)
     if mapping.columns is not None:
         return _cases(name, mapping, [read_column(column, positions, format_) for column in mapping.columns])
@@ -49,12 +50,21 @@ def _source(name: str, mapping: FieldMapping, positions: Positions, format_: Fil
 
 
 def read_column(column: str, positions: Positions, format_: FileFormat) -> Getter:
-    """A function from a record's fields to the text of ``column``; None for a text that means nothing there."""
+    """A function from a record's fields to the text of ``column`` without white space around it: for keys, numbers,
+    times, and what is looked up in a map. None for a text that means nothing there.
+    """
     pick = itemgetter(positions[column])
     nothing = frozenset(format_.empty)
-    if not format_.strip:
-        return lambda fields: None if (text := pick(fields)) in nothing else text
     return lambda fields: None if (text := pick(fields).strip()) in nothing else text
+
+
+def read_text(column: str, positions: Positions, format_: FileFormat) -> Getter:
+    """As `read_column`, for a text that is stored: as the file has it, unless the file says ``strip``."""
+    if format_.strip:
+        return read_column(column, positions, format_)
+    pick = itemgetter(positions[column])
+    nothing = frozenset(format_.empty)
+    return lambda fields: None if (text := pick(fields)).strip() in nothing else text
 
 
 def changed(getter: Getter, change: Change) -> Getter:
@@ -91,14 +101,17 @@ def _cases(name: str, mapping: FieldMapping, getters: Sequence[Getter]) -> Gette
 
 def _template(template: str, positions: Positions, format_: FileFormat) -> Getter:
     names = template_columns(template)
-    getters = [read_column(column, positions, format_) for column in names]
+    getters = [read_text(column, positions, format_) for column in names]
 
     def read(fields: Fields) -> str | None:
-        """Nothing there when every column is empty: the fixed text alone says nothing about the row."""
-        texts = [getter(fields) for getter in getters]
+        """Nothing there when every column is empty: the fixed text alone says nothing about the row. White space that
+        only the fixed text has around the whole is left out.
+        """
+        texts = [getter(fields) or "" for getter in getters]
         if not any(texts):
             return None
-        return fill_template(template, (text or "" for text in texts)).strip()
+        filled = fill_template(template, texts)
+        return filled if any(text != text.strip() for text in texts) else filled.strip()
 
     return read
 

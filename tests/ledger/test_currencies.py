@@ -1,6 +1,7 @@
 """ISO 4217: which currencies there are at what time, and their decimal places."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -23,6 +24,10 @@ from ledger.transactions import new_columns, new_transaction
         ("TND", 3),
         ("MRU", 2),
         ("ITL", 0),
+        ("BYR", 0),
+        ("TRL", 0),
+        ("ROL", 2),
+        ("HRK", 2),
     ],
 )
 def test_minor_units_are_those_of_iso_4217(code: str, places: int) -> None:
@@ -55,6 +60,21 @@ def test_money_has_the_decimal_places_of_its_currency(field: str) -> None:
         new_transaction(VAS_TRANSACTIONS, broken)
     assert new_columns(VAS_TRANSACTIONS, [VAS_ROW, whole]) is not None
     assert new_columns(VAS_TRANSACTIONS, [VAS_ROW | {"currency": "ZAR"}, broken]) is None
+
+
+ENDED_WITHOUT_PLACES = "ADP BEF BYB BYR ESP GRD ITL LUF MGF PTE TPE TRL"  # by the Java platform, of list three
+
+
+def test_money_of_an_ended_currency_without_decimal_places_has_none() -> None:
+    codes = sorted(ENDED_WITHOUT_PLACES.split())
+    assert [code for code in sorted(ENDED_CURRENCIES) if decimal_places(code) == 0] == codes
+    for code in codes:
+        row, at = ROW | {"currency": code, "amount": "120.50"}, ENDED_CURRENCIES[code].last.lower
+        with pytest.raises(FieldError, match=f"amount: must be a whole number: {code} has no decimal places"):
+            new_transaction(TRANSACTIONS, row, at=at)
+        assert new_transaction(TRANSACTIONS, row | {"amount": "120.00"}, at=at)["amount"] == 120
+    kept = ROW | {"currency": "DEM", "amount": "120.50"}
+    assert new_transaction(TRANSACTIONS, kept, at=datetime(1999, 1, 1, tzinfo=UTC))["amount"] == Decimal("120.50")
 
 
 def test_a_row_of_the_past_may_have_a_currency_of_the_past() -> None:

@@ -110,6 +110,19 @@ def test_an_import_of_different_rows_or_of_none_ends_with_an_error(
     assert "none of 2 records could be loaded" in nothing.stderr
 
 
+def test_a_warning_is_printed_and_the_rows_are_loaded(treasury_here: Command, files: Files, tmp_path: Path) -> None:
+    (tmp_path / "lines.csv").write_text(LINES.replace("none", "-5.00"))
+    mapping = (tmp_path / "m.toml").read_text()
+    (tmp_path / "m.toml").write_text(mapping.replace('"amount" }', '"amount", sign = "absolute" }'))
+    done = treasury_here("import", *files)
+    assert (done.returncode, done.stdout) == (0, ACCOUNT.format(2, 0, 0))
+    (warning,) = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert warning == (
+        'warning: amount: sign = "absolute" makes 1 amounts below zero and 1 others alike, and nothing in the row '
+        'distinguishes them; map type from { sign_of = "amount" }'
+    )
+
+
 @pytest.mark.heavy("a pipe is read as a file is")
 def test_a_pipe_is_imported(treasury: Command, files: Files, tmp_path: Path) -> None:
     done = treasury("import", "-", *files[1:], given=LINES)

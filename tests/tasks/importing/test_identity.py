@@ -37,6 +37,7 @@ created_at = { column = "at", format = "iso" }
 HEADER = b"id,wallet,amount,at\n"
 THREE = HEADER + b"".join(b"%d,w,%d.50,2026-02-0%dT10:15:00\n" % (n, n, n) for n in (1, 2, 3))
 KEYLESS = M.replace('key = ["id"]\n', "")
+BY_VALUES = KEYLESS.replace("[fields]", 'identity = "values"\n[fields]')
 ZONED = M.replace('"iso" }', '"iso", timezone = "Africa/Johannesburg" }')
 
 
@@ -206,6 +207,36 @@ def test_a_corrected_encoding_loads_nothing_again(run: Run, database: psycopg.Co
     again = run(content, mapping.replace("latin-1", "windows-1250"))
     assert again.account == (3, 0, 0, 3, 0)
     assert again.rejects[0][2] == "user_id, wallet_id"
+
+
+@pytest.mark.parametrize("mapping", [M, BY_VALUES], ids=["by its key", "by its values"])
+@pytest.mark.parametrize("first", ["cp1252", "utf-8", "windows-1250"])
+def test_a_file_that_was_saved_again_in_another_encoding_loads_nothing_again(
+    run: Run, database: psycopg.Connection, first: str, mapping: str
+) -> None:
+    """Other bytes, the same texts."""
+    text = THREE.decode().replace(",w,", ",Zoë,")
+
+    def saved_in(encoding: str) -> tuple[int, ...]:
+        encoded = mapping.replace("[fields]", f'[file]\nencoding = "{encoding}"\n[fields]')
+        return run(text.encode(encoding), encoded).account
+
+    assert saved_in(first) == (3, 3, 0, 0, 0)
+    assert {saved_in(other) for other in ("cp1252", "utf-8", "cp850")} == {(3, 0, 3, 0, 0)}
+    assert count(database) == 3
+
+
+def test_the_nth_equal_record_of_another_file_is_the_nth_row_with_those_values(
+    run: Run, database: psycopg.Connection
+) -> None:
+    equal, other = THREE.splitlines(keepends=True)[1:3]
+    assert run(HEADER + equal, BY_VALUES).account == (1, 1, 0, 0, 0)
+    twice = run(HEADER + other + equal + equal, BY_VALUES)
+    assert twice.account == (3, 2, 1, 0, 0)
+    assert [line for line, _, _, _ in twice.rejects] == [3]
+    assert run(HEADER + equal * 3 + other, BY_VALUES).account == (4, 1, 3, 0, 0)
+    assert run(HEADER + equal, BY_VALUES).account == (1, 0, 1, 0, 0)
+    assert count(database) == 4
 
 
 def test_an_equal_line_of_another_file_is_refused_or_loaded_as_the_mapping_says(

@@ -28,9 +28,25 @@ def money(text: str, currency: str = "ZAR", **options: Any) -> str | None:
     return compile_money("amount", mapping, POSITIONS, FileFormat(), lambda _: currency).amount([text, ""])
 
 
-def test_a_column_is_stripped_and_nothing_is_none() -> None:
-    assert value(" x ", "", column="a") == "x"
+def test_a_text_keeps_its_white_space_unless_the_file_strips_and_white_space_alone_is_none() -> None:
+    assert value(" x ", "", column="a") == " x "
+    read = compile_value("f", FieldMapping(column="a"), POSITIONS, FileFormat(strip=True))
+    assert read([" x ", ""]) == "x"
     assert value("", "y", column="a") is None
+    assert value(" \u00a0", "y", column="a") is None
+
+
+def test_what_a_map_or_a_case_looks_up_has_no_white_space_around() -> None:
+    assert value(" X ", "", column="a", map={"X": "1"}) == "1"
+    assert value(" X ", " Y", columns=["a", "b"], cases=[{"when": ["X", "Y"], "then": "z"}]) == "z"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [("x", "y", "x y"), ("x", "", "x"), ("", "y", "y"), (" x", "", " x "), ("x ", "y", "x  y"), (" ", "\t", None)],
+)
+def test_of_a_template_only_its_own_blanks_are_left_out(first: str, second: str, expected: str | None) -> None:
+    assert value(first, second, template="{a} {b}") == expected
 
 
 def test_a_default_stands_for_an_empty_column_and_empty_can_be_refused() -> None:
@@ -62,6 +78,7 @@ def test_a_template_joins_columns_and_is_nothing_without_any() -> None:
 
 def test_line_breaks_are_joined_on_request() -> None:
     assert value("one\r\ntwo", "", column="a", join_lines=True) == "one two"
+    assert value("\none\ntwo\r\n", "", column="a", join_lines=True) == "one two"
 
 
 @pytest.mark.parametrize(

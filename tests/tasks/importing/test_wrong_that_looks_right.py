@@ -181,6 +181,16 @@ def test_an_amount_with_cents_of_a_currency_without_is_rejected(run: Run) -> Non
     ]
 
 
+@pytest.mark.parametrize(("currency", "day"), [("BYR", "2015-02-01"), ("ITL", "2001-02-01"), ("TRL", "2004-02-01")])
+def test_an_amount_with_cents_of_an_ended_currency_without_is_rejected(run: Run, currency: str, day: str) -> None:
+    lines = f"1,w,120.50,{day}T10:15:00Z\n2,w,120.00,{day}T10:15:00Z\n".encode()
+    outcome = run(HEADER + lines, M.replace("ZAR", currency))
+    assert outcome.account == (2, 1, 0, 0, 1)
+    assert [reject[:3] for reject in outcome.rejects] == [
+        (2, f"must be a whole number: {currency} has no decimal places", "amount")
+    ]
+
+
 def test_a_quote_in_a_column_that_is_not_mapped_swallows_no_record(run: Run, database: psycopg.Connection) -> None:
     lines = b'1,w,1.00,2026-02-01T10:15:00Z,"open\n2,w,2.00,2026-02-01T10:15:00Z,x\n3,w,3.00,2026-02-01T10:15:00Z,y"\n'
     outcome = run(NOTED + lines + b"4,w,4.00,2026-02-01T10:15:00Z,z\n", M)
