@@ -19,6 +19,7 @@ from psycopg.sql import SQL
 from rich.console import Console
 from rich.table import Table
 
+from bench.memory import Peak
 from bench.scratch import scratch
 from config import Settings
 from ledger.months import Month
@@ -50,11 +51,30 @@ _QUESTIONS = {
 }
 _TARGETS_MS = {"one wallet": (150, 50), "one row by id": (100, 30)}
 _TIMES = (5, 10)  # faster than PostgreSQL: with a cold cache, with a warm one
+HOT_ROWS = 300_000
+_SIDE_BY_SIDE = 10
+_MOST_MEMORY = 3  # times that of one question
+_HOT_QUESTION = "SELECT * FROM vas_transactions WHERE month = '{month}' ORDER BY reference, id"
+_ASKING = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from config import load_settings
+from tasks.querying.query import Querier
+
+def ask(querier):
+    with querier.answer(sys.argv[2]) as answer:
+        for _ in answer.batches:
+            pass
+
+count = int(sys.argv[1])
+with Querier(load_settings()) as querier, ThreadPoolExecutor(count) as threads:
+    list(threads.map(lambda _: ask(querier), range(count)))
+"""
 
 
 def run() -> dict[str, Any]:
     """Measure in servers of its own; print a table; return the figures, medians in ms. The environment may make it
-    smaller: BENCH_MONTHS, BENCH_ROWS, BENCH_FEW_MONTHS.
+    smaller: BENCH_MONTHS, BENCH_ROWS, BENCH_FEW_MONTHS, BENCH_HOT_ROWS.
     """
     months, rows = int(os.environ.get("BENCH_MONTHS", MONTHS)), int(os.environ.get("BENCH_ROWS", ROWS))
     few = int(os.environ.get("BENCH_FEW_MONTHS", FEW_MONTHS))
@@ -64,6 +84,7 @@ def run() -> dict[str, Any]:
         archive_bytes = _copy(settings, folder)
         found = {name: _measure(settings, folder, text, subjects) for name, text in _QUESTIONS.items()}
         command_ms = _command(settings)
+        memory_mb = _side_by_side(settings, int(os.environ.get("BENCH_HOT_ROWS", HOT_ROWS)))
     result = {
         "name": "questions",
         "rows": rows,
@@ -72,6 +93,7 @@ def run() -> dict[str, Any]:
         "archive_bytes": archive_bytes,
         "questions": found,
         "command_ms": command_ms,
+        "memory_mb": memory_mb,
     }
     result["missed"] = _missed(result)
     result["passed"] = not result["missed"]
@@ -189,6 +211,26 @@ def _command(settings: Settings) -> float:
     return round(statistics.median(_timed(ask) for _ in range(_ROUNDS)), 1)
 
 
+def _side_by_side(settings: Settings, rows: int) -> dict[str, int]:
+    """The peak memory of a process that sorts a hot month once, and of one that does so ten times side by side."""
+    month = _LAST.plus(1)
+    until = date(month.year, month.month + 1, 1)
+    parameters = GenerateParameters(months=1, rows_per_month=0, vas_rows_per_month=rows, until=until)
+    generate(settings, parameters, lambda *_: None)
+    question = _HOT_QUESTION.format(month=month)
+    return {str(count): _peak_mb(settings, count, question) for count in (1, _SIDE_BY_SIDE)}
+
+
+def _peak_mb(settings: Settings, count: int, question: str) -> int:
+    program = [sys.executable, "-c", _ASKING, str(count), question]
+    with subprocess.Popen(program, env={**os.environ, **settings.environment()}) as child:  # noqa: S603  # our own
+        with Peak(child.pid, settings.home) as peak:
+            child.wait()
+        if child.returncode:
+            raise RuntimeError(f"asking {count} questions ended with {child.returncode}")
+    return peak.tree_mb
+
+
 def _missed(result: dict[str, Any]) -> list[str]:
     missed = []
     for name, one in result["questions"].items():
@@ -202,6 +244,8 @@ def _missed(result: dict[str, Any]) -> list[str]:
         missed += [f"{name}, warm: {one['warm_ms']} ms, not {most:.0f}"] if one["warm_ms"] > most else []
     share = result["questions"]["one wallet"]["read_bytes"] / result["archive_bytes"]
     missed += [f"one wallet: {share:.1%} of the archive read"] if share > _SHARE else []
+    one_mb, many_mb = (result["memory_mb"][str(count)] for count in (1, _SIDE_BY_SIDE))
+    missed += [f"{_SIDE_BY_SIDE} side by side: {many_mb} MB"] if many_mb > _MOST_MEMORY * one_mb else []
     missed += [f"SELECT 1: {result['command_ms']} ms"] if result["command_ms"] > _BEFORE_MS else []
     return missed
 
@@ -216,4 +260,6 @@ def _show(result: dict[str, Any]) -> None:
         table.add_row(name, *map(str, figures), share, str(one["months_read"]))
     console = Console(width=140)
     console.print(table)
+    one_mb, many_mb = (result["memory_mb"][str(count)] for count in (1, _SIDE_BY_SIDE))
+    console.print(f"a sorted hot month: {one_mb} MB; {_SIDE_BY_SIDE} side by side: {many_mb} MB")
     console.print(f'`treasury sql "SELECT 1"`: {result["command_ms"]} ms; missed: {result["missed"] or "nothing"}')

@@ -38,6 +38,11 @@ class TimeLimit:
         self.is_over = False
         self._ends = time.monotonic() + seconds
 
+    @property
+    def left_s(self) -> float:
+        """The seconds that are left."""
+        return max(0.0, self._ends - time.monotonic())
+
     @contextmanager
     def watching(self, duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
         """Watch over the block."""
@@ -45,7 +50,7 @@ class TimeLimit:
         done = threading.Event()
 
         def interrupt() -> None:
-            if done.wait(max(0.0, self._ends - time.monotonic())):
+            if done.wait(self.left_s):
                 return
             self.is_over = True
             while not done.wait(_INTERRUPT_S):  # between two statements an interrupt is lost

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from threading import BoundedSemaphore
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 from psycopg.sql import SQL, Literal
 
 from config import Settings
-from ledger.errors import ConfigError, TreasuryError
+from ledger.errors import ConfigError, TransientError, TreasuryError
 from ledger.policy import Tier
 from sql.connection import Connection
 from sql.kept_connections import KeptConnections
@@ -36,6 +37,8 @@ from tasks.querying.tier_map import Map, TierMap
 from tasks.totals.views import TotalsView, read_view
 
 BATCH_ROWS = 10_000
+_ENGINES_AT_ONCE = 2  # over hot or warm rows, in a process: each may take the memory of one
+_engines = BoundedSemaphore(_ENGINES_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,8 @@ class Querier:
 
     It keeps the engine that archived months are read with, what it has planned, and some connections to PostgreSQL. So
     a query costs little more than the engine needs. Memory: that of one engine (``archive_memory_mb``) for all queries
-    over archived months, and one more for each query under way that reads PostgreSQL; 256 MB for plans; and
-    `storage.object_reader.MEMORY_BYTES`.
+    over archived months, and of two in a process for those that read PostgreSQL, which wait for each other; 256 MB for
+    plans; and `storage.object_reader.MEMORY_BYTES`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -115,7 +118,8 @@ class Querier:
         itself refuses all else. Raises DataError for anything that is not one SELECT, for errors in it, when the answer
         takes longer than ``timeout_s`` (default: ``settings.sql_timeout_s``), reading it included, and when a needed
         month is not where the catalogue says or not what was archived; ConfigError when a policy hides rows of a needed
-        month from the login; TransientError when a server is away or a lock is not to be had. Errors that come while
+        month from the login; TransientError when a server is away, a lock is not to be had, or too many questions are
+        under way. Errors that come while
         rows are read are raised by
         ``Answer.batches``, and an answer whose months could have moved ends in one.
         """
@@ -194,7 +198,11 @@ class Querier:
                     yield duck
             return
         links = int(bool(asked.live))
-        with engine(self._settings) as duck, linked(duck, self._settings, links, timeout_s=asked.limit.seconds):
+        with (
+            _turn(asked.limit),
+            engine(self._settings) as duck,
+            linked(duck, self._settings, links, timeout_s=asked.limit.seconds),
+        ):
             self.files.register(duck)
             sources = {source: rows_source(connection, place) for source, place in asked.live.items()}
             with naming_unreadable(self._settings, asked.keys):
@@ -225,6 +233,17 @@ class _Asked:
 def _living(branches: Iterable[Branch]) -> int:
     """How many places have rows: not the months that are deleted."""
     return sum(branch.tier != Tier.DELETED for branch in branches)
+
+
+@contextmanager
+def _turn(limit: TimeLimit) -> Iterator[None]:
+    """One of the process's few engines of their own, for the block."""
+    if not _engines.acquire(timeout=limit.left_s):
+        raise TransientError("SQL: other questions over hot or warm months are under way in this process: ask again")
+    try:
+        yield
+    finally:
+        _engines.release()
 
 
 @contextmanager

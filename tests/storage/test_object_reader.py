@@ -6,10 +6,12 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from threading import Condition
 
 import pytest
 
@@ -17,6 +19,7 @@ from config import Settings, load_settings
 from ledger.errors import ConfigError, DataError, TransientError
 from ledger.months import Month
 from storage.lookups import make_lookup
+from storage.object_ranges import Range
 from storage.object_reader import ArchivedFile, ObjectReader
 from storage.parquet import write_parquet
 from storage.pieces import column_ranges
@@ -139,6 +142,39 @@ def test_many_threads_get_the_same_bytes(archived: Archived) -> None:
         found = threads.map(lambda number: reader.read(archived.file, number * 100, 40_000), range(40))
         assert all(one == archived.content[number * 100 : 40_000] for number, one in enumerate(found))
     reader.close()
+
+
+class _SlowStore:
+    """Answers once as many requests are under way as it waits for, or after a while."""
+
+    def __init__(self, content: bytes, awaited: int) -> None:
+        self._content, self._awaited = content, awaited
+        self._changed = Condition()
+        self._under_way = self.most = 0
+
+    def read(self, _: str, ranges: Sequence[Range]) -> list[bytes]:
+        with self._changed:
+            self._under_way += 1
+            self.most = max(self.most, self._under_way)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.most >= self._awaited, timeout=2)
+            self._changed.wait(0.02)  # time for one request too many
+            self._under_way -= 1
+        return [self._content[start:end] for start, end in ranges]
+
+    def close(self) -> None: ...
+
+
+def test_requests_to_the_store_run_side_by_side_and_never_more_than_16(
+    archived: Archived, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = _SlowStore(archived.content, awaited=16)
+    files = [replace(archived.file, sha256=f"{number:064x}") for number in range(48)]
+    with closing(ObjectReader(archived.settings)) as reader, ThreadPoolExecutor(3) as questions:
+        monkeypatch.setattr(reader, "_ranges", slow)
+        parts = [[(file, [(0, 1_000)]) for file in files[start::3]] for start in range(3)]
+        list(questions.map(reader.read_ahead, parts))
+    assert slow.most == 16
 
 
 _FILL = """

@@ -1,5 +1,6 @@
 """`verify_archive` names exactly what is wrong, all of it, and what it compared."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from ledger.errors import ConfigError, DataError, NotFoundError
+from ledger.errors import ConfigError, DataError, NotFoundError, TreasuryError
 from ledger.months import Month
 from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
@@ -15,12 +16,13 @@ from storage.marker import KEY as MARKER
 from storage.store import ObjectStore
 from tasks.archiving.to_cold import archive_month
 from tasks.proving.findings import VerificationReport
+from tasks.proving.proofs import Prover
 from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
 from tests.archives import Archives, two_cold_months
-from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
+from tests.tasks.archiving.ledger import COLD, ROWS, Ledger, make_row
 
 NEXT = COLD.plus(1)
 EVERYTHING = VerificationScope()
@@ -75,6 +77,39 @@ def test_a_whole_archive_is_verified_row_by_row_from_the_bucket_alone(archived: 
     assert report.counts["objects"] == 8
     assert [(one.month, one.deep) for one in report.months] == [(str(COLD), True), (str(NEXT), True)]
     assert wrong(with_database(archived)) == []
+
+
+def test_what_is_verified_or_proved_is_read_from_the_store_and_never_from_the_cache(
+    settings: Settings, store: Path, archives: Archives
+) -> None:
+    ledger = Ledger(settings, store)
+    archives.begin(settings, two_cold_months)
+    row = make_row(ledger.table, COLD, 7)
+    key = ledger.catalogue(COLD)["object_key"]
+    object_ = store / key
+    cached = settings.object_cache_folder / hashlib.sha256(object_.read_bytes()).hexdigest()
+    question = f"SELECT * FROM transactions WHERE month = '{COLD}' ORDER BY id"
+    answer = ledger.ask(question)
+
+    content = object_.read_bytes()
+    object_.write_bytes(_flipped(content))
+    assert ledger.ask(question) == answer  # out of the cache, which is whole
+    policy = LogPolicy.parse(policy_text(settings).encode())
+    for scope in (VerificationScope(deep=True), EVERYTHING):
+        ((place, _),) = wrong(from_bucket(ledger, policy, scope))
+        assert place == key
+    with Prover(settings) as prover, pytest.raises(TreasuryError, match=key):
+        prover.row(ledger.table, row["id"])
+
+    object_.write_bytes(content)
+    cached.write_bytes(_flipped(cached.read_bytes()))
+    assert wrong(from_bucket(ledger, policy, VerificationScope(deep=True))) == []
+    with Prover(settings) as prover:
+        assert prover.row(ledger.table, row["id"])
+
+
+def _flipped(content: bytes) -> bytes:
+    return bytes(byte ^ 1 for byte in content)
 
 
 @pytest.mark.sampled(1)

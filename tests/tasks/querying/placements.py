@@ -1,11 +1,14 @@
-"""The same rows four times: all hot, all warm, all cold, and a month in each tier; and again as plain PostgreSQL."""
+"""The same rows four times: all hot, all warm, all cold, and a month in each tier; and again as plain PostgreSQL.
+
+The rows, and what is odd about each placement, come from a seed: a partition of others, late rows, a renamed column.
+"""
 
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -24,6 +27,7 @@ from storage.moment import fix_moment
 from storage.object_reader import ObjectReader
 from storage.pruning import Branch, Described, Need, Planner, create_views
 from storage.wide_sums import register_checks
+from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.querying.link import linked
@@ -32,6 +36,7 @@ from tasks.querying.partition_rows import Live, rows_source
 from tasks.querying.places import find_places
 from tests.tasks.querying import questions
 
+PLAIN, ALL_ODD = "plain", "all odd"
 PLACES = ("hot", "warm", "cold", "mixed")
 _MONTHS = {"q": list(months_between(Month(2026, 1), Month(2026, 3))), "p": [Month(2026, 2)]}
 _TIERS = {
@@ -45,7 +50,7 @@ _DDL = """
     CREATE TABLE {name}_partitioned (
         id uuid NOT NULL, created_at timestamptz NOT NULL, wallet text NOT NULL, reference varchar(40),
         status text NOT NULL, amount numeric(18, 2), rate numeric(38, 10),
-        whole numeric(20, 0), small smallint, num integer, big bigint,
+        whole numeric(20, 0), small smallint, {num} integer, big bigint,
         flag boolean, day date, stamp timestamptz, other uuid, meta jsonb, PRIMARY KEY (id, created_at)
     ) PARTITION BY RANGE (created_at);
     CREATE INDEX idx_{name}_wallet_created ON {name}_partitioned (wallet, created_at DESC);
@@ -56,7 +61,7 @@ _REFERENCE = """
         wallet COLLATE "C" AS wallet, reference::text COLLATE "C" AS reference,
         amount, rate, whole, small::bigint, num::bigint, big, flag, day, stamp, other, meta::text COLLATE "C" AS meta,
         to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM') COLLATE "C" AS month
-    FROM {table}_hot_partitioned
+    FROM (SELECT * FROM {table}_hot_partitioned UNION ALL SELECT * FROM {table}_hot_archive_warm) AS rows
 """
 _CONFIGURED: dict[str, Any] = {
     "money_columns": ["amount"],
@@ -69,8 +74,37 @@ _WIDE = Context(prec=100)
 Row = dict[str, Any]
 
 
-def _rows(table: str, month: Month) -> list[Row]:
-    chance = random.Random(f"{table} {month}")  # noqa: S311  # made-up rows
+@dataclass(frozen=True)
+class Oddities:
+    """What is odd about the months of a placement. By default nothing."""
+
+    default: bool = False
+    """The last month has no partition of its own: its rows lie in a DEFAULT partition, which others made."""
+    late: bool = False
+    """Rows of the first month came after it was archived; the part is where the placement has the last month."""
+    copies: bool = False
+    """Others made an archived month again, with copies of archived rows in it, and with none that is not archived."""
+    renamed: bool = False
+    """A column had another name while months moved."""
+
+
+def oddities(seed: str, place: str) -> Oddities:
+    """Those of a placement, by chance: `ALL_ODD` has all that it can have, `PLAIN` none."""
+    chance = random.Random(f"{seed} {place}")  # noqa: S311  # made-up rows
+
+    def some(is_possible: bool) -> bool:
+        return is_possible and seed != PLAIN and (seed == ALL_ODD or chance.random() < 0.5)
+
+    return Oddities(
+        default=some(place in ("hot", "warm")),
+        late=some(place in ("cold", "mixed")),
+        copies=some(place == "cold"),
+        renamed=some(True),
+    )
+
+
+def _rows(seed: str, table: str, month: Month) -> list[Row]:
+    chance = random.Random(f"{seed} {table} {month}")  # noqa: S311  # made-up rows
     span_s = int((month.upper - month.lower).total_seconds())
     offsets_ms = [0, span_s * 1000 - 1, *(chance.randrange(span_s) * 1000 for _ in range(_ROWS[table] - 2))]
     return [_row(chance, month.lower + timedelta(milliseconds=offset)) for offset in offsets_ms]
@@ -164,14 +198,13 @@ class Placements:
 
 
 @contextmanager
-def placements(settings: Settings, folder: Path) -> Iterator[Placements]:
-    """Fill the tables and place their months; the archive is a folder."""
+def placements(settings: Settings, seed: str) -> Iterator[Placements]:
+    """Fill the tables and place their months, with the rows and the oddities of a seed."""
     names = [f"{table}_{place}" for table in _ROWS for place in PLACES]
-    fields = settings.model_dump() | {"tables": dict.fromkeys(names, _CONFIGURED), "archive_url": f"file://{folder}"}
-    own = Settings.model_validate(fields)
+    own = Settings.model_validate(settings.model_dump() | {"tables": dict.fromkeys(names, _CONFIGURED)})
     for table in _ROWS:
         for place in PLACES:
-            _fill(own, table, place)
+            _Filling(own, seed, table, place).fill()
     with ExitStack() as stack:
         connection = stack.enter_context(connect(own.database_dsn, "tests"))
         for table in _ROWS:
@@ -185,23 +218,68 @@ def placements(settings: Settings, folder: Path) -> Iterator[Placements]:
         yield Placements(own, connection, duck)
 
 
-def _fill(settings: Settings, name: str, place: str) -> None:
-    table = settings.table(f"{name}_{place}")
-    with psycopg.connect(settings.database_dsn) as connection:
-        connection.execute(_DDL.format(name=table.name))
-    with connect(settings.database_dsn, "tests") as connection:
-        prepare_table(connection, settings, table)
-        for month in _MONTHS[name]:
-            ensure_partition(connection, settings, table, month)
-            rows = _rows(name, month)
-            marks = ", ".join(f"%({column})s" for column in rows[0])
-            with connection.cursor() as cursor:
-                cursor.executemany(f"INSERT INTO {table.hot_parent} VALUES ({marks})", rows)
-    for month, tier in zip(_MONTHS[name], _TIERS[place], strict=False):
+class _Filling:
+    """One table of one placement."""
+
+    def __init__(self, settings: Settings, seed: str, name: str, place: str) -> None:
+        self._settings, self._place, self._odd = settings, place, oddities(seed, place)
+        self._table = settings.table(f"{name}_{place}")
+        self._months = dict(zip(_MONTHS[name], _TIERS[place], strict=False))
+        self._rows = {month: _rows(seed, name, month) for month in self._months}
+
+    def fill(self) -> None:
+        """Make the table, store the rows, move the months."""
+        first, last = min(self._months), max(self._months)
+        self._sql(_DDL.format(name=self._table.name, num=self._num))
+        with connect(self._settings.database_dsn, "tests") as connection:
+            prepare_table(connection, self._settings, self._table)
+            for month in self._months:
+                if not self._is_of_others(month):
+                    ensure_partition(connection, self._settings, self._table, month)
+        late = self._rows[first][::4] if self._odd.late else []
+        for month, tier in self._months.items():
+            if not self._is_of_others(month):
+                self._store([row for row in self._rows[month] if row not in late])
+                self._move(month, tier)
+        if late:
+            open_late_rows(self._settings, self._table, first)
+            self._store(late)
+            self._move(first, self._months[last])
+        if self._is_of_others(last):
+            parent = self._table.warm_parent if self._place == "warm" else self._table.hot_parent
+            self._sql(f"CREATE TABLE {self._table.name}_heap PARTITION OF {parent} DEFAULT")
+            self._store(self._rows[last], parent)
+        if self._odd.copies:
+            bounds = f"FOR VALUES FROM ('{last}-01 00:00+00') TO ('{last.plus(1)}-01 00:00+00')"
+            self._sql(f"CREATE TABLE {self._table.name}_again PARTITION OF {self._table.hot_parent} {bounds}")
+            self._store(self._rows[last][::3])
+        if self._odd.renamed:
+            for parent in (self._table.hot_parent, self._table.warm_parent):
+                self._sql(f"ALTER TABLE {parent} RENAME COLUMN {self._num} TO num")
+            with connect(self._settings.database_dsn, "tests") as connection:
+                prepare_table(connection, self._settings, self._table)
+
+    @property
+    def _num(self) -> str:
+        return "former_name" if self._odd.renamed else "num"
+
+    def _is_of_others(self, month: Month) -> bool:
+        return self._odd.default and len(self._months) > 1 and month == max(self._months)
+
+    def _sql(self, statement: str) -> None:
+        with psycopg.connect(self._settings.database_dsn) as connection:
+            connection.execute(statement)
+
+    def _store(self, rows: list[Row], parent: str | None = None) -> None:
+        marks = ", ".join(f"%({column})s" for column in rows[0])
+        with psycopg.connect(self._settings.database_dsn) as connection, connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {parent or self._table.hot_parent} VALUES ({marks})", rows)
+
+    def _move(self, month: Month, tier: Tier) -> None:
         if tier is not Tier.HOT:
-            assert warm_month(settings, table, month)
+            assert warm_month(self._settings, self._table, month)
         if tier is Tier.COLD:
-            archive_month(settings, table, month)
+            archive_month(self._settings, self._table, month)
 
 
 def _over(sql: str, place: str) -> str:

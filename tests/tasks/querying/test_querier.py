@@ -5,11 +5,11 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 from uuid import UUID
 
@@ -18,9 +18,11 @@ import psycopg
 import pytest
 
 from config import Settings
-from ledger.errors import DataError, TreasuryError
+from ledger.errors import DataError, TransientError, TreasuryError
+from storage.engine import engine
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
+from tasks.querying.link import linked
 from tasks.querying.places import Places
 from tasks.querying.query import Querier
 from tasks.querying.reading import PLAN_CONFIG
@@ -252,8 +254,8 @@ def test_a_month_that_moves_is_counted_once_by_every_question(ledger: Ledger, qu
         assert ask(querier, "SELECT count(DISTINCT month) AS n FROM transactions_archive_cold") == [{"n": 2}]
 
 
-def _damage(folder: Path, chance: random.Random) -> None:
-    """Write nonsense somewhere into the cache."""
+def damage(folder: Path, chance: random.Random) -> None:
+    """Write nonsense somewhere into each file of a cache."""
     for path in folder.iterdir():
         with path.open("r+b") as file:
             for _ in range(3):
@@ -272,7 +274,7 @@ def test_answers_are_right_while_somebody_writes_into_the_cache(kept: Ledger) ->
         assert all(isinstance(row["total"], Decimal) for row in whole)
         for _ in range(12):
             querier.forget()
-            _damage(kept.settings.object_cache_folder, chance)
+            damage(kept.settings.object_cache_folder, chance)
             assert ask(querier, query) == whole
 
 
@@ -298,6 +300,64 @@ def test_hot_warm_and_cold_rows_are_asked_together(ledger: Ledger) -> None:
             assert found == [{"tier": tier, "n": ROWS} for tier in ("cold", "hot", "warm")]
         joined = "SELECT count(*) AS n FROM transactions a JOIN transactions_archive_cold b ON a.id = b.id"
         assert ask(querier, joined) == [{"n": ROWS}]
+
+
+def test_questions_over_hot_rows_share_the_memory_of_two_engines(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.fill(HOT)
+    under_way, most, lock = [0], [0], Lock()
+
+    @contextmanager
+    def counted(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+        with engine(settings) as duck:
+            with lock:
+                under_way[0] += 1
+                most[0] = max(most[0], under_way[0])
+            yield duck
+            with lock:
+                under_way[0] -= 1
+
+    monkeypatch.setattr("tasks.querying.query.engine", counted)
+    with Querier(ledger.settings) as querier, ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(lambda _: ask(querier, TOTAL)[0]["n"], range(12))) == [ROWS] * 12
+    assert most == [2]
+
+
+def test_a_question_that_gets_no_engine_in_its_time_says_so(three_tiers: Ledger) -> None:
+    with Querier(three_tiers.settings) as querier:
+        with querier.answer(TOTAL), querier.answer(TOTAL):
+            with pytest.raises(TransientError, match="other questions over hot or warm months are under way"):
+                querier.answer(TOTAL, timeout_s=0.5).__enter__()
+            assert ask(querier, "SELECT count(*) AS n FROM transactions_archive_cold") == [{"n": ROWS}]
+        assert ask(querier, "SELECT count(*) AS n FROM transactions") == [{"n": 3 * ROWS}]
+
+
+@pytest.mark.parametrize(
+    ("question", "engines"),
+    [
+        ("SELECT count(*) AS n FROM transactions_archive_cold", 0),
+        (f"SELECT count(*) AS n FROM transactions WHERE month = '{COLD}'", 0),
+        (f"SELECT count(*) AS n FROM transactions WHERE created_at < '{COLD.plus(1)}-01'", 0),
+        ("SELECT count(*) AS n FROM transactions WHERE tier = 'cold'", 0),
+        (f"SELECT count(*) AS n FROM transactions WHERE month IN ('{COLD}', '{HOT}')", 1),
+    ],
+)
+def test_a_question_that_needs_cold_months_alone_makes_no_engine_and_no_link(
+    three_tiers: Ledger, monkeypatch: pytest.MonkeyPatch, question: str, engines: int
+) -> None:
+    made = []
+
+    @contextmanager
+    def noted(*arguments: Any, **named: Any) -> Iterator[None]:
+        made.append(arguments)
+        with linked(*arguments, **named):
+            yield
+
+    monkeypatch.setattr("tasks.querying.query.linked", noted)
+    with Querier(three_tiers.settings) as querier:
+        assert ask(querier, question) == [{"n": ROWS * (1 + engines)}]
+    assert len(made) == engines
 
 
 _OTHER = COLD.plus(1)
