@@ -1,11 +1,18 @@
 """The pages of the dashboard over 240 months of three tables: server time, bytes, and what an open page costs.
 
 The months are real in PostgreSQL and in the catalogue. Of those that are archived one is real, and the others are
-copies of its row. A page reads the catalogue and no object.
+copies of its row. A page reads the catalogue and no object, but for *Find*, which asks for the real month. A day of a
+supplier is reconciled with planted differences, and the API has a day of minutes behind it.
 """
 
 import statistics
+import sys
+import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +23,49 @@ from psycopg.types.json import Jsonb
 from rich.console import Console
 from rich.table import Table
 
-from bench.posting import serving
+from bench import api_with_history
+from bench.reconciliation import DAY, reconcile_sample
 from bench.scratch import fill_month, scratch
 from config import Settings
 from ledger.months import Month
 from ledger.scopes import Scope
+from servers import lease, stack
+from servers.api import Api
+from servers.process import Launch
 from tasks.admin.keys import create_key
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.rollover import roll_table
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
+from tasks.querying.query import run_query
 
 MONTHS = 240
 TABLES = ("transactions", "vas_transactions", "payouts")
-PAGES = ("/dashboard", "/dashboard/life", "/dashboard/life/transactions/{month}")
+_DAYS = f"from={DAY - timedelta(days=30)}&to={DAY + timedelta(days=30)}"
+PAGES = {
+    "Now": "/dashboard",
+    "Life of the data": "/dashboard/life",
+    "a month": "/dashboard/life/transactions/{month}",
+    "Find": "/dashboard/find?by=wallet_id&value={wallet}&from={real}-01&to={real}-28",
+    "a row": "/dashboard/find/transactions/{row}",
+    "Money and load": "/dashboard/money",
+    "Reconciliation": f"/dashboard/reconciliation?{_DAYS}&state=all",
+    "a break": "/dashboard/reconciliation/breaks/1",
+    "Periods": "/dashboard/reconciliation/periods",
+    "Queue for two": "/dashboard/queue",
+    "Sessions": "/dashboard/sessions",
+    "Runbooks": "/dashboard/docs/runbooks",
+}
+OPEN_PAGES = ("Now", "Life of the data")
+RECONCILED_ROWS = 10_000
+TARGET_FIRST_MS = 1000.0
 TARGET_P95_MS = 150.0
 TARGET_BYTES = 100_000
 TARGET_CORE_SHARE = 0.02
 REQUESTS = 200
 PAUSE_S = 0.2  # so that answers which are kept for some seconds are made again meanwhile
 REFRESHES, REFRESH_S = 8, 15.0
+_PROGRAM = api_with_history.__name__
 _HOT = 16  # months that the default policy keeps in PostgreSQL
 _THIRD: dict[str, Any] = {"money_columns": ["amount"], "lookup_columns": [], "bloom_columns": ["id"]}
 
@@ -44,24 +74,44 @@ def run() -> dict[str, Any]:
     """Measure, print a table, and return the figures. Works on a database of its own, dropped at the end."""
     with scratch("redis", "s3") as base:
         settings = base.model_copy(update={"tables": {"payouts": _THIRD}})
-        oldest = _fill(settings)
+        places = _fill(settings)
         key = create_key(settings, "bench", list(Scope))
-        with serving(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
+        with _serving(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
             client.post("/dashboard/sign-in", data={"key": key})
-            pages = {path: _page(client, path.format(month=oldest)) for path in PAGES}
-            open_pages = {path: _open_page(client, settings.home, path) for path in PAGES[:2]}
+            pages = {name: _page(client, path.format(**places)) for name, path in PAGES.items()}
+            open_pages = {name: _open_page(client, settings.home, PAGES[name]) for name in OPEN_PAGES}
     result: dict[str, Any] = {"name": "dashboard", "months": MONTHS, "tables": len(TABLES), "pages": pages}
-    result |= {"core_share_of_an_open_page": open_pages, "target_p95_ms": TARGET_P95_MS, "target_bytes": TARGET_BYTES}
-    result["passed"] = (
-        all(page["p95_ms"] <= TARGET_P95_MS and page["bytes"] <= TARGET_BYTES for page in pages.values())
-        and max(open_pages.values()) <= TARGET_CORE_SHARE
-    )
+    targets = {"first_ms": TARGET_FIRST_MS, "p95_ms": TARGET_P95_MS, "bytes": TARGET_BYTES}
+    result |= {"core_share_of_an_open_page": open_pages, "targets": targets}
+    result["missed"] = missed(pages, targets)
+    result["passed"] = not result["missed"] and max(open_pages.values()) <= TARGET_CORE_SHARE
     _show(result)
     return result
 
 
-def _fill(settings: Settings) -> Month:
-    """Fill the three tables; returns the oldest month."""
+def missed(pages: Mapping[str, Mapping[str, float]], targets: Mapping[str, float]) -> list[str]:
+    """The figures of pages that are above their targets, such as `Now first_ms`."""
+    return [f"{page} {name}" for page, figures in pages.items() for name in targets if figures[name] > targets[name]]
+
+
+@contextmanager
+def _serving(settings: Settings) -> Iterator[str]:
+    """The API with a day of minutes behind it, in a process of its own; yields its address."""
+    server = _ApiWithHistory(settings.home, settings.ports.api, settings.for_api().environment(), stack.PROJECT)
+    with lease.lease(settings.home, server) as endpoint:
+        yield endpoint.url
+
+
+class _ApiWithHistory(Api):
+    """The API's process, started by another program."""
+
+    def prepare(self) -> Launch:
+        launch = super().prepare()
+        return replace(launch, argv=(sys.executable, "-m", _PROGRAM, *launch.argv[3:]))
+
+
+def _fill(settings: Settings) -> dict[str, Any]:
+    """Fill the three tables; returns what the addresses of pages name: months, and a row and its wallet."""
     present = Month.of(utc_today())
     oldest, real = present.plus(1 - MONTHS), present.plus(-_HOT)
     with psycopg.connect(settings.database_dsn, autocommit=True) as connection:
@@ -77,7 +127,11 @@ def _fill(settings: Settings) -> Month:
     warm_month(settings, table, real)
     archive_month(settings, table, real)
     _copy_months(settings, oldest, real)
-    return oldest
+    with tempfile.TemporaryDirectory(prefix="bench-dashboard-") as folder:
+        reconcile_sample(settings, RECONCILED_ROWS, Path(folder))
+    with run_query(settings, f"SELECT id, wallet_id FROM transactions WHERE month = '{real}' LIMIT 1") as answer:
+        (row,) = answer.batches.read_all().to_pylist()
+    return {"month": oldest, "real": real, "row": row["id"], "wallet": row["wallet_id"]}
 
 
 def _copy_months(settings: Settings, oldest: Month, real: Month) -> None:
@@ -142,7 +196,7 @@ def _cpu_s(home: Path) -> float:
     total_s = 0.0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"api.serve" not in (folder / "cmdline").read_bytes():
+            if _PROGRAM.encode() not in (folder / "cmdline").read_bytes():
                 continue
             if str(home).encode() not in (folder / "environ").read_bytes():
                 continue
@@ -155,8 +209,10 @@ def _cpu_s(home: Path) -> float:
 
 def _show(result: dict[str, Any]) -> None:
     table = Table("page", "first ms", "p50 ms", "p95 ms", "max ms", "bytes", title="Dashboard", title_justify="left")
-    for path, page in result["pages"].items():
-        table.add_row(path, *(str(page[name]) for name in ("first_ms", "p50_ms", "p95_ms", "max_ms", "bytes")))
+    for name, page in result["pages"].items():
+        table.add_row(name, *(str(page[figure]) for figure in ("first_ms", "p50_ms", "p95_ms", "max_ms", "bytes")))
+    table.add_row("target", f"{TARGET_FIRST_MS:.0f}", "", f"{TARGET_P95_MS:.0f}", "", str(TARGET_BYTES))
     Console().print(table)
-    for path, share in result["core_share_of_an_open_page"].items():
-        Console().print(f"an open page {path} costs the API {share:.2%} of a core; target {TARGET_CORE_SHARE:.0%}")
+    Console().print(f"above their targets: {', '.join(result['missed']) or 'none'}")
+    for name, share in result["core_share_of_an_open_page"].items():
+        Console().print(f"an open page {name} costs the API {share:.2%} of a core; target {TARGET_CORE_SHARE:.0%}")

@@ -117,6 +117,16 @@ def run(rows: int = ROWS, scored_rows: int = SCORED_ROWS) -> dict[str, Any]:
     return figures
 
 
+def reconcile_sample(settings: Settings, rows: int, folder: Path) -> None:
+    """A reconciled day, `DAY`, with planted differences, for benchmarks of what shows them. Needs an object store."""
+    settings = _with_contract(settings)
+    _prepare(settings, rows, folder)
+    (taken,) = take_in(settings, _SUPPLIER, DAY, url=str(folder), actor="bench")
+    if taken.result is not IntakeResult.TAKEN:
+        raise RuntimeError(f"{taken.name}: {taken.error}")
+    reconcile_day(settings, RunRequest(_SUPPLIER, DAY, statement_of(settings, _SUPPLIER, DAY)))
+
+
 def _with_contract(settings: Settings) -> Settings:
     flash = settings.suppliers.flash.model_copy(update={"commission": {"airtime": Decimal("0.03")}})
     return settings.model_copy(update={"suppliers": settings.suppliers.model_copy(update={"flash": flash})})

@@ -31,7 +31,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart as the macro `chart` of `parts.html` shows it. Without ``rows`` nothing was measured."""
+    """A chart as the macro `chart` of `parts.html` shows it. Without ``rows`` nothing was measured.
+
+    ``places`` are where each row is in the picture, from 0 to 100: `dashboard.js` finds the row under the pointer.
+    """
 
     id: str
     title: str
@@ -44,6 +47,7 @@ class Chart:
     last: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    places: tuple[str, ...]
 
 
 def line(
@@ -80,7 +84,9 @@ def line(
     columns = ("day" if by_day else "time (UTC)", *(one.name for one in series))
     described = _described(title, labels, series, form)
     svg = _svg(title, described, paths)
-    return _chart(name, title, unit, svg, legend=legend, top=form(most), labels=labels, columns=columns, rows=rows)
+    return _chart(
+        name, title, unit, svg, legend=legend, top=form(most), labels=labels, columns=columns, rows=rows, xs=xs
+    )
 
 
 def bars(
@@ -99,7 +105,10 @@ def bars(
     rows = tuple((label, form(value)) for label, value in zip(labels, values, strict=True))
     described = _described(title, labels, [Series(title, values)], form)
     svg, columns = _svg(title, described, drawn), ("", title)
-    return _chart(name, title, unit, svg, legend=(), top=form(most), labels=labels, columns=columns, rows=rows)
+    middles = [(place + 0.5) * width for place in range(len(values))]
+    return _chart(
+        name, title, unit, svg, legend=(), top=form(most), labels=labels, columns=columns, rows=rows, xs=middles
+    )
 
 
 def sparkline(title: str, values: Sequence[float | None], form: Formatter) -> Markup:
@@ -122,9 +131,10 @@ def _chart(
     labels: Sequence[str],
     columns: tuple[str, ...],
     rows: tuple[tuple[str, ...], ...],
+    xs: Sequence[float],
 ) -> Chart:
     first, last = (labels[0], labels[-1]) if labels else ("", "")
-    return Chart(name, title, unit, svg, legend, top, "0", first, last, columns, rows)
+    return Chart(name, title, unit, svg, legend, top, "0", first, last, columns, rows, tuple(map(_place, xs)))
 
 
 def _svg(title: str, described: str, drawn: Sequence[Markup], kind: str = "", *, grid: bool = True) -> Markup:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from prefect.states import Pending
 
 from flows.archive_months import archive_months
 from flows.delete_old_transactions import delete_old_transactions
+from sql.connection import connect
+from sql.deletions import RequestState, list_requests
 from tests.api.dashboard.test_browser import PICTURES
 from tests.api.documentation.browser import Page, open_page
 from tests.flows.test_delete_old_transactions import OWN, WAITING, old
@@ -147,11 +150,9 @@ def _paused() -> FlowRun | None:
     return mine[0] if mine else None
 
 
-def test_two_people_approve_a_deletion_in_the_form(
-    old: Ledger,  # a fixture
-    prefect_url: str,
-    tmp_path: Path,
-) -> None:
+@contextmanager
+def _deleting() -> Iterator[list[Any]]:
+    """A deletion that runs beside this thread, as a worker runs it; yields the list that gets its end."""
     ended: list[Any] = []
 
     def work() -> None:
@@ -159,20 +160,57 @@ def test_two_people_approve_a_deletion_in_the_form(
 
     flow = threading.Thread(target=copy_context().run, args=(work,), daemon=True)
     flow.start()
-    with console(prefect_url, tmp_path) as seen:
+    yield ended
+    flow.join(timeout=60)
+    assert ended
+
+
+def _answer(seen: Console, name: str, reason: str, decision: str = "") -> None:
+    """Wait for the form of the paused deletion, and answer it as a person does; `approve` stands there already."""
+    while (run := _paused()) is None:
+        time.sleep(0.2)
+    seen.open(f"/runs/flow-run/{run.id}", "waits for approval, 2 months")
+    seen.press("header button[aria-haspopup=menu], button[aria-haspopup=menu]", "Open menu")
+    seen.press("[role=menuitem]", "Resume")
+    seen.until("Delete 2 months")
+    seen.picture("prefect-approval")
+    seen.page.type("[role=dialog] textarea", name)
+    seen.page.value("[...document.querySelectorAll('[role=dialog] textarea')].at(-1).focus()")
+    seen.page.call("Input.insertText", text=reason)
+    if decision:
+        seen.press("[role=dialog] button[aria-haspopup=listbox]", "approve")
+        seen.press("[role=option]", decision)
+        seen.picture(f"prefect-{decision}")
+    seen.press("[role=dialog] button", "Resume")
+    seen.until("Running")
+
+
+def test_two_people_approve_a_deletion_in_the_form(
+    old: Ledger,  # a fixture
+    prefect_url: str,
+    tmp_path: Path,
+) -> None:
+    with _deleting() as ended, console(prefect_url, tmp_path) as seen:
         for name in ("Anna", "Ben"):
-            while (run := _paused()) is None:
-                time.sleep(0.2)
-            seen.open(f"/runs/flow-run/{run.id}", "waits for approval, 2 months")
-            seen.press("header button[aria-haspopup=menu], button[aria-haspopup=menu]", "Open menu")
-            seen.press("[role=menuitem]", "Resume")
-            seen.until("Delete 2 months")
-            seen.picture("prefect-approval")
-            seen.page.type("[role=dialog] textarea", name)
-            seen.page.value("[...document.querySelectorAll('[role=dialog] textarea')].at(-1).focus()")
-            seen.page.call("Input.insertText", text="Past its policy; looked at")
-            seen.press("[role=dialog] button", "Resume")
-            seen.until("Running")
-        flow.join(timeout=60)
+            _answer(seen, name, "Past its policy; looked at")
     assert [one.result for one in ended[0].result()] == ["deleted", "deleted"]
     assert old.content() == {}
+
+
+def test_a_person_refuses_a_deletion_in_the_form(
+    old: Ledger,  # a fixture
+    prefect_url: str,
+    tmp_path: Path,
+) -> None:
+    before = old.content()
+    with _deleting() as ended, console(prefect_url, tmp_path) as seen:
+        _answer(seen, "Anna", "Not before the audit", "refuse")
+    assert ended[0].is_completed()
+    assert ended[0].result() == []
+    assert old.content() == before != {}
+    with connect(old.settings.database_dsn, "tests") as connection:
+        (request,) = list_requests(connection)
+    assert request.state(datetime.now(UTC)) is RequestState.REFUSED
+    assert [(one.action, one.actor, one.reason) for one in request.decisions] == [
+        ("refused", "Anna", "Not before the audit")
+    ]

@@ -59,3 +59,41 @@
   const timer = setInterval(refresh, seconds * 1000);
   document.addEventListener("visibilitychange", refresh);
 })();
+
+// Reads a chart: the values at the pointer, which are those of a row of the table below the chart. Without this script,
+// and for who has no pointer, the table has them all.
+(() => {
+  let shown = null;
+
+  const hide = () => {
+    if (!shown) return;
+    shown.querySelector(".cursor").hidden = true;
+    shown.closest("figure").querySelector(".reading").textContent = "";
+    shown = null;
+  };
+
+  const read = (plot, x) => {
+    const box = plot.querySelector("svg").getBoundingClientRect();
+    const places = plot.dataset.places.split(" ").map((place) => box.left + (box.width * Number(place)) / 100);
+    const distances = places.map((place) => Math.abs(place - x));
+    const nearest = distances.indexOf(Math.min(...distances));
+    const figure = plot.closest("figure");
+    const cells = figure.querySelectorAll("tbody tr")[nearest]?.cells;
+    if (!cells) return;
+    const names = [...figure.querySelectorAll("thead th")].map((name) => name.textContent);
+    const values = [...cells].slice(1).map((cell, at) => (cells.length > 2 ? `${names[at + 1]} ` : "") + cell.textContent);
+    figure.querySelector(".reading").textContent = `${cells[0].textContent}: ${values.join(", ")}`;
+    const cursor = plot.querySelector(".cursor");
+    cursor.style.left = `${places[nearest] - plot.getBoundingClientRect().left}px`;
+    cursor.hidden = false;
+    shown = plot;
+  };
+
+  const follow = (event) => {
+    const plot = event.target.closest?.(".plot");
+    if (plot !== shown) hide();
+    if (plot) read(plot, event.clientX);
+  };
+
+  for (const kind of ["pointermove", "pointerdown"]) document.addEventListener(kind, follow);
+})();

@@ -12,16 +12,25 @@ import pytest
 
 from config import Settings
 from ledger.alerts import Alert, Severity
+from ledger.holds import HoldScope
 from ledger.months import Month
 from ledger.scopes import Scope
 from sql.connection import connect
 from tasks.admin.keys import create_key
 from tasks.alerting.store import raise_alert
+from tasks.health import CHECKS, run_checks
+from tasks.health.record import record
+from tasks.reconciliation.casework.breaks import resolve
+from tasks.reconciliation.closing.periods import close_period
+from tasks.reconciliation.vocabulary import Decision
+from tasks.retention.holds import place_hold, release_hold
 from tasks.transparency.publish import publish_log
 from tests.api.conftest import serving, unlimited
 from tests.api.dashboard.accessibility import violations
+from tests.api.dashboard.desk import PERIODS, QUEUE, RECONCILIATION, break_page, opened_books, with_breaks
 from tests.api.documentation.browser import Page, open_page
 from tests.api.ledger_rows import Ledger
+from tests.tasks.reconciliation.books import DAY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -30,15 +39,17 @@ WIDTHS = (320, 1280, 1920)
 THEMES = ("light", "dark")
 COLD = Month(2024, 3)
 LIFE = "/dashboard/life"
+SIGN_IN = "sign-in"  # the last one, because it signs out
 ADDRESSES = {
     "now": "/dashboard",
     "life": LIFE,
     "month": f"{LIFE}/transactions/{COLD}",
     "find": "/dashboard/find",
+    "found": f"/dashboard/find?by=wallet_id&value=w-0&from={COLD.first_day}&to={COLD.plus(1).first_day}",
     "money": "/dashboard/money",
-    "reconciliation": "/dashboard/reconciliation",
-    "periods": "/dashboard/reconciliation/periods",
-    "queue": "/dashboard/queue",
+    "reconciliation": f"{RECONCILIATION}?from={DAY}&to={DAY}&state=all",
+    "periods": PERIODS,
+    "queue": QUEUE,
     "sessions": "/dashboard/sessions",
     "runbooks": "/dashboard/docs/runbooks",
     "auditing": "/dashboard/docs/auditing",
@@ -50,16 +61,52 @@ TOO_WIDE = """[...document.querySelectorAll("body *")].filter((one) => {
     return box.width && box.right > document.documentElement.clientWidth + 1
         && !one.closest(".scroll, .skip, .unseen, pre") && !one.matches("path, rect");
 }).map((one) => one.outerHTML.slice(0, 200))"""
+# The elements whose text is cut: it is wider than they are, and what is too much is hidden.
+CUT = """[...document.querySelectorAll("body *")].filter((one) => one.scrollWidth > one.clientWidth + 1
+    && one.clientWidth > 2 && !one.closest(".skip, .unseen, svg")
+    && ["hidden", "clip"].includes(getComputedStyle(one).overflowX)).map((one) => one.outerHTML.slice(0, 200))"""
+# The texts that lie over one another: the boxes of their lines meet by more than a sign of the grid does.
+OVERLAPPING = """(() => {
+    const texts = [], walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        const parent = node.parentElement;
+        if (!node.data.trim() || parent.closest(".skip, .unseen, .scroll, svg, option, textarea")) continue;
+        const range = document.createRange();
+        range.selectNodeContents(node);
+        for (const box of range.getClientRects()) if (box.width > 2) texts.push([box, node.data.trim().slice(0, 60)]);
+    }
+    texts.sort((one, other) => one[0].top - other[0].top);
+    const found = [];
+    for (let i = 0; i < texts.length; i++) for (let j = i + 1; j < texts.length; j++) {
+        const [a, b] = [texts[i][0], texts[j][0]];
+        if (b.top > a.bottom) break;
+        const down = Math.min(a.bottom, b.bottom) - b.top;
+        const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+        if (down > 6 && across > 2) found.push(`${texts[i][1]} | ${texts[j][1]}`);
+    }
+    return found;
+})()"""
+
+
+# A row of the figures of a chart, and where its values are in the window.
+POINT = """(() => {
+    const chart = document.querySelector("#latency"), row = chart.querySelector("tbody").PLACE;
+    const box = chart.querySelector(".plot svg").getBoundingClientRect();
+    const place = chart.querySelector(".plot").dataset.places.split(" ")[row.rowIndex - 1];
+    const texts = [...row.cells].map((cell) => cell.textContent);
+    return [texts, box.left + box.width * place / 100, box.top + box.height / 2];
+})()"""
 
 
 @pytest.fixture
-def seen(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def seen(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     """A ledger with months in every tier that a test can make, some of them with trouble, and open alerts. Its history
     has a minute a second.
     """
     monkeypatch.setattr("api.monitoring.sampling._READINGS_EVERY_S", 1.0)
     monkeypatch.setattr("api.monitoring.history.MINUTE_S", 1.0)
     settings, present = ledger.settings, Month.of(datetime.now(UTC))
+    reconciled(settings, tmp_path)
     for name in ("transactions", "vas_transactions"):
         table = settings.table(name)
         for distance in (0, 1, 2):
@@ -71,6 +118,7 @@ def seen(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Settings:
             ledger.add(table, [month.lower + timedelta(hours=hour) for hour in range(9)], status=status)
             if back != 1:
                 ledger.warm(table, month)
+    held(settings)
     publish_log(settings)
     with connect(settings.database_dsn, "tests") as connection:
         connection.execute(
@@ -84,6 +132,22 @@ def seen(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Settings:
                 connection, Alert("disk", str(severity), severity, title, "Make room: archive what is due.", {})
             )
     return unlimited(settings)
+
+
+def reconciled(settings: Settings, folder: Path) -> None:
+    """A reconciled day with breaks, and what one person has proposed: a decision, and the closing of the day."""
+    books = with_breaks(opened_books(settings, folder))
+    account = "key 0123456789ab"
+    (large,) = books.sql("SELECT break_id FROM recon_breaks WHERE difference = 1000.01")
+    resolve(books.settings, large["break_id"], "sipho", Decision.THEIRS_IS_RIGHT, "Vended by hand", account=account)
+    close_period(books.settings, books.supplier, DAY, DAY, "sipho", "Month end", carry=True, account=account)
+
+
+def held(settings: Settings) -> None:
+    """A hold on an archived month, whose release somebody has proposed."""
+    review = datetime.now(UTC).date() + timedelta(days=90)
+    placed = place_hold(settings, HoldScope(COLD, COLD), "CASE 2026/17", "Asked for by the court", "legal", review)
+    release_hold(settings, placed.hold.number, "sipho", "The matter is settled")
 
 
 @pytest.fixture
@@ -169,6 +233,59 @@ def test_an_open_page_refreshes_itself_and_says_when_it_cannot(page: Page, url: 
     assert page.value("document.querySelector('[data-stale]').hidden")
 
 
+def test_an_alert_appears_is_acknowledged_and_is_resolved_when_its_cause_ends(
+    page: Page, url: str, seen: Settings, ledger: Ledger
+) -> None:
+    """On-call's whole way, on a page that stays open: what is published too late to the public log, until it is."""
+    sign_in(page, url, seen)
+    assert "public log" not in page.text("#alerts").lower()
+    month = COLD.plus(3)
+    ledger.add(seen.table("transactions"), [month.lower])
+    ledger.cold(seen.table("transactions"), month)
+    check_log(seen, late_minutes=11)
+    rows = "[...document.querySelectorAll('#alerts tbody tr')]"
+    row = f"{rows}.find((one) => one.innerText.includes('treasury log publish'))"
+    page.wait_for(f"{row} !== undefined")
+    assert "since" in page.value(f"{row}.innerText")
+
+    page.value(f"{row}.querySelector('button').setAttribute('data-chosen', '')")
+    page.click("[data-chosen]")
+    page.wait_for("location.search === '?done=acknowledged'")
+    assert "acme (key" in page.value(f"{row}.innerText")
+    check_log(seen, late_minutes=12)  # found again, and still acknowledged
+    page.open(f"{url}/dashboard")
+    assert page.value(f"{row}.querySelector('button') === null")
+
+    publish_log(seen)
+    check_log(seen, late_minutes=13)
+    page.wait_for(f"{row} === undefined")
+    assert violations(page) == []
+
+
+def check_log(settings: Settings, late_minutes: int) -> None:
+    """Check the public log as the health flow does, as of some minutes from now."""
+    checks = [check for check in CHECKS if check.name == "log"]
+    now = datetime.now(UTC)
+    results = run_checks(settings, checks, now + timedelta(minutes=late_minutes))
+    assert record(settings, results, now).not_stored == ""
+
+
+def test_the_values_under_the_pointer_are_those_of_the_table(page: Page, url: str, seen: Settings) -> None:
+    sign_in(page, url, seen)
+    page.wait_for("document.querySelectorAll('#latency tbody tr').length > 2")
+    page.value("document.querySelector('#latency').scrollIntoView({block: 'center', behavior: 'instant'})")
+    for place in ("first", "last"):
+        row, x, y = page.value(POINT.replace("PLACE", f"{place}ElementChild"))
+        page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        page.wait_for(f"document.querySelector('#latency .reading').textContent.startsWith({row[0]!r})")
+        said = page.text("#latency .reading")
+        assert said == f"{row[0]}: " + ", ".join(map(" ".join, zip(("p50", "p95", "p99"), row[1:], strict=True)))
+        assert abs(page.value("document.querySelector('#latency .cursor').getBoundingClientRect().left") - x) < 2
+    page.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+    page.wait_for("document.querySelector('#latency .reading').textContent === ''")
+    assert page.value("document.querySelector('#latency .cursor').hidden")
+
+
 def test_without_scripts_the_pages_are_complete(page: Page, url: str, seen: Settings) -> None:
     sign_in(page, url, seen)
     page.call("Emulation.setScriptExecutionDisabled", value=True)
@@ -182,7 +299,9 @@ def test_every_page_fits_every_width_in_both_themes(page: Page, url: str, seen: 
     sign_in(page, url, seen)
     folder = Path(os.environ[PICTURES]) if os.environ.get(PICTURES) else None
     found = []
-    for name, path in ADDRESSES.items():
+    for name, path in (ADDRESSES | addresses(page, url, seen)).items():
+        if name == SIGN_IN:
+            page.call("Network.clearBrowserCookies")
         for theme in THEMES:
             page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
             for width in WIDTHS:
@@ -190,7 +309,8 @@ def test_every_page_fits_every_width_in_both_themes(page: Page, url: str, seen: 
                     "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
                 )
                 page.open(f"{url}{path}")
-                found += [(name, width, one) for one in page.value(TOO_WIDE) + violations(page)]
+                found += [(name, width, one) for one in page.value(TOO_WIDE) + page.value(CUT) + violations(page)]
+                found += [(name, width, f"overlapping: {one}") for one in page.value(OVERLAPPING)]
                 if page.value("document.documentElement.scrollWidth") > width:
                     found.append((name, width, "the page scrolls sideways"))
                 if folder is not None:
@@ -200,6 +320,15 @@ def test_every_page_fits_every_width_in_both_themes(page: Page, url: str, seen: 
     expected = [f"{missing} {url}/dashboard/nothing"]
     assert set(page.problems) <= set(expected)
     page.problems.clear()
+
+
+def addresses(page: Page, url: str, settings: Settings) -> dict[str, str]:
+    """The pages whose addresses have a number of this ledger, and the one for those who have not signed in."""
+    page.open(url + ADDRESSES["found"])
+    row = page.value("document.querySelector('tbody th a').pathname")
+    with connect(settings.database_dsn, "tests") as connection:
+        ((number,),) = connection.execute("SELECT break_id FROM recon_breaks WHERE difference = 29").fetchall()
+    return {"row": row, "break": break_page(number), SIGN_IN: "/dashboard/sign-in"}
 
 
 def _picture(page: Page, file: Path) -> None:
