@@ -25,7 +25,7 @@ ALREADY_LOADED = "already loaded"
 _IDENTITIES = "import_identities"
 _NOT_SAID = (
     "has the values of row {row_id}, which another file brought. Whether it is the same transaction cannot be known "
-    'without a key: give the mapping a key, or identity = "values" (it is) or "file" (it is not)'
+    'without a key. Give the mapping a key, or identity = "values" (it is) or "file" (it is not)'
 )
 _GONE = "its row {row_id} was loaded before, and is not in the database any more: nothing is loaded in its place"
 

@@ -44,8 +44,8 @@ def recall(home: Path, origin: str) -> RememberedLog | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(
-            f"{path} cannot be read as what was remembered of the log: restore it, or remove it to verify the "
-            "log as on a machine that has never seen it"
+            f"{path} cannot be read as what was remembered of the log: restore or remove it. Without it the log is "
+            "verified as on a machine that has never seen it"
         ) from None
 
 

@@ -225,7 +225,7 @@ def _require_no_former(work: _Work, doomed: DoomedMonth, holds: Sequence[Hold]) 
     if holds and has_former_objects(work.connection, doomed.table, doomed.month):
         names = ", ".join(hold.name for hold in holds)
         raise RefusalError(
-            f"{doomed}: {names} keeps rows of it, and the month was back in warm: its former objects have these rows "
+            f"{doomed}: {names} keeps rows of it, and the month was back in warm. Its former objects have these rows "
             "as they were, and cannot be divided. It is deleted once the hold is released"
         )
 

@@ -100,7 +100,7 @@ def _locked(until: datetime) -> str:
 
 def _in_postgres(partition: str) -> str:
     return (
-        f"PostgreSQL has rows of it in {partition}, which the catalogue does not know: archive them as late rows, or "
+        f"PostgreSQL has rows of it in {partition}, which the catalogue does not know. Archive them as late rows, or "
         "remove them (docs/operations.md, partitions made by others)"
     )
 

@@ -88,7 +88,7 @@ def test_former_objects_with_held_rows_stay_with_the_hold(aged: Ledger) -> None:
     asked = approved(aged)
     (_, outcome) = delete(aged)
     assert outcome.result is DeletionResult.KEPT
-    assert "its former objects have these rows as they were" in outcome.reason
+    assert "Its former objects have these rows as they were" in outcome.reason
     assert aged.content().keys() == {str(OLD)}
     release(aged, placed.hold.number)
     revoke(aged.settings, asked.request_id, "ben", "the plan is another one now")
