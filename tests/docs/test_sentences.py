@@ -9,6 +9,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -62,6 +63,11 @@ def _paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in parts if not re.match(r"\s*(?:\x08|\||Examples?:| {4}\S)", part)]
 
 
+@cache
+def _tree(source: str) -> ast.Module:
+    return ast.parse((PROJECT / source).read_text(encoding="utf-8"))
+
+
 def _text_of(node: ast.AST) -> str | None:
     """The text of a string in the source; what a format puts in is one word."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -71,16 +77,18 @@ def _text_of(node: ast.AST) -> str | None:
     return None
 
 
-def _messages(node: ast.AST) -> Iterator[tuple[int, str]]:
+def _messages(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """The texts in the code: messages of errors, of logs and of alerts, help of options and advice of checks."""
-    for child in ast.iter_child_nodes(node):
-        text = _text_of(child)
-        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        text = _text_of(node)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue  # a docstring
         if text is None:
-            yield from _messages(child)
-        elif not _SQL.search(text):
-            yield getattr(child, "lineno", 0), text
+            waiting.extend(ast.iter_child_nodes(node))
+        elif len(text) > MOST_WORDS and not _SQL.search(text):
+            yield getattr(node, "lineno", 0), text
 
 
 def _is_prose(sentence: str) -> bool:
@@ -90,10 +98,9 @@ def _is_prose(sentence: str) -> bool:
 
 
 def _long_messages(source: str) -> list[str]:
-    tree = ast.parse((PROJECT / source).read_text(encoding="utf-8"))
     return [
         f"{source}:{line}: {sentence}"
-        for line, text in sorted(set(_messages(tree)))
+        for line, text in sorted(set(_messages(_tree(source))))
         for paragraph in _paragraphs(text)
         for sentence in long_sentences(paragraph)
         if _is_prose(sentence)
@@ -102,8 +109,7 @@ def _long_messages(source: str) -> list[str]:
 
 def _docstrings(source: str) -> Iterator[tuple[str, str]]:
     """The name and the docstring of a module and of everything public in it."""
-    tree = ast.parse((PROJECT / source).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             name, text = getattr(node, "name", "module"), ast.get_docstring(node)
             if text is not None and (not name.startswith("_") or name == "__init__"):
