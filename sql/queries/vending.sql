@@ -32,7 +32,8 @@ SELECT * FROM hot UNION ALL SELECT * FROM warm
 
 -- name: finish
 -- The end of a vend. `expected` is the status that the row must have: processing, or pending when it was never sent.
--- `failure` is the reason for its client why nothing was sold; null when it was.
+-- `failure` is the reason for its client why nothing was sold; null when it was. A reason that was not stored raises an
+-- error, as in `store` of transactions.sql: then the row has not ended either.
 WITH hot AS (
     UPDATE {hot} SET status = %(status)s, supplier_transaction_id = coalesce(%(transaction_id)s, supplier_transaction_id),
         commission = %(commission)s, processed_at = %(now)s, updated_at = greatest(updated_at, %(now)s)
@@ -51,8 +52,12 @@ WITH hot AS (
     INSERT INTO vend_failures (row_id, client_id, reason, failed_at)
     SELECT {id}, client_id, %(failure)s, %(now)s FROM ended WHERE %(failure)s::text IS NOT NULL
     ON CONFLICT DO NOTHING
+    RETURNING row_id
 )
 SELECT {id} FROM ended
+WHERE CASE WHEN %(failure)s::text IS NULL OR EXISTS (SELECT FROM failed)
+             OR EXISTS (SELECT FROM vend_failures WHERE row_id = %(id)s) THEN true
+           ELSE format('{not_stored}: %%s of vend_failures', %(id)s::text)::boolean END
 
 -- name: open
 -- The next page of rows that have been under way for a while, oldest first.

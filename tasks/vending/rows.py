@@ -21,7 +21,7 @@ from ledger.identifiers import created_at_of
 from ledger.tables import TieredTable
 from ledger.transactions import Status, VasType
 from sql.connection import Connection, check_session_of, connection_parameters
-from sql.errors import translate
+from sql.errors import NOT_STORED, translate
 from sql.queries import load
 from sql.relations import ledger_schema, ledger_schema_of
 from suppliers.money import CURRENCY
@@ -203,7 +203,10 @@ class VendRows:
         return await self._one("claim", {**_of(row_id), "reference": reference, "now": now})
 
     async def finish(self, row_id: UUID, end: Finish, now: datetime) -> bool:
-        """End a row; False when its status is not the expected one. Safe to repeat."""
+        """End a row; False when its status is not the expected one. Safe to repeat.
+
+        Raises NotStoredError, and the row has not ended, when PostgreSQL did not store why nothing was sold.
+        """
         return bool(await self._rows("finish", end.parameters(row_id, now)))
 
     async def forget_failures(self, before: datetime) -> None:
@@ -283,6 +286,7 @@ def _statement(query: str, table: TieredTable, schema: str) -> bytes:
         "id": Identifier(table.key_column),
         "time": Identifier(table.time_column),
         "columns": SQL(", ").join(map(Identifier, _COLUMNS)),
+        "not_stored": SQL(NOT_STORED),
     }
     return SQL(_QUERIES[query]).format(**parts).as_bytes()
 

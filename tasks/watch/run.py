@@ -21,7 +21,7 @@ from ledger.tables import BUILT_IN, TieredTable
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from sql.relations import ledger_schema
-from sql.storing import check_stored
+from sql.storing import check_stored, fetch_stored
 from tasks.watch.baselines import sum_days
 from tasks.watch.findings import raise_findings
 from tasks.watch.rows import keeping, parameters_of, taking
@@ -128,8 +128,9 @@ class _Run:
 
     def _progress(self) -> tuple[datetime, date | None, datetime, str | None]:
         """Settled until, days summed until, seen until, and the transaction from which on rows there are not seen."""
-        settled, summed, seen_until, seen_xid = fetch_one(
-            self._connection, _QUERIES["progress"], {"table": self._table.name}
+        named = {"table": self._table.name}
+        settled, summed, seen_until, seen_xid = fetch_stored(
+            self._connection, _QUERIES["progress"], named, "watch_progress"
         )
         return settled, summed, seen_until, seen_xid
 

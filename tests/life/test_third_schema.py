@@ -3,6 +3,7 @@ or writes rows means the parents, and what is in `public` stays as it is.
 """
 
 import asyncio
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,7 @@ from tasks.vending.rows import Finish, VendRows, finish_in, status_in, vend_data
 from tasks.watch import watch_transactions
 from tests.api.conftest import serving
 from tests.api.ledger_rows import BODIES, PATHS, keyed
+from tests.cli.in_process import run_here
 from tests.databases import make_template
 from tests.sql.ledger_rows import ROW, add_row
 from tests.tasks.archiving.ledger import COLD, TODAY, Ledger, make_row
@@ -167,6 +169,33 @@ def test_a_file_is_imported_and_known_again(moved: Settings, tmp_path: Path) -> 
     for loaded, known in ((2, 0), (0, 2)):
         report = import_file(moved, ImportRequest(file, mapping), lambda *_: None, NOW)
         assert (report.loaded, report.known, report.rejected) == (loaded, known, 0)
+
+
+COMMANDS = (
+    ("tiers",),
+    ("totals",),
+    ("sql", "SELECT count(*) FROM vas_transactions"),
+    ("policy", "simulate", "--rows-per-month", "10"),
+    ("policy", "check"),
+    ("delete", "plan"),
+    ("generate", "--months", "2", "--rows-per-month", "10"),
+    ("suppliers", "settle"),
+    ("watch", "run"),
+    ("recon", "verify"),
+    ("verify",),
+    ("setup",),
+)
+
+
+def test_every_command_that_reads_rows_means_the_parents(
+    moved: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved.home.mkdir(exist_ok=True)
+    put(moved, TRANSACTIONS, [make_row(TRANSACTIONS, Month.of(datetime.now(UTC)), number) for number in range(5)])
+    for command in COMMANDS:
+        done = run_here(capsys, tmp_path, moved.environment(), *command)
+        assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"
+        assert not re.search(r"42P01|does not exist|Traceback", done.stdout + done.stderr)
 
 
 def test_months_are_made_moved_archived_and_read(moved: Settings, server_settings: Settings) -> None:

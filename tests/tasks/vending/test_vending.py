@@ -17,11 +17,12 @@ import pytest
 from config import Settings
 from config.suppliers import SimulatorSettings
 from ledger.business_days import day_of, day_start, days_between
-from ledger.errors import ConfigError, ConflictError, DataError
+from ledger.errors import ConfigError, ConflictError, DataError, NotStoredError
 from ledger.identifiers import truncate_ms
 from ledger.months import Month
 from ledger.transactions import Status
 from sql.connection import connect
+from sql.errors import translate
 from sql.partitions import ensure_partition, prepare_table
 from suppliers.registry import open_suppliers
 from suppliers.simulation.faults import Fault
@@ -31,7 +32,8 @@ from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
 from tasks.statements.intake import take_in
 from tasks.vending.purchase import SettleReport, Vending, settle_vends
-from tasks.vending.rows import vend_database
+from tasks.vending.rows import Finish, finish_in, vend_database
+from tests.dropping import dropping
 from tests.sql.ledger_rows import add_row
 from tests.suppliers.conftest import MOBILE, NAMES, SALES, Simulated, simulators
 
@@ -394,3 +396,16 @@ def test_the_simulators_book_can_be_asked_over_http(till: Till, simulated: Simul
     (line,) = httpx.get(f"{simulated.url}/flash/_book").json()
     assert (line["state"], line["reference"]) == (PurchaseState.COMPLETED, str(row_id))
     assert "consumer" not in line
+
+
+def test_a_purchase_whose_reason_postgresql_does_not_store_has_not_failed_yet(till: Till) -> None:
+    (row_id,) = till.rows("flash")
+    end = Finish(Status.FAILED, None, expected=Status.PENDING)
+    now = datetime.now(UTC)
+    with connect(till.settings.database_dsn, "tests") as connection:
+        with dropping(connection, "vend_failures"), pytest.raises(psycopg.Error) as raised:
+            finish_in(connection, till.table, row_id, end, now)
+        assert isinstance(translate(raised.value), NotStoredError)
+        assert till.look(row_id)["status"] == "pending"
+        assert finish_in(connection, till.table, row_id, end, now)
+    assert till.failure(row_id) == end.failure.value
