@@ -220,7 +220,7 @@ def _check_stray_records(
     if others:
         report.notes.append(
             f"{counted(len(others), 'record')} of holds, deletions or returns not in the log, such as {others[0]}: the "
-            "event waits, an interrupted run or another installation left it, or somebody put it there; nothing reads it"
+            "event waits, an interrupted run or another installation left it, or somebody put it there"
         )
 
 
