@@ -205,20 +205,23 @@ def _check_stray_records(
     listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, report: VerificationReport
 ) -> None:
     """Records that no entry names. A certificate of this installation is a finding, unless its deletion is under way:
-    somebody may show it. A run that was killed leaves some of the others; nothing reads one that the log does not name.
+    somebody may show it. A run that was killed leaves some of the others, which one note counts.
     """
     if not log.is_whole:
         return
     ours = f"{CERTIFICATES}/DEL-{known.origin.removeprefix('treasury/')[:8]}-"
     named = {record.key for _, record in log.records} | set(certificate_keys(log.gone))
     under_way = {one.begun[1].certificate for one in log.gone.values() if one.begun and one.deleted is None}
-    for key in listed:
-        if key in named or not key.startswith(_RECORDS):
-            continue
-        if not key.startswith(ours):
-            report.notes.append(f"{key} is named by no entry of the log, and says nothing: an interrupted run left it")
-        elif PurePosixPath(key).stem not in under_way:
+    strays = [key for key in listed if key.startswith(_RECORDS) and key not in named]
+    for key in strays:
+        if key.startswith(ours) and PurePosixPath(key).stem not in under_way:
             report.add(key, "is a certificate that no entry of the log names: it is not valid")
+    others = [key for key in strays if not key.startswith(ours)]
+    if others:
+        report.notes.append(
+            f"{counted(len(others), 'record')} of holds, deletions or returns not in the log, such as {others[0]}: the "
+            "event waits, an interrupted run or another installation left it, or somebody put it there"
+        )
 
 
 def _check_catalogue(
