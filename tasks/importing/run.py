@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from config import Settings
 from ledger.card_finder import mask_card_numbers
+from ledger.counts import counted
 from ledger.errors import ConfigError, FieldError
 from ledger.tables import BUILT_IN, TieredTable
 from sql.connection import Connection, connect
@@ -171,7 +172,8 @@ def _mixed_signs(name: str, signs: TallyOfSigns, by_column: bool) -> str:
         if count["-"] and count["+"]:
             where = "" if column is None else f" of column {column}"
             advice = f'; map type from {{ sign_of = "{name}" }}' if name == _AMOUNT else ""
-            alike = f"makes {count['-']} amounts below zero and {count['+']} others{where} alike"
+            below, others = counted(count["-"], "amount"), counted(count["+"], "other")
+            alike = f"makes {below} below zero and {others}{where} alike"
             return f'{name}: sign = "absolute" {alike}, and nothing in the row distinguishes them{advice}'
     return ""
 

@@ -101,7 +101,7 @@ def test_a_warning_is_printed_and_the_rows_are_loaded(treasury_here: Command, fi
     assert (done.returncode, done.stdout) == (0, ACCOUNT.format(2, 0, 0))
     (warning,) = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert warning == (
-        'warning: amount: sign = "absolute" makes 1 amounts below zero and 1 others alike, and nothing in the row '
+        'warning: amount: sign = "absolute" makes 1 amount below zero and 1 other alike, and nothing in the row '
         'distinguishes them; map type from { sign_of = "amount" }'
     )
 
