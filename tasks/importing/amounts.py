@@ -94,6 +94,8 @@ def _reader(name: str, mapping: FieldMapping) -> Change:
         found = match(text)
         if found is None:
             raise FieldError(name, rule)
+        if mapping.symbols and all(found.group("before", "behind")):
+            raise FieldError(name, "must have one symbol at most")
         number = found["number"]
         if not mapping.reads_thousands and _is_readable_in_two_ways(number, decimal):
             raise FieldError(
@@ -119,14 +121,15 @@ def _pattern(mapping: FieldMapping) -> re.Pattern[str]:
     grouped = rf"[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+|" if mark else ""
     places = "" if mapping.unit == "minor" else rf"(?:{re.escape(mapping.decimal)}[0-9]+)?"
     symbols = "|".join(re.escape(one) for one in sorted(mapping.symbols, key=len, reverse=True))
-    symbol = f"(?:(?:{symbols}){_BLANK}*)?" if symbols else ""
-    behind = f"(?:{_BLANK}*(?:{symbols}))?" if symbols else ""
+    symbol = f"(?:(?P<before>{symbols}){_BLANK}*)?" if symbols else ""
+    behind = f"(?:{_BLANK}*(?P<behind>{symbols}))?" if symbols else ""
     words = "|".join(re.escape(one) for one in sorted(mapping.signs, key=len, reverse=True))
     word = f"(?:{_BLANK}*(?P<word>{words}))?" if words else ""
     sign = rf"[+{re.escape(_MINUS)}]"
     return re.compile(
         rf"(?P<open>\()?{_BLANK}*(?P<first>{sign})?{_BLANK}*{symbol}(?P<second>{sign})?{_BLANK}*"
-        rf"(?P<number>(?:{grouped}[0-9]+){places}){behind}(?:{_BLANK}*(?P<last>{sign}))?{word}{_BLANK}*(?P<close>\))?\Z"
+        rf"(?P<number>(?:{grouped}[0-9]+){places})(?:{_BLANK}*(?P<third>{sign}))?{behind}(?:{_BLANK}*(?P<last>{sign}))?"
+        rf"{word}{_BLANK}*(?P<close>\))?\Z"
     )
 
 
@@ -140,7 +143,7 @@ def _mark(thousands: str) -> str:
 
 def _sign(name: str, found: re.Match[str], mapping: FieldMapping) -> str:
     """The sign of an amount, which is said once at most: ``-5``, ``5-``, ``(5)`` or with a word of the mapping."""
-    said = [sign for sign in (found["first"], found["second"], found["last"]) if sign]
+    said = [sign for sign in found.group("first", "second", "third", "last") if sign]
     if found["open"] or found["close"]:
         if not (found["open"] and found["close"]):
             raise FieldError(name, "must have both parentheses or none")

@@ -2,27 +2,37 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from ledger.errors import ConfigError, DataError
 from tasks.importing.mapping import Mapping
-from tasks.importing.records import FileRecord
+from tasks.importing.records import FileRecord, Part
 
 
 @dataclass(slots=True)
 class LineCounts:
-    """The physical lines of a file. ``records`` of ``record_lines`` lines are what the account of rows is made of."""
+    """The physical lines of a file. ``records`` of ``record_lines`` lines are what the account of rows is made of.
+
+    ``end`` is the line that ended the records, 0 where none did.
+    """
 
     skipped: int = 0
     header: int = 0
     records: int = 0
     record_lines: int = 0
     footer: int = 0
+    end: int = 0
 
-    def count(self, record: FileRecord) -> None:
-        """Count ``record`` among the records."""
-        self.records += 1
-        self.record_lines += record.lines
+    def count(self, record: FileRecord, part: Part) -> None:
+        """Count the lines of ``record`` in ``part`` of the file."""
+        if part is Part.SKIPPED:
+            self.skipped += record.lines
+        elif part is Part.FOOTER:
+            self.footer += record.lines
+        else:
+            self.records += 1
+            self.record_lines += record.lines
 
     @property
     def all(self) -> int:
@@ -32,7 +42,7 @@ class LineCounts:
 
 @dataclass(slots=True)
 class Contents:
-    """The header of a file and, once, its records. ``lines`` grows while they are read."""
+    """The header of a file and, once, its records. ``lines`` grows while they are read, by whoever reads them."""
 
     header: tuple[str, ...]
     records: Iterator[FileRecord]
@@ -43,32 +53,26 @@ def read_contents(path: Path, mapping: Mapping, records: Iterator[FileRecord]) -
     """The contents of the file at ``path``, whose records, header and all, are ``records``.
 
     Raises DataError for a file without a header or without a record behind it, ConfigError for one that lacks a column
-    of the mapping. From the line that `until` names on, every line comes marked with that line's number: nothing may
-    vanish in or behind a line that only looks like the end. The caller that makes rows of them counts them.
+    of the mapping. The skipped lines and those of the footer come, too, each with its part: nothing may vanish in a
+    line that only looks like one of them. The caller that makes rows counts all of them but the header.
     """
     lines = LineCounts()
-    for _ in range(mapping.file.skip_lines):
-        lines.skipped += _skipped(path, mapping, records)
+    skipped = [_skipped(path, mapping, records) for _ in range(mapping.file.skip_lines)]
     header = mapping.file.columns
     if header is None:
         header, lines.header = _read_header(path, records)
     _check_columns(path, mapping, header)
-    counted = _until(records, mapping.file.until, lines)
-    first = next(counted, None)
+    parted = _until(records, mapping.file.until, lines)
+    first = next(parted, None)
     if first is None:
         what = "no record" if mapping.file.columns else "no line but its header"
         raise DataError(f"{path} has {what}: nothing was read")
-    if first.behind:
+    if first.part is Part.FOOTER:
         raise DataError(f"{path} has no record before line {first.line}, where file.until ends them: nothing was read")
-    return Contents(header, _again(first, counted), lines)
+    return Contents(header, chain(skipped, [first], parted), lines)
 
 
-def _again(first: FileRecord, rest: Iterator[FileRecord]) -> Iterator[FileRecord]:
-    yield first
-    yield from rest
-
-
-def _skipped(path: Path, mapping: Mapping, records: Iterator[FileRecord]) -> int:
+def _skipped(path: Path, mapping: Mapping, records: Iterator[FileRecord]) -> FileRecord:
     record = next(records, None)
     if record is None:
         raise DataError(f"{path} has fewer lines than file.skip_lines of mapping {mapping.name} says")
@@ -76,7 +80,7 @@ def _skipped(path: Path, mapping: Mapping, records: Iterator[FileRecord]) -> int
         raise DataError(
             f"{path}: line {record.line} is to be skipped and has a quote that goes on over {record.lines} lines"
         )
-    return 1
+    return record._replace(part=Part.SKIPPED)
 
 
 def _read_header(path: Path, records: Iterator[FileRecord]) -> tuple[tuple[str, ...], int]:
@@ -97,13 +101,8 @@ def _check_columns(path: Path, mapping: Mapping, header: Sequence[str]) -> None:
 
 
 def _until(records: Iterator[FileRecord], end: str | None, lines: LineCounts) -> Iterator[FileRecord]:
-    """The records, and from the line that ends them on every line, marked as such."""
-    behind = 0
+    """The records, and from the line that ends them on every line of the footer."""
     for record in records:
-        if not behind and end is not None and record.text.lstrip(' "').startswith(end):
-            behind = record.line
-        if behind:
-            yield record._replace(behind=behind)
-        else:
-            lines.count(record)
-            yield record
+        if not lines.end and end is not None and record.text.lstrip(' "').startswith(end):
+            lines.end = record.line
+        yield record._replace(part=Part.FOOTER) if lines.end else record

@@ -37,6 +37,7 @@ _DIRECTIVES = {
     "-H": r"(\d{1,2})",
     "-I": r"(\d{1,2})",
 }
+_BLANK = "[ \u00a0\u2007\u2009\u202f]"  # one is like another: 10:15 PM has U+202F in newer exports
 _SAME_PART = {"y": "Y", "b": "m", "I": "H"}  # in one format only one of each pair
 _RUN_TOGETHER = re.compile(r"%-.%-?[YymdHIMSf]|%[YymdHIMSf]%-")  # 2026111 is 1 November and 11 January
 _WORDS = frozenset({"p", "b", "z", "Z"})
@@ -196,7 +197,7 @@ def _translate(format_: str) -> tuple[str, list[str]]:
     pattern, names = "", []
     pieces = re.split(r"%(-?.)", format_, flags=re.DOTALL)
     for literal, directive in zip(pieces[0::2], [*pieces[1::2], ""], strict=True):
-        pattern += re.escape(literal)
+        pattern += re.escape(literal).replace(r"\ ", _BLANK)
         if directive == "%":
             pattern += "%"
         elif directive:

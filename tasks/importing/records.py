@@ -10,6 +10,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator
+from enum import Enum
 from typing import BinaryIO, NamedTuple
 
 from tasks.importing.mapping import FileFormat
@@ -18,6 +19,14 @@ LINE_LIMIT_BYTES = 1 << 20  # of a physical line, and of a record with line brea
 _BLOCK_BYTES = 1 << 16
 _SHOWN_BYTES = 4096  # of a line that is too long: enough to find it again
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Part(Enum):
+    """The parts of a file, by the mapping: lines before the header, the records, and the lines behind them."""
+
+    SKIPPED = "skipped"
+    RECORDS = "records"
+    FOOTER = "footer"
 
 
 class Line(NamedTuple):
@@ -31,8 +40,7 @@ class Line(NamedTuple):
 class FileRecord(NamedTuple):
     """A record: the line it starts on (the first is 1), its text without the line end, its fields or its problem.
 
-    ``lines`` is the number of physical lines that it takes. ``behind`` is the line that ended the records, before it or
-    itself; 0 where none did.
+    ``lines`` is the number of physical lines that it takes. ``part`` is the part of the file that it is in.
     """
 
     line: int
@@ -40,7 +48,7 @@ class FileRecord(NamedTuple):
     fields: list[str]
     problem: str | None
     lines: int = 1
-    behind: int = 0
+    part: Part = Part.RECORDS
 
 
 def read_records(stream: BinaryIO, format_: FileFormat) -> Iterator[FileRecord]:

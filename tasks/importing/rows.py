@@ -91,19 +91,21 @@ class RowBuilder:
         return Row(record.line, record.text, month, row_id, copy, identities, fingerprint(known_by))
 
     def looks_like_record(self, record: FileRecord) -> bool:
-        """Whether ``record``, of which no row can be made, is one all the same: it has as many columns and a time of
-        its own, cannot be read and has as many delimiters, or has quotes that hold such a line. A total has no time.
+        """Whether ``record``, which is not among the records by the mapping, seems to be one: it has as many columns
+        and a time of its own, cannot be read and has as many delimiters, or has quotes that hold such a line. A total
+        has no time. Where the mapping gives one to every line, a row can be made of a record.
         """
         if record.problem is not None:
             return self._width > 1 and self._has_delimiters(record.text)
         if record.lines > 1 and self._held_line(record) is not None:
             return True
-        if not self._has_time or len(record.fields) != self._width:
-            return False
         try:
-            return self._time(record.fields) is not None
+            if self._has_time:
+                return len(record.fields) == self._width and self._time(record.fields) is not None
+            self.build(record)
         except FieldError:
             return False
+        return True
 
     def _count_signs(self, fields: Fields) -> None:
         for name, money in self._dropping.items():

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from config import Settings
 from ledger.card_finder import mask_card_numbers
+from ledger.counts import counted
 from ledger.errors import ConfigError, FieldError
 from ledger.tables import BUILT_IN, TieredTable
 from sql.connection import Connection, connect
@@ -24,7 +25,7 @@ from tasks.importing.loading import Loader
 from tasks.importing.mapping import Mapping, check_table, read_mapping
 from tasks.importing.occurrences import count_occurrences
 from tasks.importing.preview import Preview
-from tasks.importing.records import FileRecord, read_records
+from tasks.importing.records import FileRecord, Part, read_records
 from tasks.importing.rejects import RecordOutcome, Reject, RejectsFile, choose_path, open_rejects
 from tasks.importing.rows import Row, RowBuilder
 from tasks.importing.source import open_source
@@ -171,7 +172,8 @@ def _mixed_signs(name: str, signs: TallyOfSigns, by_column: bool) -> str:
         if count["-"] and count["+"]:
             where = "" if column is None else f" of column {column}"
             advice = f'; map type from {{ sign_of = "{name}" }}' if name == _AMOUNT else ""
-            alike = f"makes {count['-']} amounts below zero and {count['+']} others{where} alike"
+            below, others = counted(count["-"], "amount"), counted(count["+"], "other")
+            alike = f"makes {below} below zero and {others}{where} alike"
             return f'{name}: sign = "absolute" {alike}, and nothing in the row distinguishes them{advice}'
     return ""
 
@@ -221,28 +223,27 @@ def _chunks(builder: RowBuilder, contents: Contents) -> Iterator[Chunk]:
 
 
 def _add(chunk: Chunk, builder: RowBuilder, record: FileRecord, lines: LineCounts) -> None:
-    """Add the row or the reject of ``record``. Behind the end of the records, what looks like one is rejected."""
+    """Add the row or the reject of ``record``, and count its lines."""
+    if record.part is not Part.RECORDS and not builder.looks_like_record(record):
+        lines.count(record, record.part)
+        return
+    lines.count(record, Part.RECORDS)
+    if record.part is not Part.RECORDS:
+        chunk.rejects.append(Reject(record.line, _misplaced(record, lines.end), "", record.text))
+        return
     try:
-        row = builder.build(record)
+        chunk.rows.append(builder.build(record))
     except FieldError as error:
-        if record.behind and not builder.looks_like_record(record):
-            lines.footer += record.lines
-            return
-        reject = Reject(record.line, error.rule, error.field, record.text)
-    else:
-        if not record.behind:
-            chunk.rows.append(row)
-            return
-        reject = Reject(record.line, _behind(record), "", record.text)
-    if record.behind:
-        lines.count(record)
-    chunk.rejects.append(reject)
+        chunk.rejects.append(Reject(record.line, error.rule, error.field, record.text))
 
 
-def _behind(record: FileRecord) -> str:
-    if record.line == record.behind:
-        return "begins as file.until says that the lines behind the records begin, and is a record"
-    return f"is behind line {record.behind}, which ends the records, and is one"
+def _misplaced(record: FileRecord, end: int) -> str:
+    """Return what to say of a record that is none by the mapping: it is rejected, and does not vanish."""
+    if record.part is Part.SKIPPED:
+        return "is one of the lines that file.skip_lines leaves out, and looks like a record"
+    if record.line == end:
+        return "begins as file.until says that the lines behind the records begin, and looks like a record"
+    return f"is behind line {end}, which ends the records, and looks like one"
 
 
 def _load_chunks(loader: Loader, chunks: Iterator[Chunk], rejects: RejectsFile, counts: _Counts) -> Iterator[None]:

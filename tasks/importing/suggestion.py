@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ledger.errors import DataError, FieldError
-from tasks.importing.instants import compile_instant
+from tasks.importing.instants import ISO, compile_instant
 from tasks.importing.source import open_source
 
 _LOOKED_AT_BYTES = 1 << 18
 _LONGEST_PREAMBLE = 50  # lines before the header
 _DELIMITERS = (",", ";", "\t", "|")
 _ENCODINGS = ("utf-8", "cp1252")
+_SIGN, _SYMBOL, _WORDS = r"[+\u2212-]", r"[A-Z$\u20ac\u00a3]{1,3}", (("Cr", "Dr"), ("CR", "DR"))
 _NUMBER = re.compile(
-    r"[(+\u2212-]?\s*[A-Z$\u20ac\u00a3]{0,3}\s*\d[\d\s.,'\u2019\u00a0\u2009\u202f]*-?\)?(?:\s*[CD]r)?\Z"
+    rf"\(?\s*{_SIGN}?\s*(?P<before>{_SYMBOL})?\s*{_SIGN}?\s*\d[\d\s.,'\u2019]*"
+    rf"(?P<behind>(?![CD]R){_SYMBOL})?\s*{_SIGN}?\s*(?P<word>[CD][rR])?\s*\)?\Z"
 )
 _FORMATS = (
     "iso",
@@ -200,7 +202,7 @@ def _amount_lines(sample: _Sample, numbers: Sequence[str]) -> list[str]:
         return ['amount = { column = "CHANGE" }   # no column of numbers was found', 'type = { constant = "CHANGE" }']
     values = sample.column(column)
     options = [f"column = {_quoted(column)}", *_marks(values)]
-    if not any(value.lstrip().startswith(("-", "(", "\u2212")) or value.rstrip().endswith("-") for value in values):
+    if not any(re.search(r"[-\u2212(]|D[rR]", value) for value in values):
         return [f"amount = {{ {', '.join(options)} }}", 'type = { constant = "CHANGE" }']
     kinds = '{ "+" = "receive", "-" = "send" }'
     return [
@@ -220,19 +222,34 @@ def _credit_and_debit(numbers: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _marks(values: Sequence[str]) -> list[str]:
-    """Decimal and thousands marks, where the values show them: the last mark with other than three digits behind it."""
-    found = {mark for value in values for mark in re.findall(r"([.,])(?=\d{1,2}(?!\d)[^\d]*$)", value)}
-    if found != {","}:
-        group = any(re.search(r"\d,\d{3}", value) for value in values)
-        return ['thousands = ","'] if group and found else []
-    group = any(re.search(r"\d\.\d{3}", value) for value in values)
-    return ['decimal = ","', f'thousands = "{"." if group else ""}"']
+    """The options of money that the values show: marks of decimals and thousands, symbols, and words for signs."""
+    found = [number for value in values if (number := _NUMBER.match(value))]
+    symbols = sorted({symbol for number in found for symbol in number.group("before", "behind") if symbol})
+    words = {number["word"] for number in found}
+    signs = [pair for pair in _WORDS if words.intersection(pair)]
+    return [
+        *_decimal_and_thousands(values),
+        *([f"symbols = [{', '.join(map(_quoted, symbols))}]"] if symbols else []),
+        *(f'signs = {{ {credit} = "+", {debit} = "-" }}' for credit, debit in signs),
+    ]
+
+
+def _decimal_and_thousands(values: Sequence[str]) -> list[str]:
+    """The decimal mark is the last one with other than three digits behind it."""
+    decimals = {mark for value in values for mark in re.findall(r"([.,])(?=\d{1,2}(?!\d)[^\d]*$)", value)}
+    grouped = {mark for value in values for mark in re.findall(r"\d([.,'\u2019\s])(?=\d{3}(?!\d))", value)}
+    blank_or_other = [" " if mark.isspace() else mark for mark in sorted(grouped - decimals, reverse=True)]
+    thousands = f'thousands = "{next(iter(blank_or_other), "")}"'
+    if decimals == {","}:
+        return ['decimal = ","', thousands]
+    return [thousands] if blank_or_other and decimals else []
 
 
 def _time_lines(times: dict[str, list[str]]) -> list[str]:
     if not times:
         return ['created_at = { column = "CHANGE", format = "CHANGE" }   # no column of times was found']
     column, formats = next(iter(times.items()))
+    formats = formats[:1] if formats[0] == ISO else formats  # which reads what patterns of its form read, too
     remark = f"   # or {' or '.join(formats[1:])}: the sample does not decide" if len(formats) > 1 else ""
     return [f'created_at = {{ column = {_quoted(column)}, format = "{formats[0]}", timezone = "UTC" }}{remark}']
 

@@ -35,7 +35,7 @@ _TEXTS = (
 
 
 class Damaged(NamedTuple):
-    """The content of a file, the text of its mapping, and lines that are records behind the end of the records, too."""
+    """The content of a file, the text of its mapping, and lines that are records wherever they are."""
 
     content: bytes
     mapping: str

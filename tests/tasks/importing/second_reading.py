@@ -39,16 +39,19 @@ def read_account(
         rows = list(_rows(plain(content), file.get("encoding", "utf-8"), file.get("delimiter", ",")))
     except csv.Error:
         return None
-    skipped, header = file.get("skip_lines", 0), 0 if "columns" in file else 1
-    columns = file.get("columns") or [name.strip() for name in rows[skipped][1]]
-    numbered = list(enumerate(rows, start=1))[skipped + header :]
-    end = next((at for at, (_, (text, _)) in enumerate(numbered) if _ends(text, file.get("until"))), len(numbered))
-    before, behind = numbered[:end], numbered[end:]
-    taken = [dict(zip(columns, values, strict=True)) for number, (_, values) in before if number not in refused]
+    skip, header = file.get("skip_lines", 0), 0 if "columns" in file else 1
+    columns = file.get("columns") or [name.strip() for name in rows[skip][1]]
+    numbered = list(enumerate(rows, start=1))
+    read = numbered[skip + header :]
+    end = next((at for at, (_, (text, _)) in enumerate(read) if _ends(text, file.get("until"))), len(read))
+    taken = [dict(zip(columns, values, strict=True)) for number, (_, values) in read[:end] if number not in refused]
     known = {text for text in records if text.count(file.get("delimiter", ",")) == len(columns) - 1}
-    footer = sum(number not in refused and text not in known for number, (text, _) in behind)
+    skipped, footer = (
+        sum(number not in refused and text not in known for number, (text, _) in left_out)
+        for left_out in (numbered[:skip], read[end:])
+    )
     amount, fee = (_sum(sections["fields"].get(name, {}), taken) for name in ("amount", "fee"))
-    return Account(skipped, header, len(numbered) - footer, footer, len(taken), amount, fee)
+    return Account(skipped, header, len(rows) - skipped - header - footer, footer, len(taken), amount, fee)
 
 
 def _rows(content: bytes, encoding: str, delimiter: str) -> Iterator[tuple[str, list[str]]]:

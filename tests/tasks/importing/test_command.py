@@ -118,7 +118,7 @@ def test_a_warning_is_printed_and_the_rows_are_loaded(treasury_here: Command, fi
     assert (done.returncode, done.stdout) == (0, ACCOUNT.format(2, 0, 0))
     (warning,) = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert warning == (
-        'warning: amount: sign = "absolute" makes 1 amounts below zero and 1 others alike, and nothing in the row '
+        'warning: amount: sign = "absolute" makes 1 amount below zero and 1 other alike, and nothing in the row '
         'distinguishes them; map type from { sign_of = "amount" }'
     )
 
@@ -135,10 +135,21 @@ def test_a_dry_run_shows_the_first_rows_and_the_sums_by_month(
 ) -> None:
     (tmp_path / "lines.csv").write_text(LINES + "3,w1,7.25,,2024-05-18\n4,w1,1.00,,2024-06-01\n")
     shown = treasury_here("import", *files, "--dry-run").stdout
-    assert "A row as it would be stored" in shown
     cells = [line.replace("│", " ").split() for line in shown.splitlines()]
+    assert shown.count("A row as it would be stored") == 3
+    for name, values in {
+        "wallet_id": ["w1", "w1", "w1"],
+        "amount": ["5.00", "7.25", "1.00"],
+        "currency": ["ZAR", "ZAR", "ZAR"],
+        "type": ["payment", "payment", "payment"],
+        "reference": ["1", "3", "4"],
+    }.items():
+        assert [row[1] for row in cells if row[:1] == [name]] == values
+    times = [" ".join(row[1:]) for row in cells if row[:1] == ["created_at"]]
+    assert times == [f"{day} 00:00:00+00:00" for day in ("2024-05-17", "2024-05-18", "2024-06-01")]
     rows = [row for row in cells if row[1:2] == ["ZAR"] and len(row) == 4]
     assert rows == [["2024-05", "ZAR", "2", "12.25"], ["2024-06", "ZAR", "1", "1.00"]]
+    assert shown.endswith("read 4 = loaded 3 + known 0 + different 0 + rejected 1\n")
 
 
 def test_a_mapping_is_proposed_that_can_be_used_once_its_blanks_are_filled(

@@ -113,6 +113,94 @@ def test_an_amount_that_could_mean_two_things_is_refused(text: str, options: dic
         money(text, **options)
 
 
+WAYS_OF_SIGNS = [
+    *[("12.50-", "-"), ("-12.50", "-"), ("- 12.50", "-"), ("+12.50", ""), ("12.50+", ""), ("(12.50)", "-")],
+    *[("( 12.50 )", "-"), ("\u221212.50", "-"), ("12.50\u2212", "-"), ("12.50 -", "-")],
+]
+
+
+@pytest.mark.parametrize(("text", "sign"), WAYS_OF_SIGNS)
+def test_a_sign_is_read_wherever_people_put_it(text: str, sign: str) -> None:
+    assert money(text) == f"{sign}12.50"
+    assert money(text, sign="absolute") == "12.50"
+    assert money(text.replace("12.50", "1.012,50"), decimal=",", thousands=".") == f"{sign}1012.50"
+    assert money(text.replace("12.50", "1250"), unit="minor") == f"{sign}12.50"
+
+
+@pytest.mark.parametrize("symbol", ["\u20ac", "$", "EUR", "R"])
+@pytest.mark.parametrize(
+    ("form", "sign"),
+    [
+        *[
+            ("{}12.50", ""),
+            ("{} 12.50", ""),
+            ("12.50{}", ""),
+            ("12.50 {}", ""),
+            ("12.50\u00a0{}", ""),
+            ("+{}12.50", ""),
+        ],
+        *[("-{}12.50", "-"), ("{}-12.50", "-"), ("{} -12.50", "-"), ("({}12.50)", "-"), ("(12.50 {})", "-")],
+        *[("\u221212.50 {}", "-"), ("12.50- {}", "-"), ("12.50 {}-", "-"), ("{}12.50-", "-"), ("{}\u202f12.50", "")],
+    ],
+)
+def test_a_symbol_is_read_before_and_behind_the_number(form: str, sign: str, symbol: str) -> None:
+    text = form.format(symbol)
+    assert money(text, symbols=["EUR", "R", "\u20ac", "$"]) == f"{sign}12.50"
+    with pytest.raises(FieldError, match="must be a decimal string"):
+        money(text, symbols=["CHF"])
+    with pytest.raises(FieldError, match="must be a decimal string"):
+        money(text)
+
+
+BLANKS = [" ", "\u00a0", "\u2007", "\u2009", "\u202f"]
+
+
+@pytest.mark.parametrize("thousands", [" ", "\u00a0", "\u2009", "\u202f"])
+@pytest.mark.parametrize("blank", BLANKS)
+def test_any_blank_parts_thousands_where_one_does(blank: str, thousands: str) -> None:
+    options: dict[str, Any] = {"thousands": thousands, "decimal": ",", "symbols": ["\u20ac"]}
+    assert money(f"-1{blank}234{blank}567,80{blank}\u20ac", **options) == "-1234567.80"
+    for text in (f"12{blank}34,50", f"1{blank}2345,00", f"1{blank}{blank}234,50"):
+        with pytest.raises(FieldError, match="must be an amount written like"):
+            money(text, **options)
+    with pytest.raises(FieldError, match="must be a decimal string"):
+        money(f"1{blank}234.50")
+
+
+@pytest.mark.parametrize("mark", ["'", "\u2019"])
+def test_one_apostrophe_parts_thousands_like_the_other(mark: str) -> None:
+    assert {money(f"1{mark}234.50", thousands=other) for other in ("'", "\u2019")} == {"1234.50"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "texts"),
+    [
+        ("must have both parentheses or none", ["(12.50", "12.50)", "($12.50", "12.50$)"]),
+        (
+            "must have one sign at most",
+            ["-12.50-", "--12.50", "(-12.50)", "(12.50-)", "-$-12.50", "12.50-$-", "+12.50-"],
+        ),
+        ("must have one sign at most", ["+12.50-", "-12.50 Dr", "-12.50 Cr", "12.50- Cr", "(12.50 Dr)"]),
+        ("must have one symbol at most", ["$12.50$", "$ 12.50 EUR"]),
+        (
+            "must be a decimal string",
+            ["-(12.50)", "-(12.50", "(12.50) Dr", "((12.50))", "12.50 Cr Dr", "$$12.50", "-", "()"],
+        ),
+    ],
+)
+def test_an_amount_whose_sign_is_said_twice_or_by_half_is_refused(rule: str, texts: list[str]) -> None:
+    for text in texts:
+        with pytest.raises(FieldError, match=f"amount: {rule}"):
+            money(text, symbols=["$", "EUR"], signs={"Cr": "+", "Dr": "-"})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("12.50 Dr", "-12.50"), ("12.50Dr", "-12.50"), ("$ 12.50\u00a0Cr", "12.50")]
+)
+def test_a_word_behind_the_number_says_its_sign(text: str, expected: str) -> None:
+    assert money(text, symbols=["$"], signs={"Cr": "+", "Dr": "-"}) == expected
+
+
 @given(st.decimals("0.01", "9999999999999.99", places=2))
 def test_any_amount_survives_every_way_of_writing_it(amount: Decimal) -> None:
     grouped = f"{amount:,.2f}"
@@ -150,6 +238,53 @@ def test_any_amount_survives_every_way_of_writing_it(amount: Decimal) -> None:
 )
 def test_times_are_read_in_their_zone(format_: str, zone: str, text: str, expected: datetime) -> None:
     assert compile_instant("t", format_, zone)(text) == expected
+
+
+CZECH = [
+    *("leden", "únor", "březen", "duben", "květen", "červen"),
+    *("červenec", "srpen", "září", "říjen", "listopad", "prosinec"),
+]
+THIRD = datetime(2026, 3, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("format_", "text", "months", "expected"),
+    [
+        ("%-d.%-m.%Y", "3.3.2026", (), THIRD),
+        ("%-d.%-m.%Y", "03.03.2026", (), THIRD),
+        ("%-m/%-d/%y %-H:%M", "3/3/26 9:05", (), THIRD.replace(hour=9, minute=5)),
+        ("%-m/%-d/%Y, %-I:%M %p", "3/3/2026, 9:05\u202fPM", (), THIRD.replace(hour=21, minute=5)),
+        ("%-d %b %Y", "3 Mar 2026", (), THIRD),
+        ("%-d %b %Y", "3\u00a0March\u20092026", (), THIRD),
+        ("%b %-d, %Y", "mar. 3, 2026", (), THIRD),
+        ("%-d %b %Y", "3 Sept 2026", (), THIRD.replace(month=9)),
+        ("%-d. %b %Y", "3. březen 2026", CZECH, THIRD),
+        ("%-d. %b %Y", "3. BŘEZEN 2026", CZECH, THIRD),
+        ("%d-%b-%y", "03-prosinec-26", CZECH, THIRD.replace(month=12)),
+    ],
+)
+def test_days_without_padding_and_months_by_name_are_read(
+    format_: str, text: str, months: list[str], expected: datetime
+) -> None:
+    assert compile_instant("t", format_, "UTC", month_names=months)(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("format_", "text", "months"),
+    [
+        ("%-d.%-m.%Y", "3.13.2026", ()),
+        ("%-d.%-m.%Y", "003.3.2026", ()),
+        ("%-d.%-m.%Y", "3. 3.2026", ()),
+        ("%d.%m.%Y", "3.3.2026", ()),
+        ("%-d %b %Y", "3 březen 2026", ()),
+        ("%-d %b %Y", "3 March 2026", CZECH),
+        ("%-d %b %Y", "3 bře 2026", CZECH),
+        ("%-d %b %Y", "30 Feb 2026", ()),
+    ],
+)
+def test_a_day_or_a_month_of_another_form_is_refused(format_: str, text: str, months: list[str]) -> None:
+    with pytest.raises(FieldError, match="t: must be a time of the form"):
+        compile_instant("t", format_, "UTC", month_names=months)(text)
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ ABSOLUTE = '{ column = "amount", sign = "absolute" }'
 
 def test_signs_that_are_left_out_under_one_type_are_warned_about(run: Run) -> None:
     (warning,) = run(TWO_SIGNS, mapped(amount=ABSOLUTE)).report.warnings
-    assert warning.startswith('amount: sign = "absolute" makes 1 amounts below zero and 1 others alike')
+    assert warning.startswith('amount: sign = "absolute" makes 1 amount below zero and 1 other alike')
 
 
 def test_a_type_is_mapped_from_the_sign(run: Run, database: psycopg.Connection) -> None:
@@ -375,7 +375,7 @@ def test_signs_that_are_left_out_within_one_column_are_warned_about(run: Run, da
     assert run(head + b"".join(usual), mapping).report.warnings == ()
     (warning,) = run(head + b"".join(usual) + b"9,w,-5,,2026-02-01T10:15:00Z\n", mapping).report.warnings
     assert warning.startswith("amount: ")
-    assert "makes 1 amounts below zero and 1 others of column credit alike" in warning
+    assert "makes 1 amount below zero and 1 other of column credit alike" in warning
 
 
 def test_a_fee_that_was_paid_back_is_warned_about(run: Run) -> None:
@@ -383,6 +383,5 @@ def test_a_fee_that_was_paid_back_is_warned_about(run: Run) -> None:
     lines = b"1,w,1.00,2026-02-01T10:15:00Z,payment,-0.10\n2,w,1.00,2026-02-01T10:15:00Z,refund,0.10\n"
     (warning,) = run(HEADER.replace(b"\n", b",kind,fee\n") + lines, mapping).report.warnings
     assert warning == (
-        'fee: sign = "absolute" makes 1 amounts below zero and 1 others alike, '
-        "and nothing in the row distinguishes them"
+        'fee: sign = "absolute" makes 1 amount below zero and 1 other alike, and nothing in the row distinguishes them'
     )

@@ -1,4 +1,4 @@
-"""The lines at the end of a file that are no records, such as totals: no record vanishes among them."""
+"""The lines before and behind the records of a file, such as totals: no record vanishes among them."""
 
 import psycopg
 import pytest
@@ -9,7 +9,7 @@ from tests.tasks.importing.test_identity import M, count
 
 HEADER = b"wallet,id,amount,at\n"
 UNTIL = M.replace("[fields]", '[file]\nuntil = "Total"\n[fields]')
-ITSELF = "begins as file.until says that the lines behind the records begin, and is a record"
+ITSELF = "begins as file.until says that the lines behind the records begin, and looks like a record"
 TIME = b"2026-02-01T10:15:00Z"
 
 
@@ -18,7 +18,7 @@ def line(wallet: bytes, key: int, amount: bytes = b"1.00", at: bytes = TIME) -> 
 
 
 def behind(number: int) -> str:
-    return f"is behind line {number}, which ends the records, and is one"
+    return f"is behind line {number}, which ends the records, and looks like one"
 
 
 def rejected(outcome: Outcome) -> list[tuple[int, str]]:
@@ -67,22 +67,21 @@ def test_totals_with_as_many_columns_as_a_record_are_the_footer(run: Run) -> Non
     assert (run(content, mapping).account, outcome.rejects) == ((2, 0, 2, 0, 0), [])
 
 
-@pytest.mark.parametrize(
-    ("wrong", "reason"),
-    [
-        (line(b"", 2), "is required"),
-        (line(b"w", 2, b"5.00x"), "must be a decimal string"),
-        (b"w,,5.00,%s\n" % TIME, "is empty, and it identifies the row"),
-        (b"\xff,2,5.00,%s\n" % TIME, "is not utf-8"),
-        (b'w"2,2,5.00,%s\n' % TIME, "has a quote inside a value"),
-        (b'"page\n2,2,5.00,%s\n",x,x\n' % TIME, "has 3 columns where the file has 4"),
-        (b'"page\n2,2,5.00,%s\n",x,x,x\n' % TIME, "must have no line breaks"),
-    ],
-)
-def test_a_record_behind_the_end_that_makes_no_row_is_rejected_too(run: Run, wrong: bytes, reason: str) -> None:
+WRONG = {
+    "no wallet": line(b"", 2),
+    "no amount": line(b"w", 2, b"5.00x"),
+    "no key": b"w,,5.00,%s\n" % TIME,
+    "other bytes": b"\xff,2,5.00,%s\n" % TIME,
+    "a quote": b'w"2,2,5.00,%s\n' % TIME,
+    "inside quotes": b'"page\n2,2,5.00,%s\n",x,x\n' % TIME,
+    "inside quotes of a line of as many columns": b'"page\n2,2,5.00,%s\n",x,x,x\n' % TIME,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
+def test_a_record_behind_the_end_that_makes_no_row_is_rejected_too(run: Run, wrong: bytes) -> None:
     outcome = run(HEADER + line(b"w", 1) + TOTALS[0] + wrong + TOTALS[1], UNTIL)
-    ((number, said),) = rejected(outcome)
-    assert (number, said[: len(reason)]) == (4, reason)
+    assert rejected(outcome) == [(4, behind(3))]
     assert lines_of(outcome) == (0, 1, 1 + wrong.count(b"\n"), 2)
 
 
@@ -100,3 +99,18 @@ def test_a_time_that_the_mapping_gives_to_every_line_makes_no_record_of_a_total(
 def test_a_file_whose_first_line_ends_the_records_is_refused(run: Run, end: bytes) -> None:
     with pytest.raises(DataError, match=r"has no record before line 2, where file\.until ends them: nothing was read"):
         run(HEADER + end + line(b"w", 1), UNTIL)
+
+
+SKIPPED = "is one of the lines that file.skip_lines leaves out, and looks like a record"
+BARE = M.replace("[fields]", '[file]\ncolumns = ["wallet", "id", "amount", "at"]\nskip_lines = 2\n[fields]')
+
+
+def test_a_record_among_the_skipped_lines_is_rejected(run: Run, database: psycopg.Connection) -> None:
+    """An export without the lines before its records, or with fewer of them."""
+    outcome = run(line(b"w", 1) + line(b"w", 2, b"5.00x") + line(b"w", 3), BARE)
+    assert rejected(outcome) == [(1, SKIPPED), (2, SKIPPED)]
+    assert (outcome.account, lines_of(outcome)) == ((3, 1, 0, 0, 2), (0, 0, 3, 0))
+    outcome = run(b"a bank,,,\n" + line(b"w", 2) + line(b"w", 3), BARE)
+    assert rejected(outcome) == [(2, SKIPPED), (3, "already loaded")]
+    assert lines_of(outcome) == (1, 0, 2, 0)
+    assert count(database) == 1
