@@ -36,6 +36,8 @@ async def get_totals(call: Call) -> Response:
         answer = await call.services.totals.answer(table, question, MOST_TOTALS)
     except MissingRowsError:
         raise HttpError(UNAVAILABLE, "Rows of this range cannot be read at the moment.") from None
+    if answer.different:
+        raise HttpError(UNAVAILABLE, "Rows of this range are stored twice, with different values.")
     items = [DailyTotal(*(*astuple(one)[:-1], one.amounts(table))) for one in answer.totals]
     return _json(DailyTotals(table=name, zone=zone, items=items, deleted_months=_deleted(answer)))
 

@@ -4,6 +4,7 @@ What was proved counts. The answer says how many rows it leaves out, and whether
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import duckdb
 
@@ -16,29 +17,43 @@ from tasks.querying.places import Attached, same_row
 _SEE = "see docs/operations.md, rows that are archived already"
 
 
-def left_out_note(
-    duck: duckdb.DuckDBPyConnection, table: TieredTable, columns: Sequence[Column], attached: Attached, source: str
-) -> str:
-    """What to say about the rows of ``source``, a FROM item of a place, that the archive has; empty where it has none.
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Rows of a place that the archive has: how many have other values there, and what to say."""
+
+    different: int
+    note: str
+
+
+def find_left_out(
+    duck: duckdb.DuckDBPyConnection,
+    table: TieredTable,
+    columns: Sequence[Column],
+    attached: Attached,
+    source: str,
+    where: str = "true",
+) -> LeftOut | None:
+    """The rows of ``source``, a FROM item of a place, that fulfil ``where`` and that the archive has; None without any.
 
     ``columns`` are those of the table's view. To be called in the engine's transaction that also reads the rows.
     """
     if not attached.kept:
-        return ""
-    late, same = attached.named(source), same_row(table)
+        return None
+    late, same = f"(SELECT * FROM {attached.named(source)} WHERE {where})", same_row(table)
     rows, _ = _first(
         duck, f"SELECT count(*), NULL FROM {late} AS late JOIN ({attached.kept_keys(table)}) AS kept ON {same}"
     )
     if not rows:
-        return ""
+        return None
     note = f"left out {counted(rows, 'row')} of {attached.name} that the archive has, by {table.key_column} and time"
     found = f"FROM {late} AS late JOIN ({_whole(columns, attached)}) AS kept ON {same}"
     key, differs = f"late.{identifier(table.key_column)}::VARCHAR", _differs(columns, attached)
     others, first = _first(duck, f"SELECT count(*), min({key}) {found} WHERE {differs}")
     if not others:
-        return f"{note}: each is equal to the archived one"
+        return LeftOut(0, f"{note}: each is equal to the archived one")
     has = "has" if others == 1 else "have"
-    return f"{note}: {others} of them {has} other values than the archive, which counts, such as {first}; {_SEE}"
+    what = f"{others} of them {has} other values than the archive, which counts, such as {first}"
+    return LeftOut(others, f"{note}: {what}; {_SEE}")
 
 
 def _first(duck: duckdb.DuckDBPyConnection, query: str) -> tuple[int, str | None]:

@@ -27,7 +27,7 @@ from storage.readable import naming_unreadable
 from storage.row_groups import RowGroups
 from tasks.querying.denied import without_denied
 from tasks.querying.failures import TimeLimit, error_of, translated, translated_stream
-from tasks.querying.left_out import left_out_note
+from tasks.querying.left_out import find_left_out
 from tasks.querying.link import linked, milliseconds
 from tasks.querying.objects import check_objects, load_files
 from tasks.querying.partition_rows import Live, check_values, rows_source, wanted_source
@@ -301,8 +301,9 @@ def _left_out(duck: duckdb.DuckDBPyConnection, connection: Connection, asked: _A
     notes = []
     for live in asked.live.values():
         table, source = live.need.branch.table, wanted_source(connection, live)
-        notes.append(left_out_note(duck, table, columns[table.name], live.attached, source))
-    return [note for note in notes if note]
+        found = find_left_out(duck, table, columns[table.name], live.attached, source)
+        notes += [found.note] if found else []
+    return notes
 
 
 def _check_sight(connection: Connection, live: Iterable[Live]) -> None:

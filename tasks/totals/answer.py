@@ -15,6 +15,7 @@ from sql.connection import Connection, fetch_one
 from sql.kept_connections import KeptConnections
 from sql.obstacles import hidden_relations
 from sql.totals import kept_sums, partition_sums
+from tasks.querying.left_out import LeftOut
 from tasks.querying.link import milliseconds
 from tasks.totals.archived import archive_sums
 from tasks.totals.places import KnownPlaces, PlaceOfRows, TablePlaces, refuse_unreadable
@@ -26,6 +27,7 @@ class TotalsAnswer:
 
     ``deleted`` are months in the range of which rows were deleted: those are not counted. ``notes`` say so for people,
     and name places that the catalogue of months does not know, and rows that are not counted for the archive has them.
+    ``different`` is how many of those the archive has with other values.
     """
 
     totals: list[Total]
@@ -33,6 +35,7 @@ class TotalsAnswer:
     read: int
     deleted: tuple[Month, ...] = ()
     notes: tuple[str, ...] = ()
+    different: int = 0
 
 
 def answer_totals(
@@ -112,7 +115,7 @@ def _answer(
     kept, whole = kept_sums(connection, table.table, question, relations, objects)
     rest = [place for place in asked if not place.is_among(kept)]
     parts: list[Row] = []
-    left_out: list[str] = []
+    left_out: list[LeftOut] = []
     for place in rest:
         if place.is_plain and place.attached is not None:
             parts += partition_sums(connection, table.table, question, place.attached.item, table.names)
@@ -129,7 +132,11 @@ def _answer(
         kept=len(asked) - len(rest),
         read=len(rest),
         deleted=tuple(one.month for one in gone if one.month),
-        notes=(*(one.note for one in (*gone, *(place.branch for place in asked)) if one.note), *left_out),
+        notes=(
+            *(one.note for one in (*gone, *(place.branch for place in asked)) if one.note),
+            *(one.note for one in left_out),
+        ),
+        different=sum(one.different for one in left_out),
     )
 
 

@@ -17,7 +17,7 @@ from storage.object_reader import ObjectReader
 from storage.readable import naming_unreadable
 from storage.wide_sums import checked, register_checks
 from tasks.querying.failures import TimeLimit
-from tasks.querying.left_out import left_out_note
+from tasks.querying.left_out import LeftOut, find_left_out
 from tasks.querying.link import linked, translated
 from tasks.querying.objects import check_objects, load_files
 from tasks.totals.places import PlaceOfRows, TablePlaces
@@ -32,10 +32,9 @@ def archive_sums(
     places: Sequence[PlaceOfRows],
     question: Question,
     timeout_s: float | None = None,
-) -> tuple[list[Record], list[str]]:
+) -> tuple[list[Record], list[LeftOut]]:
     """The totals of ``places``: day, currency, the columns of `COLUMNS`, rows and sums, None for a column that
-    they are not grouped by. Further what to say about rows of PostgreSQL that are
-    not counted, because the archive has them.
+    they are not grouped by. Further the rows of PostgreSQL that are not counted, because the archive has them.
 
     Raises DataError for an object that is not the one that was proved, and TransientError when ``timeout_s`` is over.
     """
@@ -48,7 +47,7 @@ def archive_sums(
     if question.client_id is not None:
         where += f" AND {_column(table, TotalsGroup.CLIENT)} = {literal(question.client_id)}"
     query = f"SELECT {', '.join([*named, 'count(*)', *_sums(table)])} FROM {{}} WHERE {where} GROUP BY 1, 2, 3, 4, 5, 6"
-    return _asked(connection, settings, table, places, query, timeout_s)
+    return _asked(connection, settings, table, places, query, where, timeout_s)
 
 
 def object_totals(connection: Connection, settings: Settings, table: TablePlaces, place: PlaceOfRows) -> list[Record]:
@@ -69,9 +68,7 @@ def object_totals(connection: Connection, settings: Settings, table: TablePlaces
         shown = [name if is_named else f"NULL::VARCHAR AS {name}" for name, is_named in zip(names, kept, strict=True)]
         inner = f"(SELECT {', '.join(read)} FROM {{}}) AS pieces"
         query = f"SELECT {', '.join([*shown, 'count(*)', *money])} FROM {inner} GROUP BY 1, 2, 3, 4, 5, 6, 7"
-        records += [
-            (detail, *row[:8], list(row[8:])) for row in _asked(connection, settings, table, [place], query, None)[0]
-        ]
+        records += [(detail, *row[:8], list(row[8:])) for row in _asked(connection, settings, table, [place], query)[0]]
     return records
 
 
@@ -81,10 +78,11 @@ def _asked(
     table: TablePlaces,
     places: Sequence[PlaceOfRows],
     query: str,
-    timeout_s: float | None,
-) -> tuple[list[Record], list[str]]:
-    """The answer to ``query``, which has a gap where the rows of ``places`` are read from, and what to say about rows
-    that are left out. ``connection`` is where the archived objects are looked up.
+    where: str = "true",
+    timeout_s: float | None = None,
+) -> tuple[list[Record], list[LeftOut]]:
+    """The answer to ``query``, which has a gap where the rows of ``places`` are read from, and the rows that
+    fulfil ``where`` and are left out. ``connection`` is where the archived objects are looked up.
     """
     links = int(any(place.attached for place in places))
     objects = {address: one for place in places for address, one in place.objects.items()}
@@ -98,7 +96,7 @@ def _asked(
             with _bounded(duck, timeout_s):
                 check_objects(duck, objects)
                 records = duck.execute(checked(duck, query.format(_rows(table, places)))).fetchall()
-                return records, [note for place in places if (note := _left_out(duck, table, place))]
+                return records, [one for place in places if (one := _left_out(duck, table, place, where))]
 
 
 @contextmanager
@@ -146,10 +144,10 @@ def _rows(table: TablePlaces, places: Sequence[PlaceOfRows]) -> str:
     return f"({' UNION ALL BY NAME '.join(arms)}) AS rows"
 
 
-def _left_out(duck: duckdb.DuckDBPyConnection, table: TablePlaces, place: PlaceOfRows) -> str:
+def _left_out(duck: duckdb.DuckDBPyConnection, table: TablePlaces, place: PlaceOfRows, where: str) -> LeftOut | None:
     if place.attached is None:
-        return ""
-    return left_out_note(duck, table.table, table.view, place.attached, place.branch.source)
+        return None
+    return find_left_out(duck, table.table, table.view, place.attached, place.branch.source, where)
 
 
 def _source(table: TablePlaces, place: PlaceOfRows) -> str:

@@ -56,6 +56,25 @@ def test_a_key_sees_its_own_clients_totals_and_an_auditors_key_all(
         assert {one.error for one in keep_daily_totals(tiers.settings)} == {None}
 
 
+def test_rows_that_the_archive_has_with_other_values_are_refused_in_their_range_and_to_their_client(
+    http: httpx.Client, make_key: MakeKey, ledger: Ledger
+) -> None:
+    table = ledger.settings.table("transactions")
+    rows = ledger.add(table, [COLD.lower + timedelta(days=day) for day in (3, 9)])
+    ledger.cold(table, COLD)
+    with psycopg.connect(ledger.settings.database_dsn, autocommit=True) as connection:
+        connection.execute(
+            f"CREATE TABLE again PARTITION OF {table.hot_parent}"
+            f" FOR VALUES FROM ('{COLD}-01 00:00+00') TO ('{COLD.plus(1)}-01 00:00+00')"
+        )
+    ledger.store(table, [rows[0], rows[1] | {"amount": "1.00"}])
+    mine, other = make_key(scopes=BOTH), make_key("other", scopes=BOTH)
+    assert http.get(URL, params=RANGE, headers=mine).status_code == 503
+    until = {"from": "2024-03-01", "to": "2024-03-08"}
+    assert [one["rows"] for one in items(http, mine, **until)] == [1]
+    assert items(http, other) == []
+
+
 def test_days_are_those_of_the_zone(http: httpx.Client, make_key: MakeKey, tiers: Ledger) -> None:
     key, day = make_key(scopes=BOTH), {"from": "2026-10-05", "to": "2026-10-06"}
     for _ in range(2):

@@ -168,10 +168,10 @@ _LOOSE: dict[str, Any] = {
 class Points:
     """A table of others, with NULLs and numbers that the built-in ones do not have."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **changes: Any) -> None:
         with psycopg.connect(settings.database_dsn) as connection:
             connection.execute(_LOOSE_DDL)
-        fields = settings.model_dump() | {"tables": {"points": _LOOSE}}
+        fields = settings.model_dump() | {"tables": {"points": _LOOSE | changes}}
         self.settings = Settings.model_validate(fields)
         self.table = self.settings.table("points")
         with connect(settings.database_dsn, "tests") as connection:
@@ -209,6 +209,32 @@ class Points:
 @pytest.fixture
 def points(settings: Settings) -> Points:
     return Points(settings)
+
+
+def test_random_ids_are_right_under_the_default_description_too(settings: Settings) -> None:
+    """The project's partitions refuse them; those that were there are read and archived, and no id says a month."""
+    points = Points(settings, key_is_uuid7=True)
+    with pytest.raises(psycopg.errors.CheckViolation, match="points_2026_05_bounds"):
+        points.add("done", "ZAR", "1")
+    ledger = Ledger(points.settings, points.settings.home)
+    ledger.sql("ALTER TABLE points_2026_05 DROP CONSTRAINT points_2026_05_bounds")  # as the application made it
+    for number in range(9):
+        points.add("done", "ZAR", str(number))
+    keys = [key for (key,) in ledger.sql("SELECT id FROM points_partitioned ORDER BY id")]
+    assert roll_table(points.settings, points.table, TODAY, today=TODAY).problems == []
+
+    def check() -> None:
+        assert points.ask("SELECT count(*) AS n, sum(amount) AS total FROM points") == [{"n": 9, "total": Decimal(36)}]
+        for key in keys:
+            assert points.ask(f"SELECT id FROM points WHERE id = '{key}'") == [{"id": key}]
+        assert points.ask(f"SELECT count(*) AS n FROM points WHERE id = '{uuid4()}'") == [{"n": 0}]
+
+    check()
+    assert [result for result, _ in points.archive()] == ["moved", "moved"]
+    check()
+    assert ledger.sql("SELECT tier, keys_tell_month FROM archive_months WHERE month = %s", OLD.first_day) == [
+        ("cold", False)
+    ]
 
 
 @pytest.mark.heavy("test_odd_values.py keeps long sums")

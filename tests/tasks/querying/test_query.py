@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -134,6 +134,23 @@ def test_two_columns_of_one_name_are_two_columns(three_tiers: Ledger, tmp_path: 
     assert (tmp_path / "answer.csv").read_text().split() == ["a,a", "1,2"]
     with run_query(three_tiers.settings, query) as answer, pytest.raises(DataError, match="named a"):
         write_answer(answer, "json", tmp_path / "answer.json")
+
+
+@pytest.mark.parametrize("where", [f"month = '{COLD}'", f"month = '{HOT}'", "true"])
+def test_division_is_exact_in_every_tier(three_tiers: Ledger, where: str) -> None:
+    """Archived months have an engine that is kept, the others one of their own."""
+    (row,) = three_tiers.ask(
+        "SELECT exact_div(sum(amount), 7, 4) AS part, avg_exact(amount, 6) AS average,"
+        " exact_div(9999999999999999.99, 1) AS large, sum(amount) AS total, count(*) AS n"
+        f" FROM transactions WHERE {where}"
+    )
+    with localcontext(prec=60, rounding=ROUND_HALF_UP):
+        assert row["part"] == (row["total"] / 7).quantize(Decimal("0.0001"))
+        assert row["average"] == (row["total"] / row["n"]).quantize(Decimal("0.000001"))
+    assert row["large"] == Decimal("9999999999999999.99")
+    assert row["n"] == (3 * ROWS if where == "true" else ROWS)
+    with pytest.raises(DataError, match="division by zero"):
+        three_tiers.ask(f"SELECT exact_div(amount, 0) AS part FROM transactions WHERE {where}")
 
 
 def test_every_tier_is_in_one_answer_and_each_row_once(three_tiers: Ledger) -> None:
