@@ -69,10 +69,7 @@ def line(
     assert len(series) <= MOST_LINES, title  # noqa: S101  # a slip of a page
     most = _top((value for one in series for value in one.values if value is not None), least)
     xs = _places(times)
-    paths = [
-        Markup('<path class="line line-{}" d="{}"/>').format(number, _path(xs, one.values, most))
-        for number, one in enumerate(series, 1)
-    ]
+    paths = [path for number, one in enumerate(series, 1) for path in _line(number, _runs(xs, one.values, most))]
     labels = [f"{moment:%Y-%m-%d}" if by_day else f"{moment:%Y-%m-%d %H:%M}" for moment in times]
     is_measured = any(value is not None for one in series for value in one.values)
     rows = tuple(
@@ -115,9 +112,8 @@ def sparkline(title: str, values: Sequence[float | None], form: Formatter) -> Ma
     """A small line without axes, for a cell of a table. ``title`` says what it shows."""
     known = [value for value in values if value is not None]
     xs = [_BOX * place / max(len(values) - 1, 1) for place in range(len(values))]
-    path = Markup('<path class="line line-1" d="{}"/>').format(_path(xs, values, _top(known)))
     said = f"from {form(known[0])} to {form(known[-1])}" if known else "nothing was measured"
-    return _svg(title, said, [path], "spark", grid=False)
+    return _svg(title, said, _line(1, _runs(xs, values, _top(known))), "spark", grid=False)
 
 
 def _chart(
@@ -160,21 +156,29 @@ def _described(title: str, labels: Sequence[str], series: Sequence[Series], form
     return f"{labels[0]} to {labels[-1]}. {' '.join(sentences)}"
 
 
-def _path(xs: Sequence[float], values: Sequence[float | None], most: float) -> str:
-    """The way of a line. Where a value is missing, or much time lies between two, it begins again."""
+def _line(number: int, runs: Sequence[Sequence[str]]) -> list[Markup]:
+    """The path of a line, and another one of its points that have no neighbour: a line of one point is hard to see."""
+    lone = "".join(f"M{run[0]}h0" for run in runs if len(run) == 1)
+    drawn = "".join(f"M{'L'.join(run)}" for run in runs if len(run) > 1)
+    paths = [Markup('<path class="line line-{}" d="{}"/>').format(number, drawn)] if drawn or not lone else []
+    return [*paths, *([Markup('<path class="line line-{} dots" d="{}"/>').format(number, lone)] if lone else [])]
+
+
+def _runs(xs: Sequence[float], values: Sequence[float | None], most: float) -> list[list[str]]:
+    """The points of a line. Where a value is missing, or much time lies between two, it begins again."""
     steps = sorted(after - before for before, after in pairwise(xs))
     usual = steps[len(steps) // 2] if steps else 0.0
-    parts: list[str] = []
+    runs: list[list[str]] = []
     before: float | None = None
     for x, value in zip(xs, values, strict=True):
         if value is None:
             before = None
             continue
-        begins = before is None or x - before > _GAP * usual
-        point = f"{_place(x)} {_place(_BOX - _height(value, most))}"
-        parts.append(f"M{point}h0" if begins else f"L{point}")  # h0: a point of its own shows as a dot
+        if before is None or x - before > _GAP * usual:
+            runs.append([])
+        runs[-1].append(f"{_place(x)} {_place(_BOX - _height(value, most))}")
         before = x
-    return "".join(parts)
+    return runs
 
 
 def _places(times: Sequence[datetime]) -> list[float]:

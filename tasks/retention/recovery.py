@@ -55,8 +55,8 @@ def _restore_hold(connection: Connection, store: ObjectStore, record: LoggedObje
         add_hold(connection, hold, record)
     elif known[0].hold != hold:
         raise RefusalError(
-            f"{hold.name} in PostgreSQL is another one than {record.key}, which the log names. Note both, and restore a "
-            "backup of PostgreSQL from before it was placed. Place it again after `treasury installation continue`"
+            f"{hold.name} in PostgreSQL is another one than {record.key}, which the log names. Note both, and restore "
+            "a backup of PostgreSQL from before it was placed. Place it again after `treasury installation continue`"
         )
 
 

@@ -60,8 +60,8 @@
   document.addEventListener("visibilitychange", refresh);
 })();
 
-// Reads a chart: the values at the pointer, which are those of a row of the table below the chart. Without this script,
-// and for who has no pointer, the table has them all.
+// Reads a chart: the values at the pointer, which are those of a row of the table below the chart. Without this script
+// and without a pointer, the table has them all.
 (() => {
   let shown = null;
 

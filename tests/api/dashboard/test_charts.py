@@ -50,9 +50,21 @@ def test_a_line_chart_names_its_lines_and_tells_them_apart_by_dashes() -> None:
 def test_a_missing_value_and_a_gap_in_time_break_the_line() -> None:
     moments = [*times(3), START + timedelta(minutes=30), START + timedelta(minutes=31)]
     chart = charts.line("x", "X", moments, [Series("x", [1, None, 1, 1, 1])], whole)
-    path = next(one for one in parsed(chart.svg).findall("path") if one.get("class") == "line line-1")
-    assert (path.get("d") or "").count("M") == 3
-    assert (path.get("d") or "").count("L") == 1
+    paths = {one.get("class"): one.get("d") or "" for one in parsed(chart.svg).findall("path")}
+    assert (paths["line line-1"].count("M"), paths["line line-1"].count("L")) == (1, 1)
+    assert paths["line line-1 dots"].count("M") == 2  # points without a neighbour are dots that can be seen
+
+
+def test_a_day_alone_is_a_dot() -> None:
+    paths = [one.get("class") for one in parsed(charts.line("x", "X", times(1), [Series("x", [1])], whole).svg)]
+    assert "line line-1 dots" in paths
+    assert "line line-1" not in paths
+
+
+def test_the_place_of_each_row_is_that_of_its_point() -> None:
+    moments = [START, START + timedelta(minutes=30), START + timedelta(minutes=60)]
+    assert charts.line("x", "X", moments, [Series("x", [1, None, 3])], whole).places == ("0", "50", "100")
+    assert charts.bars("b", "B", ["one", "two"], [1, 2], whole).places == ("25", "75")
 
 
 def test_bars_stand_on_the_ground_and_reach_their_values() -> None:
