@@ -219,6 +219,17 @@ def test_health_names_a_month_that_came_back(tiers: Ledger) -> None:
     assert "has 2 rows of a month that is archived" in measure.line
 
 
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("name", [name for name in OTHERS if "no run has seen" not in name])
+def test_health_names_each_partition_that_others_made(tiers: Ledger, name: str) -> None:
+    parent, bound, month = OTHERS[name]
+    tiers.sql(f"CREATE TABLE odd PARTITION OF {parent} {bound}")
+    _add(tiers, parent, _late(tiers, month, 2))
+    measure = partition_gaps(Context(tiers.settings, moment(Month.of(TODAY))))
+    assert measure.value == 1
+    assert ("odd" if "other parent" not in name else f"{HOT} is in hot and in warm") in measure.line
+
+
 def test_ids_that_are_not_of_their_time_are_found_in_every_tier(ledger: Ledger) -> None:
     """A partition that others made has no CHECK on the id: only what one proves may prune."""
     for month in (COLD, WARM, HOT):
