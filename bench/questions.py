@@ -83,8 +83,10 @@ def run() -> dict[str, Any]:
         subjects, folder = _subjects(settings), settings.home / "copy"
         archive_bytes = _copy(settings, folder)
         found = {name: _measure(settings, folder, text, subjects) for name, text in _QUESTIONS.items()}
-        command_ms = _command(settings)
+        command_ms = _command(settings, "sql", "SELECT 1")
+        tiers_ms = _command(settings, "tiers")
         memory_mb = _side_by_side(settings, int(os.environ.get("BENCH_HOT_ROWS", HOT_ROWS)))
+        hot_ms = _hot(settings)
     result = {
         "name": "questions",
         "rows": rows,
@@ -93,6 +95,8 @@ def run() -> dict[str, Any]:
         "archive_bytes": archive_bytes,
         "questions": found,
         "command_ms": command_ms,
+        "tiers_ms": tiers_ms,
+        "hot_ms": hot_ms,
         "memory_mb": memory_mb,
     }
     result["missed"] = _missed(result)
@@ -200,9 +204,9 @@ def _plain(folder: Path, text: str, subjects: dict[str, str]) -> float:
     return round(statistics.median(spent), 1)
 
 
-def _command(settings: Settings) -> float:
-    """`treasury sql "SELECT 1"`, the start of the interpreter included."""
-    program = [str(Path(sys.executable).with_name("treasury")), "sql", "SELECT 1"]
+def _command(settings: Settings, *arguments: str) -> float:
+    """A command, the start of the interpreter included."""
+    program = [str(Path(sys.executable).with_name("treasury")), *arguments]
     environment = {**os.environ, **settings.environment()}
 
     def ask() -> None:
@@ -219,6 +223,14 @@ def _side_by_side(settings: Settings, rows: int) -> dict[str, int]:
     generate(settings, parameters, lambda *_: None)
     question = _HOT_QUESTION.format(month=month)
     return {str(count): _peak_mb(settings, count, question) for count in (1, _SIDE_BY_SIDE)}
+
+
+def _hot(settings: Settings) -> float:
+    """A question over the hot month alone, in a warm process: it has an engine and a link of its own."""
+    question = f"SELECT count(*), sum(amount) FROM vas_transactions WHERE month = '{_LAST.plus(1)}'"
+    with Querier(settings) as querier:
+        _ask(querier, question)
+        return round(statistics.median(_timed(lambda: _ask(querier, question)) for _ in range(_ROUNDS)), 1)
 
 
 def _peak_mb(settings: Settings, count: int, question: str) -> int:
@@ -261,5 +273,6 @@ def _show(result: dict[str, Any]) -> None:
     console = Console(width=140)
     console.print(table)
     one_mb, many_mb = (result["memory_mb"][str(count)] for count in (1, _SIDE_BY_SIDE))
+    console.print(f"count and sum of a hot month: {result['hot_ms']} ms; `treasury tiers`: {result['tiers_ms']} ms")
     console.print(f"a sorted hot month: {one_mb} MB; {_SIDE_BY_SIDE} side by side: {many_mb} MB")
     console.print(f'`treasury sql "SELECT 1"`: {result["command_ms"]} ms; missed: {result["missed"] or "nothing"}')

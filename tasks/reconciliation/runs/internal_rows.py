@@ -153,6 +153,11 @@ def _refuse_missing(state: MonthState) -> None:
             f"{TABLE} {state.month} is {state.tier} by the catalogue, but PostgreSQL has no such partition: attach it "
             "again, see docs/operations.md"
         )
+    if state.partition is not None and state.partition.detach_pending:
+        raise DataError(
+            f"{TABLE} {state.month}: {state.partition.relation} is half detached, and its parent shows no row of it: "
+            "finish that (ALTER TABLE ... DETACH PARTITION ... FINALIZE) and attach it again, see docs/operations.md"
+        )
 
 
 def _nothing() -> str:

@@ -19,11 +19,13 @@ import pytest
 
 from config import Settings
 from ledger.errors import DataError, TransientError, TreasuryError
+from sql.connection import connect
+from sql.partitions import prepare_table
 from storage.engine import engine
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.querying.link import linked
-from tasks.querying.places import Places
+from tasks.querying.places import Places, find_places
 from tasks.querying.query import Querier
 from tasks.querying.reading import PLAN_CONFIG
 from tasks.querying.tier_map import Map
@@ -162,6 +164,28 @@ def test_what_changes_between_two_questions_is_in_the_second_answer(ledger: Ledg
         ledger.sql("ALTER TABLE transactions_partitioned RENAME COLUMN description TO words")
         ledger.sql("ALTER TABLE transactions_archive_warm RENAME COLUMN description TO words")
         assert ask(querier, "SELECT count(words) > 0 AS some FROM transactions") == [{"some": True}]
+
+
+def test_the_map_of_an_unchanged_database_is_made_once(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect(ledger.settings.database_dsn, "tests") as connection:
+        for table in ledger.settings.registry.values():  # the map of a database with a table missing is not kept
+            prepare_table(connection, ledger.settings, table)
+    ledger.fill(COLD)
+    made = []
+
+    def noted(*arguments: Any) -> Places:
+        made.append(arguments)
+        return find_places(*arguments)
+
+    monkeypatch.setattr("tasks.querying.tier_map.find_places", noted)
+    with Querier(ledger.settings) as querier:
+        for _ in range(3):
+            assert ask(querier, TOTAL)[0]["n"] == ROWS
+        assert len(made) == 1
+        warm_month(ledger.settings, ledger.table, COLD)
+        for _ in range(3):
+            assert ask(querier, "SELECT DISTINCT tier FROM transactions") == [{"tier": "warm"}]
+    assert len(made) == 2
 
 
 def test_a_question_leaves_nothing_to_the_next(kept: Ledger) -> None:
