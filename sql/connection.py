@@ -101,7 +101,7 @@ def connection_parameters(dsn: str, purpose: str) -> dict[str, Any]:
 def patient(dsn: str, connect_timeout_s: float) -> str:
     """The URL ``dsn`` so that each connection to it may take ``connect_timeout_s``, unless it says itself how long.
 
-    A text that is no URL comes back as it is: `connect` names what is wrong with it.
+    A text that is not a URL comes back as it is: `connect` names what is wrong with it.
     """
     try:
         if "connect_timeout" in conninfo_to_dict(dsn):

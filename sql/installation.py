@@ -47,13 +47,13 @@ def make_installation(connection: Connection, identity: Identity) -> None:
 
 def intend(connection: Connection, owner: Owner, token: UUID) -> None:
     """Record a token before it is put into the marker."""
-    connection.execute(_QUERIES["intend"], _of(owner) | {"token": token})
+    check_stored(connection.execute(_QUERIES["intend"], _of(owner) | {"token": token}), 1, "installation")
 
 
 def confirm(connection: Connection, owner: Owner, token: UUID, location: str, identity: Identity) -> None:
     """Record that the marker of the archive at ``location`` holds ``token``."""
     named = {"token": token, "location": location, "system_identifier": identity.system_identifier}
-    connection.execute(_QUERIES["confirm"], _of(owner) | named)
+    check_stored(connection.execute(_QUERIES["confirm"], _of(owner) | named), 1, "installation")
 
 
 def become(connection: Connection, owner: Owner, identity: Identity, token: UUID) -> None:

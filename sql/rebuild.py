@@ -15,7 +15,7 @@ from ledger.transparency.events import Archived
 from sql.connection import Connection, fetch_one
 from sql.lookups import forget_lookups
 from sql.queries import load
-from sql.storing import check_stored
+from sql.storing import check_counted, check_stored
 
 _QUERIES = load("rebuild")
 
@@ -90,9 +90,8 @@ def replace_parts(connection: Connection, table: str, month: Month) -> Iterator[
     yield
     for object_key, attempt, installation_id, incarnation in uploads:
         owner = {"installation_id": installation_id, "incarnation": incarnation}
-        connection.execute(
-            _QUERIES["add_former_upload"], named | owner | {"object_key": object_key, "attempt": attempt}
-        )
+        values = named | owner | {"object_key": object_key, "attempt": attempt}
+        check_counted(connection.execute(_QUERIES["add_former_upload"], values), "archive_uploads")
 
 
 def has_part(connection: Connection, archived: Archived, month: date) -> bool:

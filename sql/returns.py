@@ -20,7 +20,7 @@ from sql.lookups import forget_lookups
 from sql.queries import load
 from sql.relations import Relation
 from sql.restored import Request
-from sql.storing import check_stored, fetch_stored
+from sql.storing import check_counted, check_stored, fetch_stored
 from sql.totals import forget_deleted
 
 RETURN_FORMAT = "treasury-return-v1"
@@ -222,10 +222,10 @@ def add_former_part(connection: Connection, return_id: int, archived: Archived) 
     for place, (kind, one) in enumerate(zip(kinds, archived.objects, strict=False), 1):
         sizes = {"size_bytes": one.size_bytes, "sha256": bytes.fromhex(one.sha256)}
         values = named | sizes | {"object_key": one.key, "place": place, "kind": kind}
-        connection.execute(_QUERIES["add_former_object"], values)
+        check_counted(connection.execute(_QUERIES["add_former_object"], values), "former_objects")
     manifest = {"object_key": archived.manifest.key, "sha256": bytes.fromhex(archived.manifest.sha256)}
     last = {"place": len(ObjectKind), "kind": ObjectKind.MANIFEST, "size_bytes": None}
-    connection.execute(_QUERIES["add_former_object"], named | manifest | last)
+    check_counted(connection.execute(_QUERIES["add_former_object"], named | manifest | last), "former_objects")
 
 
 def has_former_objects(connection: Connection, table: str, month: Month) -> bool:

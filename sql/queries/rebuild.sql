@@ -49,11 +49,19 @@ DELETE FROM archive_months WHERE table_name = %(table)s AND month = %(month)s AN
 RETURNING part
 
 -- name: add_former_upload
-INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state, installation_id, incarnation)
-SELECT %(object_key)s, table_name, month, min(part), %(attempt)s, 'former', %(installation_id)s, %(incarnation)s
-FROM archive_months WHERE table_name = %(table)s AND month = %(month)s
-GROUP BY table_name, month
-ON CONFLICT DO NOTHING
+-- One that is not there: how many are wanted, and how many PostgreSQL stored.
+WITH wanted AS (
+    SELECT table_name, month, min(part) AS part FROM archive_months
+    WHERE table_name = %(table)s AND month = %(month)s
+      AND NOT EXISTS (SELECT FROM archive_uploads WHERE object_key = %(object_key)s)
+    GROUP BY table_name, month
+), stored AS (
+    INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state, installation_id, incarnation)
+    SELECT %(object_key)s, table_name, month, part, %(attempt)s, 'former', %(installation_id)s, %(incarnation)s FROM wanted
+    ON CONFLICT DO NOTHING
+    RETURNING object_key
+)
+SELECT (SELECT count(*) FROM wanted), (SELECT count(*) FROM stored)
 
 -- name: forget_columns
 -- The numbers that `treasury setup` gave to the columns of a table, which no archived month has: those of the archive

@@ -62,10 +62,14 @@ FROM archive_objects
 WHERE table_name = %(table)s AND month = %(month)s AND part = ANY(%(parts)s::smallint[])
 
 -- name: add_former_object
--- One that the log names.
-INSERT INTO former_objects (object_key, return_id, table_name, month, part, place, kind, size_bytes, sha256)
-VALUES (%(object_key)s, %(return_id)s, %(table)s, %(month)s, %(part)s, %(place)s, %(kind)s, %(size_bytes)s, %(sha256)s)
-ON CONFLICT DO NOTHING
+-- One that the log names: how many are new, and how many PostgreSQL stored.
+WITH stored AS (
+    INSERT INTO former_objects (object_key, return_id, table_name, month, part, place, kind, size_bytes, sha256)
+    VALUES (%(object_key)s, %(return_id)s, %(table)s, %(month)s, %(part)s, %(place)s, %(kind)s, %(size_bytes)s, %(sha256)s)
+    ON CONFLICT DO NOTHING
+    RETURNING object_key
+)
+SELECT 1 - (SELECT count(*) FROM former_objects WHERE object_key = %(object_key)s), (SELECT count(*) FROM stored)
 
 -- name: set_former_uploads
 UPDATE archive_uploads AS u

@@ -12,6 +12,7 @@ from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import Connection
 from sql.queries import load
+from sql.storing import check_stored
 from storage.layout import manifest_folder
 from storage.manifest import Manifest
 from storage.store import ObjectStore
@@ -87,6 +88,5 @@ def _keep(connection: Connection, table: TieredTable, month: date, key: str, rea
     with connection.transaction():
         connection.execute(_QUERIES["mark_upload"], {"object_key": key, "state": "kept"})
         detail = Jsonb({"object_key": key, "reason": reason})
-        connection.execute(
-            _QUERIES["add_event"], {"table": table.name, "month": month, "event": "kept", "detail": detail}
-        )
+        event = {"table": table.name, "month": month, "event": "kept", "detail": detail}
+        check_stored(connection.execute(_QUERIES["add_event"], event), 1, "archive_events")

@@ -173,6 +173,14 @@ def test_a_month_that_fails_stops_no_other_and_goes_when_it_is_mended(ledger: Le
     assert by_month[good, MoveAction.TO_COLD].result is MoveResult.MOVED
     assert "U+001F" in ledger.catalogue(bad)["last_error"]
     assert ledger.content() == before
+    partition = ledger.table.partition(bad)
+    ledger.sql(
+        f"ALTER TABLE {partition} DISABLE TRIGGER USER;"
+        f" UPDATE {partition} SET description = 'corrected'; ALTER TABLE {partition} ENABLE TRIGGER USER"
+    )
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED]
+    assert ledger.tier(bad) == "cold"
+    assert ledger.content() == before
 
 
 def test_a_partition_that_was_detached_behind_our_back_is_told_and_stops_no_other(ledger: Ledger) -> None:
