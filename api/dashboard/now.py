@@ -69,6 +69,7 @@ async def show_now(call: PageCall) -> Mapping[str, Any]:
     )
     answers = _postgres_answers(health)
     alerts = await _or_none(monitor.alerts({"state": "open"}, MOST_ALERTS)) if answers else None
+    alerts = alerts and alerts.for_key(call.key.scopes)
     database = await _or_none(monitor.database_figures()) if answers else None
     return {
         "health": health,

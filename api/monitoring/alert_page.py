@@ -1,27 +1,33 @@
 """The alerts answer: the store of `tasks.alerting.store`, asked on the API's own connections."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from psycopg.rows import TupleRow
 
 from api.connections.database import AsyncConnection, Database
 from api.routing.problems import CONFLICT, NOT_FOUND, HttpError
 from config import Settings
 from ledger.alerts import AlertRule
+from ledger.scopes import Scope
 from sql.queries import load
 from tasks.alerting.runbooks import runbook
 
 _QUERIES = load("alerts")
 _RULE = 1  # the column of the query `list`
 _NEVER_MET = (0, 0, 0, None, None, 0)
+_WATCH = "transaction-"  # its rules are about users and wallets
+NOT_SHOWN = "not shown without read:all"
 _ANY = {"state": None, "rule": None, "severity": None, "before": None}
 
 
 class AlertItem(Struct, kw_only=True):
-    """An alert. ``evidence`` is the masked evidence of its latest occurrence."""
+    """An alert. ``evidence`` is the masked evidence of its latest occurrence. Alerts of the transaction watch are about
+    users and wallets: a key without `read:all` gets them without ``subject`` and ``evidence``.
+    """
 
     id: int
     rule: str
@@ -42,6 +48,10 @@ class AlertItem(Struct, kw_only=True):
     notified_at: datetime | None
     closed_by: str | None
     close_reason: str | None
+
+    def without_people(self) -> "AlertItem":
+        """The alert as a key without `read:all` gets it."""
+        return replace(self, subject=NOT_SHOWN, evidence={}) if self.rule.startswith(_WATCH) else self
 
 
 class CountedRule(Struct, kw_only=True):
@@ -65,6 +75,12 @@ class AlertPage(Struct, kw_only=True):
     items: list[AlertItem]
     rules: list[CountedRule]
     next_before: int | None
+
+    def for_key(self, scopes: Collection[str]) -> "AlertPage":
+        """The page as a key with these scopes gets it."""
+        if Scope.READ_ALL in scopes:
+            return self
+        return replace(self, items=[item.without_people() for item in self.items])
 
 
 class Acknowledged(Struct, kw_only=True):

@@ -46,7 +46,8 @@ async def alerts(call: Call) -> Response:
         "before": parsing.integer("before", query["before"], 1, MOST_ID) if "before" in query else None,
     }
     limit = parsing.integer("limit", query.get("limit", str(DEFAULT_ALERTS)), 1, MOST_ALERTS)
-    return _json(await call.services.monitor.alerts(wanted, limit))
+    page = await call.services.monitor.alerts(wanted, limit)
+    return _json(page.for_key(call.key.scopes))
 
 
 async def acknowledge(call: Call) -> Response:

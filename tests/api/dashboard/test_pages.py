@@ -1,6 +1,7 @@
 """What every page of the dashboard has: its keys, its headers, its HTML, and a page for each error."""
 
 import re
+from importlib.resources import files
 from urllib.parse import urljoin
 
 import httpx
@@ -152,6 +153,10 @@ def check_html(document: Document) -> None:
     assert all(one.get("scope") in ("col", "row", "colgroup", "rowgroup") for one in document.all("th"))
     assert len(document.all("caption")) == len(document.all("table"))
     assert all(one.get("role") == "img" or one.get("aria-hidden") == "true" for one in document.all("svg"))
+
+
+def test_the_own_script_has_no_more_lines_than_a_person_reads_at_once() -> None:
+    assert len(files("api.dashboard").joinpath("assets/dashboard.js").read_text(encoding="utf-8").splitlines()) <= 150
 
 
 def test_every_link_and_file_of_every_page_answers(person: Person) -> None:

@@ -18,8 +18,11 @@ from api.keys import auth
 from api.routing.operations import Operation
 from api.routing.routes import operations
 from config import Settings, load_settings
+from ledger.alerts import Alert, Severity
 from ledger.scopes import CLIENT_SCOPES, Scope
+from sql.connection import connect
 from tasks.admin.keys import create_key, revoke_key
+from tasks.alerting.store import raise_alert
 from tests.api.dashboard.desk import opened_books, served
 from tests.api.ledger_rows import BODIES, PATHS, keyed
 
@@ -199,10 +202,17 @@ PRIVATE = {
 
 @pytest.mark.parametrize("sees_all", [False, True])
 def test_the_scopes_of_the_service_show_no_names_of_a_row(settings: Settings, tmp_path: Path, sees_all: bool) -> None:
-    """Everything that such a key can read, by operation and by page, while a row of another client is in a break."""
+    """Everything that such a key can read, by operation and by page, while a row of another client is in a break, and
+    its user in an alert.
+    """
     books = opened_books(settings, tmp_path)
     books.line(books.own(**PRIVATE), amount=Decimal("129.00"))
     books.run()
+    with connect(settings.database_dsn, "tests") as connection:
+        about = {"rows": ["row-id-of-the-row"], "table": "vas_transactions"}
+        raise_alert(
+            connection, Alert("transaction-daily", PRIVATE["user_id"], Severity.CRITICAL, "Much", "Look", about)
+        )
     number = str(books.the_break()["break_id"])
     granted = [*SERVICE_SCOPES, *([Scope.READ_ALL] if sees_all else [])]
     with served(books) as desk:
@@ -212,7 +222,8 @@ def test_the_scopes_of_the_service_show_no_names_of_a_row(settings: Settings, tm
     breaks = {f"{prefix}/reconciliation/breaks/{{id}}" for prefix in ("/api/v1", "/dashboard")}
     assert breaks <= {path for path, answer in answers.items() if answer.status_code == 200}
     shown = {path for path, answer in answers.items() if "-of-the-row" in answer.text}
-    assert shown == ({*breaks, "/api/v1/reconciliation/breaks"} if sees_all else set())
+    others = {"/api/v1/reconciliation/breaks", "/api/v1/monitoring/alerts", "/dashboard"}
+    assert shown == (breaks | others if sees_all else set())
 
 
 @pytest.mark.parametrize("path", PATHS)
