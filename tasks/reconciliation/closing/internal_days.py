@@ -29,7 +29,14 @@ from storage.engine import engine
 from storage.parquet import even_row_groups
 from storage.readable import naming_unreadable
 from tasks.querying.link import linked, translated
-from tasks.reconciliation.runs.internal_rows import TABLE, Window, objects_in, read_months, sources_of_parents
+from tasks.reconciliation.runs.internal_rows import (
+    TABLE,
+    Window,
+    make_own_rows,
+    objects_in,
+    read_months,
+    sources_of_parents,
+)
 
 OWN_ROWS = "own.parquet"
 _QUERIES = load("internal_days", __package__)
@@ -156,7 +163,8 @@ def own_days(settings: Settings, supplier: str, first: date, last: date) -> Iter
     """Our rows of the Africa/Johannesburg days from ``first`` to ``last``, as they are now, each row once.
 
     PostgreSQL is read through the parents of the table, so whoever may read those may do this. The parents are locked
-    against moves while they are read. Raises TransientError when PostgreSQL or the archive does not answer.
+    against moves while they are read. Raises TransientError when PostgreSQL or the archive does not answer, and as
+    `tasks.reconciliation.runs.internal_rows.make_own_rows`.
     """
     table = settings.table(TABLE)
     window = Window(supplier, day_start(first), day_start(last + timedelta(days=1)))
@@ -171,7 +179,7 @@ def own_days(settings: Settings, supplier: str, first: date, last: date) -> Iter
                 linked(duck, settings, links=1),
                 translated(settings),
             ):
-                duck.execute(f"CREATE TABLE own_rows AS {' UNION ALL '.join(sources)}")
+                make_own_rows(duck, sources)
         yield OwnDays(duck)
 
 

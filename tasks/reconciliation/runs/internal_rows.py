@@ -11,6 +11,7 @@ import duckdb
 from config import Settings
 from ledger.business_days import bounds
 from ledger.columns import Column
+from ledger.counts import counted
 from ledger.errors import DataError
 from ledger.fields import matched
 from ledger.identifiers import time_of
@@ -64,7 +65,8 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
     """The engine's table ``own_rows``, each row once, whichever tier it is in, also while months move.
 
     The parents are locked against moves while PostgreSQL is read, and only then. Raises TransientError when PostgreSQL
-    or the archive does not answer, DataError when a month is not where the catalogue says.
+    or the archive does not answer, DataError when a month is not where the catalogue says, or when PostgreSQL has a row
+    with other values than the archive.
     """
     table = settings.table(TABLE)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
@@ -78,11 +80,36 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
             linked(engine, settings, links=1),
             translated(settings),
         ):
-            engine.execute(f"CREATE TABLE own_rows AS {' UNION ALL '.join(sources)}")
+            make_own_rows(engine, sources)
     try:
         yield
     finally:
         engine.execute("DROP TABLE IF EXISTS own_rows")
+
+
+def make_own_rows(engine: duckdb.DuckDBPyConnection, sources: Sequence[str]) -> None:
+    """Make the table ``own_rows`` of its parts, each row once. Equal rows are copies, where somebody made the partition
+    of an archived month again. Raises DataError, and leaves no table, when PostgreSQL has a row with other values than
+    the archive.
+    """
+    engine.execute(f"CREATE TABLE own_rows AS {' UNION ALL '.join(sources)}")
+    if not _in_two_places(engine)[0]:
+        return
+    engine.execute("CREATE OR REPLACE TABLE own_rows AS SELECT DISTINCT * FROM own_rows")
+    count, first = _in_two_places(engine)
+    if count:
+        engine.execute("DROP TABLE own_rows")
+        raise DataError(
+            f"{TABLE}: PostgreSQL has {counted(count, 'row')} with other values than the archive, such as {first}: see "
+            "docs/operations.md, rows that are archived already"
+        )
+
+
+def _in_two_places(engine: duckdb.DuckDBPyConnection) -> tuple[int, UUID | None]:
+    """How many rows are there more than once, and the first of their ids."""
+    rows = "SELECT id FROM own_rows GROUP BY id, created_at, by_id HAVING count(*) > 1"
+    count, first = engine.execute(f"SELECT count(DISTINCT id), min(id) FROM ({rows})").fetchall()[0]
+    return count, first
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,9 @@
 """Our side of a day is whole, or the run ends with an error that names the month."""
 
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
 import psycopg
 import pytest
 
@@ -9,8 +13,14 @@ from ledger.months import Month
 from sql.connection import connect
 from sql.partitions import ensure_partition
 from storage.engine import engine
+from tasks.archiving.to_cold import archive_month
+from tasks.archiving.to_warm import warm_month
+from tasks.reconciliation.closing.internal_days import own_days
 from tasks.reconciliation.runs.internal_rows import TABLE, Window, own_side
+from tests.tasks.archiving.conftest import store
+from tests.tasks.archiving.ledger import COLD, Ledger, make_row
 
+__all__ = ["store"]  # a fixture
 MONTH = Month(2026, 5)
 WINDOW = Window("flash", MONTH.lower, MONTH.upper)
 
@@ -49,3 +59,33 @@ def test_a_month_that_was_taken_away_wholly_or_by_half_is_refused_by_name(
     reason = f"{partition} is half detached" if "CONCURRENTLY" in how else "no such partition: attach it again"
     with pytest.raises(DataError, match=f"vas_transactions {MONTH}.*{reason}"):
         _count(settings)
+
+
+def test_copies_of_archived_rows_count_once_and_other_values_are_refused(settings: Settings, store: Path) -> None:
+    """Somebody made the partition of an archived month again, and put its rows back."""
+    table, ledger = settings.table(TABLE), Ledger(settings, store)
+    rows = [make_row(table, COLD, number) for number in range(5)]
+    ledger.fill(COLD, 5, table)
+    warm_month(settings, table, COLD)
+    archive_month(settings, table, COLD)
+    window = Window("flash", COLD.lower, COLD.upper, carried=[rows[3]["id"]])
+    wanted = [*((row["id"], row["amount"], False) for row in rows), (rows[3]["id"], rows[3]["amount"], True)]
+
+    def own_rows() -> list[tuple[UUID, Decimal, bool]]:
+        with engine(settings) as duck, own_side(duck, settings, window):
+            return duck.execute("SELECT id, amount, by_id FROM own_rows").fetchall()
+
+    assert sorted(own_rows()) == sorted(wanted)
+    ledger.sql(
+        f"CREATE TABLE again PARTITION OF {table.hot_parent} FOR VALUES FROM ('{COLD.lower}') TO ('{COLD.upper}')"
+    )
+    with psycopg.connect(settings.database_dsn) as connection:
+        ledger.insert(connection, table, [rows[2], rows[4]])
+    assert sorted(own_rows()) == sorted(wanted)
+    with psycopg.connect(settings.database_dsn) as connection:
+        ledger.insert(connection, table, [rows[3] | {"amount": rows[3]["amount"] + 1}])
+    with pytest.raises(DataError, match=f"has 1 row with other values than the archive, such as {rows[3]['id']}"):
+        own_rows()
+    days = COLD.first_day, COLD.plus(1).first_day
+    with pytest.raises(DataError, match="with other values than the archive"), own_days(settings, "flash", *days):
+        pass
