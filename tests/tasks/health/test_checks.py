@@ -311,7 +311,7 @@ def test_a_month_with_unfinished_rows_is_held_back_and_not_overdue(ledger: Setti
     assert results["months_overdue"].state is HealthState.HEALTHY
     assert results["months_held_back"].state is HealthState.CRITICAL
     assert results["months_held_back"].line.startswith(f"1 month is held back, transactions {month} for")
-    assert results["months_held_back"].line.endswith("by 1 unfinished rows")
+    assert results["months_held_back"].line.endswith("by 1 unfinished row")
 
 
 def test_a_month_that_went_back_to_warm_is_not_overdue_and_is_named_with_its_day(
