@@ -305,8 +305,8 @@ def replay_month(months: dict[tuple[str, str, int], dict[str, Any]], index: int,
 
 
 def certificates_of(entries: list[bytes]) -> dict[str, list[dict[str, Any]]]:
-    """The objects of each certificate of deletion by its number, as the log's events name them: the certificate, and
-    its page where the event has one.
+    """The objects of each certificate of deletion by its number, as the log's events name them. They are the
+    certificate, and its page where the event has one.
     """
     bodies = [json.loads(entry)["body"] for entry in entries]
     deleted = [body for body in bodies if body["event"] == "deleted" and body.get("certificate")]
@@ -314,7 +314,7 @@ def certificates_of(entries: list[bytes]) -> dict[str, list[dict[str, Any]]]:
 
 
 def check_certificate(kit: Path, data: Path | None, number: str, records: list[dict[str, Any]]) -> str:
-    """A certificate of deletion and its page are those that the log names, and none of the objects that it says were
+    """A certificate of deletion and its page are those that the log names. None of the objects that it says were
     removed is in the copy of the bucket.
     """
     contents = [read(kit / record["key"]) for record in records]

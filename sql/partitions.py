@@ -165,15 +165,15 @@ def _check_shape(
 
 
 def check_key(connection: Connection, table: TieredTable, parent: Relation) -> None:
-    """Raise ConfigError unless the primary key of ``parent`` is the key column with the time column: by these two a row
-    is known in every tier, and of several rows that have them in common answers would show one.
+    """Raise ConfigError unless the primary key of ``parent`` is the key column with the time column. By these two a row
+    is known in every tier; of several rows that have them in common, answers would show one.
     """
-    found = connection.execute(_QUERIES["primary_key_columns"], {"relation": parent.oid}).fetchone()
-    if found is None:
+    row = connection.execute(_QUERIES["primary_key_columns"], {"relation": parent.oid}).fetchone()
+    if row is None:
         raise ConfigError(f"{parent} has no primary key")
-    if set(found[0]) != {table.key_column, table.time_column}:
+    if set(row[0]) != {table.key_column, table.time_column}:
         raise ConfigError(
-            f"{parent} has the primary key ({', '.join(found[0])}), and a row is known by ({table.key_column}, "
+            f"{parent} has the primary key ({', '.join(row[0])}), and a row is known by ({table.key_column}, "
             f"{table.time_column}): make that the primary key"
         )
 

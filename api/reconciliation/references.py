@@ -23,11 +23,11 @@ def without_references(side: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if side is None else {name: value for name, value in side.items() if name not in REFERENCES}
 
 
-def left_out(sides: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
-    """The references that `without_references` leaves out, such as `own.reference`; ``sides`` by name."""
+def left_out(rows: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
+    """The references that `without_references` leaves out, such as `own.reference`; ``rows`` by side."""
     return [
         f"{name}.{reference}"
-        for name, side in sides.items()
+        for name, side in rows.items()
         for reference in REFERENCES
         if (side or {}).get(reference) is not None
     ]

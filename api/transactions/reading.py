@@ -107,7 +107,8 @@ class Reader:
         The id contains the month, so one partition or one month's files are searched first. Where that finds nothing,
         the row may still be in a partition or an archived month whose keys nothing proves to be of the month. Then
         every partition is asked by its index, and those archived months. Raises a 503 problem when a month that the row
-        may be in is not where the catalogue says, and when the archive has the row with other values than PostgreSQL.
+        may be in is not where the catalogue says. Raises it too when the archive has the row with other values than
+        PostgreSQL.
         """
         found = await self._find_in_month(table, row_id) or await self._find_anywhere(table, row_id)
         if found is None:

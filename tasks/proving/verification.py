@@ -219,7 +219,7 @@ def _check_stray_records(
     others = [key for key in strays if not key.startswith(ours)]
     if others:
         report.notes.append(
-            f"{counted(len(others), 'record')} of holds, deletions or returns not in the log, such as {others[0]}: the "
+            f"{counted(len(others), 'record')} of holds, deletions or returns not in the log, such as {others[0]}. The "
             "event waits, an interrupted run or another installation left it, or somebody put it there"
         )
 

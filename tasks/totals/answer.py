@@ -25,8 +25,8 @@ from tasks.totals.places import KnownPlaces, PlaceOfRows, TablePlaces, refuse_un
 class TotalsAnswer:
     """Totals, and from how many places: those whose kept totals hold, and those whose rows were read now.
 
-    ``deleted`` are months in the range of which rows were deleted: those are not counted. ``notes`` say so for people,
-    and name places that the catalogue of months does not know, and rows that are not counted for the archive has them.
+    ``deleted`` are months in the range of which rows were deleted: those are not counted. ``notes`` say so for people.
+    They name places that the catalogue of months does not know, and rows that are not counted for the archive has them.
     ``different`` is how many of those the archive has with other values.
     """
 
