@@ -55,7 +55,8 @@ WITH hot AS (
     RETURNING row_id
 )
 SELECT {id} FROM ended
-WHERE CASE WHEN %(failure)s::text IS NULL OR EXISTS (SELECT FROM failed)
+-- PostgreSQL evaluates the condition once, also where another process has ended the row and there is nothing to select.
+WHERE CASE WHEN %(failure)s::text IS NULL OR NOT EXISTS (SELECT FROM ended) OR EXISTS (SELECT FROM failed)
              OR EXISTS (SELECT FROM vend_failures WHERE row_id = %(id)s) THEN true
            ELSE format('{not_stored}: %%s of vend_failures', %(id)s::text)::boolean END
 

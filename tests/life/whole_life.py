@@ -90,11 +90,13 @@ class WholeLife(Life):
     @rule()
     @precondition(costly(lambda self: self._deletable()))
     def delete(self) -> None:
-        """What nobody holds is deleted, with a certificate each; what is held stays, and can be proved."""
+        """What nobody holds is deleted, with a certificate each; what is held stays, and can be proved. A month whose
+        folders have objects of another database is planned, and not deleted.
+        """
         settings = _without_grace(self.world.settings)
-        doomed = self._deletable()
+        planned, doomed = self.model.doomed(), self._deletable()
         plan = plan_deletion(settings, [self.world.ledger.table])
-        assert {one.month: [part.part for part in one.parts] for one in plan.months} == doomed
+        assert {one.month: [part.part for part in one.parts] for one in plan.months} == planned
         with suppress(RefusalError):  # nothing new: what was kept before is in a request that stays
             asked = request_deletion(settings, [self.world.ledger.table], "anna", "past the policy")
             for actor in ("ben", "carol"):
@@ -107,6 +109,8 @@ class WholeLife(Life):
             outcome = outcomes[month]
             assert outcome.result is (DeletionResult.DELETED if is_deleted else DeletionResult.KEPT), outcome
             assert bool(outcome.certificate) == is_deleted
+        for month in planned.keys() - doomed.keys():
+            assert (outcomes[month].result is DeletionResult.DELETED, outcomes[month].certificate) == (False, "")
         self.backup = None
         self._costly()
 
