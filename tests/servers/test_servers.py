@@ -128,7 +128,7 @@ def test_a_home_that_was_used_gets_no_new_cluster(home: Path, bin_dir: Path | No
     with lease(home, server) as endpoint:
         server.login_url(endpoint.url, API)
     (home / "postgres").rename(home / "elsewhere")
-    with pytest.raises(ConfigError, match=r"was used, and .* does not hold the data of this PostgreSQL: mount or"):
+    with pytest.raises(ConfigError, match=r"was used, and .* does not hold the data of this PostgreSQL\. Mount or"):
         server.prepare()
     assert list((home / "postgres").iterdir()) == []
     (home / "postgres").rmdir()

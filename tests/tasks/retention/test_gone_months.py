@@ -135,7 +135,7 @@ def test_a_page_that_was_changed_and_records_that_no_entry_names_are_named(gone:
     store.put_bytes(b"{}", "_treasury/holds/HOLD-9-0-0.json")
     report = verified(gone)
     assert report.findings == []
-    said = "1 record of holds, deletions or returns not in the log, such as _treasury/holds/HOLD-9-0-0.json: "
+    said = "1 record of holds, deletions or returns not in the log, such as _treasury/holds/HOLD-9-0-0.json. "
     assert [note for note in report.notes if note.startswith(said)]
 
 
