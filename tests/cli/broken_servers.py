@@ -30,6 +30,20 @@ def broken_port(kind: str) -> Iterator[int]:
 
 
 @contextmanager
+def _serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
+    """The port of a server that gives each connection to ``handler``, in a thread of its own."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def _answering(answer: bytes) -> Iterator[int]:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -40,15 +54,8 @@ def _answering(answer: bytes) -> Iterator[int]:
             except OSError:
                 return
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    with _serving(Handler) as served:
+        yield served
 
 
 @contextmanager
@@ -67,15 +74,8 @@ def slow_port(port: int, delay_s: float) -> Iterator[int]:
             except OSError:
                 return
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    with _serving(Handler) as served:
+        yield served
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:

@@ -133,9 +133,11 @@ def _documented_secrets() -> dict[str, set[str]]:
 
 def test_the_table_of_secrets_says_what_the_processes_are_given_and_what_is_found_in_them() -> None:
     documented = _documented_secrets()
-    given = {who: {field for field, whose in SECRETS.items() if who in whose} for who in ("work", "api")}
-    assert documented["worker"] == given["work"]
-    assert documented["api"] == given["api"]
+    visible = {
+        process: {field for field, seen_by in SECRETS.items() if process in seen_by} for process in ("work", "api")
+    }
+    assert documented["worker"] == visible["work"]
+    assert documented["api"] == visible["api"]
     assert set(LOOKED_FOR) == set(test_ports.SECRETS)
     looked_for = set(LOOKED_FOR.values())
     assert {name: fields & looked_for for name, fields in documented.items()} == {

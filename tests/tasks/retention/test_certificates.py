@@ -1,4 +1,4 @@
-"""Every fact of a certificate is the one that is true, and nothing that tells of a row stays beside it."""
+"""A certificate states the facts of its deletion, and PostgreSQL keeps nothing that would reveal a deleted row."""
 
 import base64
 import hashlib
