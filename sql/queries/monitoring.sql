@@ -19,12 +19,14 @@ GROUP BY 1
 ORDER BY 1
 
 -- name: locks_waiting
--- Who has waited for a lock in this database, the longest first.
+-- The sessions of this database that wait for a lock, the longest first. The session tells the database, not the lock:
+-- a wait for another transaction names no database, and a server has other databases.
 SELECT c.relname::text, l.mode, extract(epoch FROM clock_timestamp() - l.waitstart)::float8,
        cardinality(pg_blocking_pids(l.pid))
 FROM pg_locks l
+JOIN pg_stat_activity a ON a.pid = l.pid AND a.datname = current_database()
 LEFT JOIN pg_class c ON c.oid = l.relation
-WHERE NOT l.granted AND (l.database IS NULL OR l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+WHERE NOT l.granted
 ORDER BY l.waitstart NULLS LAST
 LIMIT %(limit)s
 

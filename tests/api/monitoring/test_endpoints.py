@@ -407,13 +407,14 @@ def _rank(state: str) -> int:
 
 
 @contextmanager
-def _lock_wait(dsn: str) -> Iterator[None]:
-    """A session that waits for a lock which another one holds, for as long as the block lasts."""
+def _lock_wait(dsn: str, *, held: str, wanted: str) -> Iterator[None]:
+    """A session that waits with ``wanted`` for what another one holds with ``held``, for as long as the block lasts."""
     with psycopg.connect(dsn) as holder, psycopg.connect(dsn) as waiter:
-        holder.execute("LOCK TABLE imports IN SHARE MODE")
-        thread = threading.Thread(target=waiter.execute, args=("LOCK TABLE imports IN ROW EXCLUSIVE MODE",))
+        holder.execute(held)
+        thread = threading.Thread(target=waiter.execute, args=(wanted,))
         thread.start()
-        while holder.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is None:
+        waiting = ("SELECT FROM pg_locks WHERE NOT granted AND pid = %s", (waiter.info.backend_pid,))
+        while holder.execute(*waiting).fetchone() is None:
             assert thread.is_alive()
         try:
             yield
@@ -423,10 +424,22 @@ def _lock_wait(dsn: str) -> Iterator[None]:
 
 
 def test_locks_that_are_waited_for_are_shown(watched: httpx.Client, ready: Settings) -> None:
-    with _lock_wait(ready.database_dsn):
+    held, wanted = "LOCK TABLE imports IN SHARE MODE", "LOCK TABLE imports IN ROW EXCLUSIVE MODE"
+    with _lock_wait(ready.database_dsn, held=held, wanted=wanted):
         page = read(watched, f"{PREFIX}/database")
 
     (wait,) = page.locks_waiting
     assert (wait.relation, wait.mode, wait.blocked_by) == ("imports", "RowExclusiveLock", 1)
     assert page.connections.by_state["idle in transaction"] == 1
     assert page.connections.longest_transaction_s is not None
+
+
+def test_a_wait_in_another_database_of_the_server_is_not_shown(watched: httpx.Client, empty: Settings) -> None:
+    """A row that another transaction has locked is waited for by that transaction's number, which has no database."""
+    with psycopg.connect(empty.database_dsn, autocommit=True) as theirs:
+        theirs.execute("CREATE TABLE stock AS SELECT 1 AS number")
+    changed = "UPDATE stock SET number = 2"
+    with _lock_wait(empty.database_dsn, held=changed, wanted=changed):
+        page = read(watched, f"{PREFIX}/database")
+
+    assert page.locks_waiting == []
