@@ -12,7 +12,8 @@ from uuid import UUID
 
 from api.connections.database import AsyncConnection, Database
 from api.transactions import statements
-from api.transactions.reading import Row, refuse_missing
+from api.transactions.archived import Row
+from api.transactions.reading import refuse_missing
 from ledger.errors import ConfigError, FieldError
 from ledger.identifiers import first_id, from_unix_ms, unix_us
 from ledger.tables import TieredTable

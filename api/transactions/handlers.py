@@ -16,10 +16,11 @@ from api.routing.messages import message
 from api.routing.operations import Call
 from api.routing.problems import BAD_REQUEST, CONFLICT, GONE, NOT_FOUND, UNAVAILABLE, HttpError
 from api.transactions import vending
+from api.transactions.archived import Row
 from api.transactions.feed import NO_TIME, place_of
 from api.transactions.messages import StatusChange
 from api.transactions.new_rows import new_row, new_rows, stamp
-from api.transactions.reading import Row, Wanted
+from api.transactions.reading import Wanted
 from api.transactions.writer import Stored, Write
 from ledger.card_numbers import Refusal, refuse_key
 from ledger.errors import DataError, FieldError, TransientError, TreasuryError

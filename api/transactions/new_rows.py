@@ -5,7 +5,7 @@ from typing import Any
 
 from api.routing import parsing
 from api.server.services import Services
-from api.transactions.reading import Row
+from api.transactions.archived import Row
 from api.transactions.statements import columns_of
 from ledger.card_numbers import Refusal, may_hold_one, refuse_card_numbers
 from ledger.errors import FieldError

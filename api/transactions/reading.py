@@ -4,41 +4,23 @@ PostgreSQL's tiers and the map of archived months are read at one instant at whi
 one statement, or under a lock on both parents. Archived months are immutable, so they are read after that, at leisure.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-import anyio
-import anyio.to_thread
-
 from api.connections.database import AsyncConnection, Database
 from api.routing.problems import UNAVAILABLE, HttpError
 from api.transactions import statements
-from ledger.columns import ColumnKind
-from ledger.errors import TransientError
+from api.transactions.archived import ArchivedRows, ColdMonth, Row, chunks, refuse_other_values
 from ledger.identifiers import time_of
 from ledger.months import LAST_YEAR, Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
-from sql.lookups import FILTER_BLOCKS, LOOKUPS, FoundLookup, blocks_asked, found_blocks, found_lookups
 from sql.relations import ledger_schema_of
-from storage.archive import ColdFilter, ColdReader, Names
-from storage.filters import hash_of, may_have
-from storage.object_reader import ArchivedFile
+from storage.archive import ColdFilter, ColdReader
 
-Row = dict[str, Any]
-
-_COLD_READS_AT_ONCE = 4  # one engine answers all of them; more only wait for each other
-_COLD_READS_WAITING = 64  # more of them would be answered after their clients have gone
-_COLD_MONTHS_AT_ONCE = 12  # a page of a busy wallet opens few files, one of a quiet wallet makes few rounds
-_FILTERED = {
-    "id": ColumnKind.UUID,
-    "wallet_id": ColumnKind.TEXT,
-    "user_id": ColumnKind.TEXT,
-    "reference": ColumnKind.TEXT,
-}
 _EQUAL = ("id", "wallet_id", "user_id", "reference", "status", "type", "client_id")
 
 
@@ -60,15 +42,6 @@ class Wanted:
     created_from: datetime | None = None
     created_before: datetime | None = None
     before: tuple[datetime, UUID] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ColdMonth:
-    """An archived month, or a part of it, and the object that it is in, with the columns there."""
-
-    month: Month
-    object_key: str
-    columns: Sequence[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +71,7 @@ class Reader:
 
     def __init__(self, database: Database, cold: ColdReader) -> None:
         self._database = database
-        self._cold = cold
-        self._cold_limiter = anyio.CapacityLimiter(_COLD_READS_AT_ONCE)
+        self._archived = ArchivedRows(database, cold)
 
     async def find(self, table: TieredTable, row_id: UUID, client_id: str | None) -> LocatedRow | None:
         """The row with ``row_id`` if ``client_id`` may see it (None sees all).
@@ -113,7 +85,7 @@ class Reader:
         found = await self._find_in_month(table, row_id) or await self._find_anywhere(table, row_id)
         if found is None:
             return None
-        copies = await self._archived_copies(table, [found.row], found.beside)
+        copies = await self._archived.copies(table, [found.row], found.beside)
         if not any(client_id in (None, row["client_id"]) for row in (found.row, *copies)):
             return None
         refuse_other_values(table, [found.row], copies)
@@ -143,13 +115,17 @@ class Reader:
         if tier is not None:
             row = dict(zip(statements.columns_of(table), values, strict=True))
             return LocatedRow(row, tier, tuple(ColdMonth(month, *part) for part in parts or ()))
-        return await self._find_cold(table, row_id, [ColdMonth(month, *part) for part in parts or ()])
+        return await self._find_archived(table, row_id, [ColdMonth(month, *part) for part in parts or ()])
 
     async def _find_anywhere(self, table: TieredTable, row_id: UUID) -> LocatedRow | None:
         found, months = await self._database.run(
             lambda connection: _search_postgres(connection, table, row_id), "find_anywhere"
         )
-        return found or await self._find_cold(table, row_id, months)
+        return found or await self._find_archived(table, row_id, months)
+
+    async def _find_archived(self, table: TieredTable, row_id: UUID, months: Sequence[ColdMonth]) -> LocatedRow | None:
+        row = await self._archived.find(table, row_id, months)
+        return None if row is None else LocatedRow(row, Tier.COLD)
 
     async def page(self, table: TieredTable, wanted: Wanted, limit: int) -> RowPage:
         """At most ``limit`` rows, newest first; a page may start in hot and end in deep. Raises 503 problems as `find`
@@ -159,100 +135,22 @@ class Reader:
         rows, months = await self._database.run(
             lambda connection: _read_postgres(connection, table, wanted, enough), "page"
         )
-        refuse_other_values(table, rows, await self._archived_copies(table, rows, months))
-        possible = await self._possible(table, months, _cold_filter(wanted))
+        refuse_other_values(table, rows, await self._archived.copies(table, rows, months))
+        where = _cold_filter(wanted)
         opened: list[ColdMonth] = []
         archived: set[UUID] = set()
-        for some in _chunks(possible, _COLD_MONTHS_AT_ONCE):
+        for some in chunks(await self._archived.possible(table, months, where)):
             # A month that was held back is in warm while later ones are cold, so tiers may interleave: an archived
             # month is left out only when all of it is older than a page that is already full.
             oldest = rows[-1][table.time_column] if len(rows) == enough else None
             open_months = [cold for cold in some if oldest is None or cold.month.upper > oldest]
             if not open_months:
                 break
-            found = await self._page_cold(table, wanted, open_months, enough)
+            found = await self._archived.read(table, open_months, where, enough)
             rows = _newest(table, rows + found, enough)
             opened += open_months
             archived.update(row[table.key_column] for row in found)
         return RowPage(rows[:limit], len(rows) > limit, tuple(opened), frozenset(archived))
-
-    async def _find_cold(self, table: TieredTable, row_id: UUID, months: Sequence[ColdMonth]) -> LocatedRow | None:
-        months = await self._possible(table, months, ColdFilter(id=row_id))
-        for some in _chunks(months, _COLD_MONTHS_AT_ONCE):
-            if rows := await self._read_cold(table, some, ColdFilter(id=row_id), 1):
-                return LocatedRow(rows[0], Tier.COLD)
-        return None
-
-    async def _page_cold(
-        self, table: TieredTable, wanted: Wanted, months: Sequence[ColdMonth], limit: int
-    ) -> list[Row]:
-        return await self._read_cold(table, months, _cold_filter(wanted), limit)
-
-    async def _archived_copies(self, table: TieredTable, rows: Sequence[Row], months: Sequence[ColdMonth]) -> list[Row]:
-        """Those of ``rows``, which PostgreSQL has, that the archive has too, as it has them."""
-        archived = {cold.month for cold in months}
-        late = {_place(table, row) for row in rows if Month.of(row[table.time_column]) in archived}
-        if not late:
-            return []
-        beside = {Month.of(time) for _, time in late}
-        where = ColdFilter(ids=tuple({key for key, _ in late}))
-        copies: list[Row] = []
-        possible = await self._possible(table, [cold for cold in months if cold.month in beside], where)
-        for some in _chunks(possible, _COLD_MONTHS_AT_ONCE):
-            found = await self._read_cold(table, some, where, len(late))
-            copies += [row for row in found if _place(table, row) in late]
-        return copies
-
-    async def _possible(
-        self, table: TieredTable, months: Sequence[ColdMonth], where: ColdFilter
-    ) -> Sequence[ColdMonth]:
-        """``months`` without those whose filters deny a value that is asked for."""
-        values: dict[str, tuple[Any, ...]] = {
-            name: (value,) for name in _FILTERED if (value := getattr(where, name)) is not None
-        }
-        if where.ids is not None:
-            values["id"] = where.ids
-        if not months or not values:
-            return months
-        numbers = await self._database.run(lambda connection: _numbers(connection, table), "fields")
-        asked = [
-            (cold.object_key, numbers[name], hash_of(value))
-            for cold in months
-            for name, some in values.items()
-            if name in numbers and _has_column(cold, numbers[name], _FILTERED[name])
-            for value in some
-        ]
-        if not asked:
-            return months
-        blocks = await self._database.run(lambda connection: _blocks(connection, asked), "filters")
-        allowed = {one[:2] for place, one in enumerate(asked) if place not in blocks or may_have(blocks[place], one[2])}
-        denied = {key for key, number, _ in asked if (key, number) not in allowed}
-        return [cold for cold in months if cold.object_key not in denied]
-
-    async def _read_cold(
-        self, table: TieredTable, months: Sequence[ColdMonth], where: ColdFilter, limit: int
-    ) -> list[Row]:
-        columns = statements.columns_of(table)
-        numbers = await self._database.run(lambda connection: _numbers(connection, table), "fields") if months else {}
-        objects = {cold.object_key: _names(cold, columns, numbers) for cold in months}
-        if unknown := self._cold.unknown(objects):
-            found = await self._database.run(lambda connection: _lookups(connection, unknown), "lookups")
-            self._cold.add(
-                ArchivedFile(one.name, one.object_key, one.sha256.hex(), one.pieces, one.footer) for one in found
-            )
-        return await self._read_objects(table, objects, where, limit)
-
-    async def _read_objects(
-        self, table: TieredTable, objects: Mapping[str, Names | None], where: ColdFilter, limit: int
-    ) -> list[Row]:
-        columns = statements.columns_of(table)
-
-        def read() -> list[Row]:
-            return self._cold.rows(table, objects, where=where, columns=columns, limit=limit)
-
-        if self._cold_limiter.statistics().tasks_waiting >= _COLD_READS_WAITING:
-            raise TransientError("too many readings of the archive wait")
-        return await anyio.to_thread.run_sync(read, limiter=self._cold_limiter)
 
 
 async def _single(connection: AsyncConnection, statement: bytes | str, parameters: dict[str, Any]) -> tuple[Any, ...]:
@@ -314,56 +212,14 @@ def _cold_filter(wanted: Wanted) -> ColdFilter:
     return ColdFilter(**equal, before=wanted.before)
 
 
-def _has_column(cold: ColdMonth, field_id: int, kind: ColumnKind) -> bool:
-    """Whether a month has a column, of a kind: only then its filter says something about the column."""
-    return any((one["field_id"], one["kind"]) == (field_id, kind) for one in cold.columns or ())
-
-
-async def _blocks(connection: AsyncConnection, asked: Sequence[tuple[str, int, int]]) -> dict[int, bytes]:
-    found = await connection.execute(FILTER_BLOCKS, blocks_asked(asked), binary=True)
-    return found_blocks(asked, await found.fetchall())
-
-
-async def _lookups(connection: AsyncConnection, keys: Sequence[str]) -> list[FoundLookup]:
-    found = await connection.execute(LOOKUPS, {"keys": list(keys)}, binary=True)
-    return found_lookups(await found.fetchall())
-
-
 def refuse_missing(missing: Sequence[tuple[Any, ...]]) -> None:
     """Raise a 503 problem: an answer without the rows of a month that somebody took away would look whole."""
     if missing:
         raise HttpError(UNAVAILABLE, f"The rows of {Month.of(missing[0][0])} cannot be read at the moment.")
 
 
-def refuse_other_values(table: TieredTable, rows: Sequence[Row], copies: Sequence[Row]) -> None:
-    """Raise a 503 problem when one of ``rows`` has other values than its archived copy: one of the two is wrong."""
-    by_place = {_place(table, row): row for row in rows}
-    for copy in copies:
-        if by_place[_place(table, copy)] != copy:
-            raise HttpError(UNAVAILABLE, f"The row {copy[table.key_column]} is stored twice, with different values.")
-
-
-def _place(table: TieredTable, row: Row) -> tuple[UUID, datetime]:
-    return row[table.key_column], row[table.time_column]
-
-
 def _cold_months(rows: Sequence[tuple[Any, ...]]) -> list[ColdMonth]:
     return [ColdMonth(Month.of(month), *rest) for month, *rest in rows]
-
-
-async def _numbers(connection: AsyncConnection, table: TieredTable) -> dict[str, int]:
-    """The numbers of the table's columns by their names now."""
-    schema = await ledger_schema_of(connection, table)
-    found = await connection.execute(statements.fields(table, schema), {"table": table.name})
-    return dict(await found.fetchall())
-
-
-def _names(cold: ColdMonth, columns: Sequence[str], numbers: dict[str, int]) -> list[tuple[str, str]] | None:
-    """The names that ``columns`` have in an archived month: a column is known by its number, whatever its name was."""
-    if cold.columns is None:
-        return None
-    there = {column["field_id"]: column["name"] for column in cold.columns}
-    return [(there[numbers[name]], name) for name in columns if numbers.get(name) in there]
 
 
 def _month_of(row_id: UUID) -> Month | None:
@@ -402,7 +258,3 @@ def _newest(table: TieredTable, rows: list[Row], limit: int) -> list[Row]:
     """The newest rows, each once: one that came late to a month may be archived already, and is archived then."""
     once = {(row[table.time_column], row[table.key_column]): row for row in rows}
     return [row for _, row in sorted(once.items(), key=lambda one: one[0], reverse=True)][:limit]
-
-
-def _chunks(months: Sequence[ColdMonth], size: int) -> Iterator[Sequence[ColdMonth]]:
-    return (months[start : start + size] for start in range(0, len(months), size))

@@ -9,7 +9,8 @@ import psycopg
 from api.connections.database import AsyncConnection, Database
 from api.routing.problems import CONFLICT, NOT_FOUND, HttpError
 from api.transactions import statements
-from api.transactions.reading import Reader, Row
+from api.transactions.archived import Row
+from api.transactions.reading import Reader
 from ledger.business_days import day_of
 from ledger.errors import ClosedDayError, NotStoredError
 from ledger.identifiers import time_of

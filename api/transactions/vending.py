@@ -16,7 +16,7 @@ from api.caching.invalidation import after_change
 from api.connections.database import AsyncConnection, Database
 from api.logs.json_lines import LOGGER
 from api.routing.problems import NOT_FOUND, UNSIGNED, HttpError
-from api.transactions.reading import Row
+from api.transactions.archived import Row
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, FieldError, TransientError, TreasuryError
 from ledger.tables import TieredTable

@@ -141,7 +141,11 @@ def test_writers_of_hot_and_warm_neither_fail_nor_stall_while_months_move(
 
 def _wait_for_tries(connection: Connection, count: int, moving: Future[bool]) -> None:
     """Until a mover was refused its lock ``count`` times: each try that waits shows as a lock not granted."""
-    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'transactions_partitioned'::regclass"
+    # Copies of one template have the same oids, and other tests' databases are on this server.
+    query = (
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'transactions_partitioned'::regclass"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     waiting = False
     deadline = time.monotonic() + 10
     while count and not moving.done() and time.monotonic() < deadline:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from api.caching import CacheKey, Fresh
 from api.caching.shared import StoredEntry
 from api.connections.database import Database
-from api.transactions.reading import _COLD_READS_AT_ONCE, _COLD_READS_WAITING, Reader
+from api.transactions.archived import READS_AT_ONCE, READS_WAITING, ArchivedRows
 from ledger.errors import TransientError
 from ledger.tables import TRANSACTIONS
 from storage.archive import ColdFilter, ColdReader
@@ -184,10 +184,10 @@ def test_readings_of_the_archive_wait_in_a_bounded_line() -> None:
                 may_go_on.wait(30)
                 return []
 
-        reader = Reader(cast("Database", None), cast("ColdReader", Slow()))
-        read = partial(reader._read_objects, TRANSACTIONS, {"key": None}, ColdFilter(), 1)
-        waiting = [asyncio.create_task(read()) for _ in range(_COLD_READS_AT_ONCE + _COLD_READS_WAITING)]
-        await until(lambda: reader._cold_limiter.statistics().tasks_waiting == _COLD_READS_WAITING)
+        archived = ArchivedRows(cast("Database", None), cast("ColdReader", Slow()))
+        read = partial(archived.read_objects, TRANSACTIONS, {"key": None}, ColdFilter(), 1)
+        waiting = [asyncio.create_task(read()) for _ in range(READS_AT_ONCE + READS_WAITING)]
+        await until(lambda: archived.limiter.statistics().tasks_waiting == READS_WAITING)
         with pytest.raises(TransientError, match="too many readings of the archive wait"):  # 503, at once
             await read()
         may_go_on.set()

@@ -340,11 +340,16 @@ def test_while_a_move_waits_for_a_vacuum_writers_go_on(ledger: Ledger) -> None:
         vacuum.execute(f"LOCK TABLE {partition} IN SHARE UPDATE EXCLUSIVE MODE")
         mover = threading.Thread(target=warm_month, args=(ledger.settings, ledger.table, WARM))
         mover.start()
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+        # Copies of one template have the same oids, and other tests' databases are on this server.
+        locks = (
+            "SELECT count(*) FROM pg_locks"
+            " WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        waiting = f"{locks} AND NOT granted AND relation = %s::regclass"
         while ledger.sql(waiting, partition) == [(0,)]:
             time.sleep(0.01)
         parents = ["transactions_partitioned", "transactions_archive_warm", partition]
-        held = "SELECT count(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'"
+        held = f"{locks} AND granted AND mode = 'AccessExclusiveLock'"
         assert ledger.sql(f"{held} AND relation = ANY(%s::regclass[])", parents) == [(0,)]
         ledger.sql("SET lock_timeout = 200; UPDATE transactions_partitioned SET updated_at = updated_at WHERE false")
         vacuum.rollback()
