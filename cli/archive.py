@@ -64,7 +64,7 @@ def tiers(
       treasury tiers --cost --json
     """
     with session() as settings:
-        tables = [settings.table(name) for name in table or settings.registry]
+        tables = settings.chosen_tables(table)
         if cost:
             show_costs(settings, tables, as_json=as_json)
             return

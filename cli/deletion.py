@@ -17,7 +17,6 @@ from ledger.counts import counted
 from ledger.errors import ConfigError, TreasuryError, combined
 from ledger.months import Month
 from ledger.retention import DeletionPlan, DoomedMonth
-from ledger.tables import TieredTable
 from sql.connection import connect
 from sql.deletions import Deletion, DeletionRequest, RequestState, get_request, list_deletions, list_requests
 from tasks.reconciliation.audit.people import account_of_process
@@ -47,7 +46,7 @@ _WORDS = {
 def plan(as_of: AsOf = None, table: Tables = None, as_json: AsJson = False) -> None:
     """Show which months are past their policy, and which of them stay and why. Changes nothing."""
     with session() as settings, terminal.working("planning"):
-        planned = plan_deletion(settings, _tables(settings, table), as_of.date() if as_of else None)
+        planned = plan_deletion(settings, settings.chosen_tables(table), as_of.date() if as_of else None)
     if as_json:
         months = list(map(_month_as_json, planned.months))
         write_json({"as_of": planned.as_of, "sha256": planned.sha256, "months": months, "kept": planned.kept})
@@ -65,7 +64,7 @@ def request(reason: Reason, actor: Actor = None, as_of: AsOf = None, table: Tabl
     with session() as settings, terminal.working("planning"):
         day = as_of.date() if as_of else None
         made = approvals.request_deletion(
-            settings, _tables(settings, table), actor or account, reason, account=account, as_of=day
+            settings, settings.chosen_tables(table), actor or account, reason, account=account, as_of=day
         )
     show_request(made)
     typer.echo(f"request {made.request_id} waits for {made.approvals} approvals: `treasury delete approve`")
@@ -211,10 +210,6 @@ def verify(number: Number) -> None:
         typer.echo(line)
 
 
-def _tables(settings: Settings, names: list[str] | None) -> list[TieredTable]:
-    return [settings.table(name) for name in names or settings.registry]
-
-
 def show_plan(plan: DeletionPlan) -> None:
     """Print a plan for people."""
     _show_months(f"Past their policy on {plan.as_of}", plan.months)
@@ -241,7 +236,7 @@ def show_request(request: DeletionRequest) -> None:
 def show_run(settings: Settings, outcomes: Sequence[DeletionOutcome], parameters: Mapping[str, Any]) -> None:
     """Print for people what a run of the flow has deleted, or planned with ``plan_only``."""
     if parameters.get("plan_only"):
-        show_plan(plan_deletion(settings, _tables(settings, parameters.get("tables")), parameters.get("as_of")))
+        show_plan(plan_deletion(settings, settings.chosen_tables(parameters.get("tables")), parameters.get("as_of")))
     else:
         show_outcomes(outcomes)
 

@@ -47,7 +47,7 @@ def simulate_(
     """
     prices = dict(map(_price, price_per_gb or ()))
     with session() as settings, terminal.working("computing"):
-        tables = [settings.table(name) for name in table or settings.registry]
+        tables = settings.chosen_tables(table)
         forecasts = simulate(settings, tables, years, rows_per_month, prices)
     if as_json:
         typer.echo(json.dumps([one.as_json() for one in forecasts], indent=1))

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -400,6 +401,14 @@ class Settings(BaseSettings):
             return self.registry[name]
         except KeyError:
             raise ConfigError(f"unknown table {name!r}; known: {', '.join(sorted(self.registry))}") from None
+
+    def chosen_tables(self, names: Iterable[str] | None = None) -> list[TieredTable]:
+        """The tables called ``names``, or all where there are none: each once, in the order of the registry.
+
+        Raises ConfigError as `table` does.
+        """
+        chosen = {self.table(name).name for name in names or self.registry}
+        return [table for name, table in self.registry.items() if name in chosen]
 
     @property
     def database_dsn(self) -> str:

@@ -13,7 +13,7 @@ from config import Settings, load_settings
 from flows.artifacts import publish_outcomes, publish_plan
 from flows.console import explained, finished, name_run
 from flows.futures import raise_together, result_or_error
-from flows.parameters import AsOf, Moves, PlanOnly, Tables, allowed_moves, chosen_tables
+from flows.parameters import AsOf, Moves, PlanOnly, Tables, allowed_moves
 from ledger.counts import counted
 from ledger.errors import DataError, TransientError, TreasuryError
 from tasks.admin.setup import check_clock
@@ -38,7 +38,7 @@ def archive_months(
     settings = load_settings()
     logger = get_run_logger()
     check_clock(settings)
-    day, chosen, allowed = as_of or utc_today(), chosen_tables(settings, tables), allowed_moves(moves)
+    day, chosen, allowed = as_of or utc_today(), settings.chosen_tables(tables), allowed_moves(moves)
     planned = [plan_table_step.submit(settings, table, day, utc_today(), allowed) for table in chosen]
     plans: list[list[PlannedMove] | Exception] = [*map(result_or_error, planned)]
     problems: list[Exception] = [plan for plan in plans if isinstance(plan, Exception)]

@@ -24,7 +24,7 @@ from pydantic import Field
 from config import Settings, load_settings
 from flows.console import explained, finished, name_run
 from flows.futures import raise_together
-from flows.parameters import AsOf, PlanOnly, Tables, WaitHours, chosen_tables
+from flows.parameters import AsOf, PlanOnly, Tables, WaitHours
 from flows.schedule import HOOKS, note_so_far
 from ledger.counts import counted
 from ledger.errors import ConfigError, TreasuryError
@@ -61,7 +61,7 @@ def delete_old_transactions(
     """
     settings = load_settings()
     check_clock(settings)
-    chosen = chosen_tables(settings, tables)
+    chosen = settings.chosen_tables(tables)
     plan = plan_deletion_step(settings, chosen, as_of)
     planned = _publish_plan(plan)
     get_run_logger().info(planned)

@@ -3,7 +3,7 @@
 A flow has plain parameters, so that the form has no box in a box. Prefect checks each before a run starts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, GetJsonSchemaHandler, StringConstraints
 from pydantic_core import CoreSchema
 
-from config import Settings, load_settings
+from config import load_settings
 from ledger.business_days import DAY_PATTERN
-from ledger.tables import TieredTable
 from tasks.archiving.outcome import MoveAction
 from tasks.archiving.plan import ALL_MOVES
 from tasks.restoring.back_to_warm import WORK_DAYS
@@ -130,12 +129,6 @@ DaysKept = Annotated[
     ),
 ]
 Replace = Annotated[bool, FormField("Take another content of a day that has a statement")]
-
-
-def chosen_tables(settings: Settings, names: Sequence[str]) -> list[TieredTable]:
-    """The tables of ``names``, or all, in the order of the registry. Raises ConfigError for one that is not there."""
-    chosen = {settings.table(name).name for name in names} or set(settings.registry)
-    return [table for name, table in settings.registry.items() if name in chosen]
 
 
 def allowed_moves(moves: str) -> frozenset[MoveAction]:

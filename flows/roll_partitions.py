@@ -6,7 +6,7 @@ from config import load_settings
 from flows.artifacts import publish_rollover
 from flows.console import explained, finished
 from flows.futures import raise_together, result_or_error
-from flows.parameters import AsOf, PlanOnly, Tables, chosen_tables
+from flows.parameters import AsOf, PlanOnly, Tables
 from flows.schedule import HOOKS
 from ledger.counts import counted
 from ledger.errors import DataError
@@ -26,7 +26,7 @@ def roll_partitions(as_of: AsOf = None, tables: Tables = (), plan_only: PlanOnly
     """
     settings = load_settings()
     check_clock(settings)
-    day, chosen = as_of or utc_today(), chosen_tables(settings, tables)
+    day, chosen = as_of or utc_today(), settings.chosen_tables(tables)
     futures = [roll_table_step.submit(settings, table, day, plan_only) for table in chosen]
     results: list[RolloverReport | Exception] = [*map(result_or_error, futures)]
     reports = [result for result in results if not isinstance(result, Exception)]

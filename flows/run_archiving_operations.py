@@ -11,7 +11,7 @@ from flows.archive_months import archive_months
 from flows.artifacts import publish_costs
 from flows.console import explained, finished, name_run
 from flows.futures import raise_together
-from flows.parameters import AsOf, Moves, PlanOnly, Tables, chosen_tables
+from flows.parameters import AsOf, Moves, PlanOnly, Tables
 from flows.roll_partitions import roll_partitions
 from flows.schedule import HOOKS
 from ledger.errors import TreasuryError
@@ -57,7 +57,7 @@ def run_archiving_operations(
 
 def _publish_costs(tables: Tables) -> None:
     settings = load_settings()
-    publish_costs(compute_costs_step(settings, chosen_tables(settings, tables)), settings.prices.currency)
+    publish_costs(compute_costs_step(settings, settings.chosen_tables(tables)), settings.prices.currency)
 
 
 @contextmanager

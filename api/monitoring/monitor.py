@@ -106,7 +106,7 @@ class Monitor:
 
     async def partitions(self, tables: Sequence[str], before: Month | None, limit: int) -> PartitionReport:
         """The newest months of ``tables`` before ``before``; months prepared ahead come last."""
-        wanted = [self._settings.table(name) for name in tables or self._settings.registry]
+        wanted = self._settings.chosen_tables(tables)
         return await partition_report.partition_report(
             self._database, wanted, before, limit, Month.of(datetime.now(UTC))
         )

@@ -176,6 +176,15 @@ def test_a_third_table_is_registered_by_configuration_alone(monkeypatch: pytest.
     assert (table.hot_parent, table.money_columns) == ("card_events_partitioned", ("value",))
 
 
+def test_tables_are_chosen_once_each_in_the_order_of_the_registry() -> None:
+    settings = load_settings()
+    chosen = settings.chosen_tables(["vas_transactions", "transactions", "transactions"])
+    assert [table.name for table in chosen] == ["transactions", "vas_transactions"]
+    assert settings.chosen_tables([]) == settings.chosen_tables() == list(settings.registry.values())
+    with pytest.raises(ConfigError, match="unknown table 'orders'"):
+        settings.chosen_tables(["transactions", "orders"])
+
+
 def test_an_unknown_table_is_told_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="unknown table 'cards'; known: transactions, vas_transactions"):
         load_settings().table("cards")
