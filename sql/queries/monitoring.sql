@@ -19,8 +19,8 @@ GROUP BY 1
 ORDER BY 1
 
 -- name: locks_waiting
--- The sessions of this database that wait for a lock, the longest first. The session tells the database, not the lock:
--- a wait for another transaction names no database, and a server has other databases.
+-- The sessions of this database that wait for a lock, the longest first. The database is that of the session:
+-- a lock on a transaction has none, and a server has other databases.
 SELECT c.relname::text, l.mode, extract(epoch FROM clock_timestamp() - l.waitstart)::float8,
        cardinality(pg_blocking_pids(l.pid))
 FROM pg_locks l

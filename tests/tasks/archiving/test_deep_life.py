@@ -161,9 +161,9 @@ def test_months_move_through_a_store_with_classes_in_any_order(
     sums = {Month.parse(month): total for month, (_, total) in own.content().items()}
     life = Life(own, random.Random(f"deep {number}"), dict.fromkeys(MONTHS, State.WARM), sums)  # noqa: S311
     life.archive()
-    actions = (life.deepen, life.deepen, life.deepen_what_is_not_cold, life.ask_for_a_restore, life.give_back)
+    actions = (life.deepen, life.deepen_what_is_not_cold, life.ask_for_a_restore, life.give_back, life.archive)
     for step in range(STEPS):
-        action = life.chance.choice([*actions, life.archive, life.archive, life.prove])
+        action = life.chance.choice([*actions, life.deepen, life.ask_for_a_restore, life.archive, life.prove])
         if action():
             life.done.add(action.__name__)
         if step % 4 == 3:
