@@ -10,15 +10,18 @@ LIMIT 1
 -- name: days_without_run
 -- Days whose newest run says nothing of the whole day: there is none, or it was made before the day was over, or with another
 -- statement than the one that counts now, or, unless such a statement will do (`without_lines`), with one that has no lines
--- and may be a file that was cut off, or, unless that will do (`declared`), with none but people's word that there is none.
+-- and may be a file that was cut off, or, unless that will do (`declared`), with none but people's word that there is none,
+-- or, unless that will do (`early`), with a statement that was taken before the day was over.
 SELECT day::date FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS days(day)
 WHERE (SELECT r.started_at >= (days.day::date + 1)::timestamp AT TIME ZONE %(zone)s::text
               AND (r.line_count > 0 OR %(without_lines)s)
               AND (%(declared)s OR NOT EXISTS (SELECT FROM statement_absences a JOIN statement_files f USING (file_id)
                                                WHERE f.object_key = r.figures -> 'statement' ->> 'key'))
-              AND coalesce((SELECT f.object_key FROM statement_files f
+              AND coalesce((SELECT f.object_key = r.figures -> 'statement' ->> 'key'
+                                   AND (%(early)s OR f.taken_at >= (f.day + 1)::timestamp AT TIME ZONE %(zone)s::text)
+                            FROM statement_files f
                             WHERE (f.supplier, f.day, f.state) = (r.supplier, r.day, 'taken')
-                            ORDER BY f.file_id DESC LIMIT 1) = r.figures -> 'statement' ->> 'key', true)
+                            ORDER BY f.file_id DESC LIMIT 1), true)
        FROM recon_runs r WHERE r.supplier = %(supplier)s::text AND r.day = days.day::date
        ORDER BY run_id DESC LIMIT 1) IS NOT TRUE
 ORDER BY day

@@ -7,7 +7,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('statements ' || %(supplier)s::tex
 -- name: known_file
 -- What became of a content that came before: taken under whatever name, else refused under this one. One without lines is
 -- the same every day: it is known for its `day` alone.
-SELECT state, day, error, EXISTS (SELECT FROM statement_files n WHERE n.supersedes = f.file_id), object_key
+SELECT state, day, error, EXISTS (SELECT FROM statement_files n WHERE n.supersedes = f.file_id), object_key, taken_at
 FROM statement_files f
 WHERE (supplier, sha256) = (%(supplier)s::text, %(sha256)s::bytea) AND CASE state WHEN 'taken' THEN line_count > 0 OR day = %(day)s::date ELSE name = %(name)s::text END
 ORDER BY state = 'taken' DESC, file_id DESC
@@ -15,7 +15,7 @@ LIMIT 1
 
 -- name: current_file
 -- The one that counts for a day.
-SELECT file_id, line_count, object_key FROM statement_files
+SELECT file_id, line_count, object_key, taken_at FROM statement_files
 WHERE (supplier, day) = (%(supplier)s::text, %(day)s::date) AND state = 'taken'
 ORDER BY file_id DESC
 LIMIT 1
@@ -28,9 +28,10 @@ VALUES (%(supplier)s, %(day)s, %(name)s, %(sha256)s, %(size_bytes)s, %(state)s, 
 RETURNING file_id
 
 -- name: superseded_file
--- A content that was taken and that counts no more: its last row, and the file that counts for its day now.
+-- A content that was taken and that counts no more, or that was taken before the end of its day (`day_end`), which is past
+-- now: its last row, and the file that counts for its day now.
 SELECT f.file_id, f.day, f.line_count, current.file_id
-FROM (SELECT file_id, supplier, day, line_count FROM statement_files
+FROM (SELECT file_id, supplier, day, line_count, taken_at FROM statement_files
       WHERE (supplier, sha256, day, state) = (%(supplier)s::text, %(sha256)s::bytea, %(day)s::date, 'taken')
       ORDER BY file_id DESC
       LIMIT 1) AS f
@@ -39,6 +40,7 @@ CROSS JOIN LATERAL (SELECT file_id FROM statement_files AS n
                     ORDER BY n.file_id DESC
                     LIMIT 1) AS current
 WHERE current.file_id <> f.file_id
+   OR f.taken_at < %(day_end)s AND clock_timestamp() >= %(day_end)s
 
 -- name: add_file_again
 -- As it was read when it was taken first: its object in the archive is the same.

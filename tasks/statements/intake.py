@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from config import Settings
 from ledger.alerts import Alert, Severity
-from ledger.business_days import ZONE
+from ledger.business_days import ZONE, bounds
 from ledger.card_finder import mask_card_numbers
 from ledger.errors import TransientError
 from ledger.masking import cut
@@ -162,25 +162,32 @@ def _known(
     row = connection.execute(_QUERIES["known_file"], file).fetchone()
     if row is None:
         return None
-    state, day, error, superseded, key = row
+    state, day, error, superseded, key, taken_at = row
     if state == IntakeResult.TAKEN:
-        replaced = (
-            f"another statement of its day has replaced it; `recon run --statement {key}` compares with it, and"
-            " --replace with --url of it alone lets it count again"
-        )
-        return Intake(name, IntakeResult.KNOWN, day, error=replaced if superseded else "")
+        why = ""
+        if superseded:
+            why = (
+                f"another statement of its day has replaced it; `recon run --statement {key}` compares with it, and"
+                " --replace with --url of it alone lets it count again"
+            )
+        elif _is_early(taken_at, day):
+            why = (
+                "was taken before its day was over, so what it lacks proves nothing;"
+                " --replace with --url of it alone says that it has the whole day"
+            )
+        return Intake(name, IntakeResult.KNOWN, day, error=why)
     return None if retry else Intake(name, IntakeResult.QUARANTINED, day, error=error)
 
 
 def _take_again(settings: Settings, supplier: str, file: StatementFile, actor: str) -> Intake | None:
     """Let a known content count again for the day that the file says, in an open period. None when no other has
-    superseded it.
+    superseded it, and it was taken after the day was over.
     """
     try:
         parsed = _parsed(settings, supplier, file)
     except StatementError as error:  # under a name of another day, or by other rules than then
         return Intake(file.name, IntakeResult.KNOWN, error=str(error))
-    content = {"supplier": supplier, "sha256": file.sha256, "day": parsed.day}
+    content = {"supplier": supplier, "sha256": file.sha256, "day": parsed.day, "day_end": bounds(parsed.day)[1]}
     with connect(settings.database_dsn, "statements") as connection, connection.transaction():
         lock_intake(connection, supplier)
         row = connection.execute(_QUERIES["superseded_file"], content).fetchone()
@@ -246,24 +253,33 @@ def require_open_day(connection: Connection, supplier: str, day: date, name: str
 
 def _is_current(settings: Settings, connection: Connection, parsed: ParsedStatement) -> bool:
     """Return whether the statement that the day has says the same: sent again with other line ends, or in another
-    order.
+    order. One that was taken before the day was over gives way also to its equal.
     """
     of_day = {"supplier": parsed.supplier, "day": parsed.day}
     current = connection.execute(_QUERIES["current_file"], of_day).fetchone()
-    if current is None or current[1] != parsed.table.num_rows:
+    if current is None or current[1] != parsed.table.num_rows or _is_early(current[3], parsed.day):
         return False
     return says_the_same(settings, current[2], parsed.table)
 
 
+def _is_early(taken_at: datetime, day: date) -> bool:
+    """Whether a statement was taken before its day was over: it cannot be known to have all of the day."""
+    return taken_at < bounds(day)[1]
+
+
 def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) -> int | None:
-    """The number of the file that the day has. Raises StatementError when it has one that may not be replaced."""
+    """The number of the file that the day has. Raises StatementError when it has one that may not be replaced.
+
+    One without lines, and one that was taken before the day was over, give way.
+    """
     of_day = {"supplier": parsed.supplier, "day": parsed.day}
     current = connection.execute(_QUERIES["current_file"], of_day).fetchone()
     if current is None:
         return None
     require_open_day(connection, parsed.supplier, parsed.day, parsed.name)
-    file_id, line_count, _ = current
-    if not (replace or (line_count == 0 and parsed.table.num_rows)):
+    file_id, line_count, _, taken_at = current
+    is_early = _is_early(taken_at, parsed.day)
+    if not (replace or is_early or (line_count == 0 and parsed.table.num_rows)):
         raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")
     return int(file_id)
 

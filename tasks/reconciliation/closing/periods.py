@@ -249,7 +249,7 @@ def _check_closable(connection: Connection, period: dict[str, Any], name: str) -
     overlapping = connection.execute(_PERIODS["overlapping_periods"], period).fetchone()
     if overlapping is not None:
         raise RefusalError(f"{name}: {overlapping[1]} to {overlapping[2]} is closed already")
-    wanted = period | {"without_lines": True, "declared": True, "zone": ZONE}
+    wanted = period | {"without_lines": True, "declared": True, "early": True, "zone": ZONE}
     missing = [str(row[0]) for row in connection.execute(_PERIODS["days_without_run"], wanted)]
     if missing:
         late = "day was never reconciled once it was over", "days were never reconciled once they were over"

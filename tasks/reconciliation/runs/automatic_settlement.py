@@ -271,6 +271,6 @@ def _unlikely(connection: Connection, breaks: Sequence[int]) -> set[int]:
 
 def _all_reconciled(connection: Connection, supplier: str, first: date, last: date, *, counts_lines: bool) -> bool:
     """Return whether every day has a run that proves what is absent."""
-    wanted = {"without_lines": counts_lines, "declared": False, "zone": ZONE}
+    wanted = {"without_lines": counts_lines, "declared": False, "early": False, "zone": ZONE}
     days = {"supplier": supplier, "first": first, "last": last} | wanted
     return connection.execute(_PERIODS["days_without_run"], days).fetchone() is None

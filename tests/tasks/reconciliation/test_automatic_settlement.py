@@ -306,6 +306,24 @@ def test_a_run_before_its_day_is_over_says_so_and_proves_no_absence(books: Books
     assert look(books, row)["status"] == "failed"
 
 
+@pytest.mark.parametrize(("taken_at", "status"), [("21:59:59", "processing"), ("22:00:00", "failed")])
+def test_a_statement_that_was_taken_before_its_day_was_over_proves_no_absence(
+    books: Books, taken_at: str, status: str
+) -> None:
+    """The run was made later, and with this statement; the sale may have come later than the statement."""
+    row = vend(books)
+    books.run()
+    books.sql(
+        "INSERT INTO statement_files (supplier, day, name, sha256, size_bytes, state, line_count, sums, object_key,"
+        " object_sha256, actor, taken_at)"
+        " SELECT supplier, day, 'half', %s, 1, 'taken', 0, '{}', figures -> 'statement' ->> 'key', %s, 'x', %s"
+        " FROM recon_runs",
+        b"0" * 32, b"0" * 32, f"{DAY}T{taken_at}Z",
+    )  # fmt: skip
+    books.run(day=NEXT)
+    assert look(books, row)["status"] == status
+
+
 def _decided(row: dict[str, Any], status: Status = Status.COMPLETED) -> Decided:
     return Decided(
         row["id"], Finish(status, row["supplier_reference"], "M-1"), Ground.LISTED, "line 1", fingerprint="00"

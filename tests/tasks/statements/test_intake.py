@@ -206,6 +206,46 @@ def test_a_superseded_statement_counts_again_when_it_alone_is_to_replace(desk: D
     assert statement_of(desk.settings, "flash", DAY) == first
 
 
+def _take_early(desk: Desk) -> str:
+    """Take in a statement, as if at noon of its day; returns its object's key."""
+    assert desk.take() == [(FLASH_NAME, "taken")]
+    desk.execute("ALTER TABLE statement_files DISABLE TRIGGER USER")
+    desk.execute("UPDATE statement_files SET taken_at = day + interval '10 hours'")
+    desk.execute("ALTER TABLE statement_files ENABLE TRIGGER USER")
+    return str(statement_of(desk.settings, "flash", DAY))
+
+
+def test_a_statement_of_half_a_day_gives_way_to_that_of_the_whole(desk: Desk) -> None:
+    desk.put(FLASH)
+    half = _take_early(desk)
+    desk.put(FLASH.replace("ORD-1001", "ORD-1002"))
+    assert desk.take() == [(FLASH_NAME, "taken")]
+    assert statement_of(desk.settings, "flash", DAY) != half
+    assert [one.state for one in list_statements(desk.settings)] == ["taken", "superseded"]
+    desk.put(FLASH.replace("ORD-1001", "ORD-1003"))
+    assert desk.take() == [(FLASH_NAME, "quarantined")]  # the second was taken after the day
+
+
+def test_a_statement_of_half_a_day_gives_way_to_its_equal_in_another_order(desk: Desk) -> None:
+    desk.put(FLASH)
+    _take_early(desk)
+    desk.put(FLASH.replace("\n", "\r\n"))
+    assert desk.take() == [(FLASH_NAME, "taken")]
+    assert desk.take() == [(FLASH_NAME, "known")]
+
+
+def test_the_same_bytes_count_for_the_whole_day_when_somebody_says_so(desk: Desk) -> None:
+    path = desk.put(FLASH)
+    half = _take_early(desk)
+    (known,) = take_in(desk.settings, "flash", url=str(path), actor="test")
+    assert known.result is IntakeResult.KNOWN
+    assert known.why.startswith("was taken before its day was over, so what it lacks proves nothing")
+    assert desk.take(url=str(path), replace=True) == [(FLASH_NAME, "taken")]
+    assert statement_of(desk.settings, "flash", DAY) == half
+    (known,) = take_in(desk.settings, "flash", url=str(path), actor="test", replace=True)
+    assert (known.result, known.why) == (IntakeResult.KNOWN, "")
+
+
 def test_a_statement_without_lines_is_told_and_gives_way_to_one_with_some(desk: Desk) -> None:
     """A small supplier may have sold nothing; a header alone may be all that was left of a file."""
     desk.put(FLASH_HEADER + "\n")
