@@ -172,7 +172,7 @@ def _known(
             )
         elif _is_early(taken_at, day):
             why = (
-                "was taken before its day was over, so what it lacks proves nothing;"
+                "was taken before its day was over, so what it lacks proves nothing."
                 " --replace with --url of it alone says that it has the whole day"
             )
         return Intake(name, IntakeResult.KNOWN, day, error=why)
