@@ -17,7 +17,7 @@ from config import Settings
 from ledger.counts import counted
 from ledger.errors import TreasuryError
 from ledger.totals import totals_columns
-from storage.pruning import Described
+from storage.branches import Described
 from tasks.querying.query import Querier
 
 _HISTORY = "sql_history"

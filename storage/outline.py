@@ -19,6 +19,7 @@ import duckdb
 from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.totals import totals_columns
+from storage.branches import Branch, Described, Need, Plan, PlanWatch
 from storage.conditions import (
     EVERYTHING,
     MONTH,
@@ -36,7 +37,7 @@ from storage.conditions import (
 from storage.engine import identifier
 from storage.exact import register_exact
 from storage.moment import fix_moment, needs_moment
-from storage.pruning import Branch, Described, Need, Plan, Watch, create_stand_in, scanned_tables
+from storage.stand_ins import create_stand_in, scanned_tables
 from storage.wide_sums import checked, register_checks
 
 
@@ -81,7 +82,9 @@ class Outline:
         """Give its memory back."""
         self._connection.close()
 
-    def plan(self, query: str, moment: datetime, branches: Iterable[Branch], watch: Watch = nullcontext) -> Outlined:
+    def plan(
+        self, query: str, moment: datetime, branches: Iterable[Branch], watch: PlanWatch = nullcontext
+    ) -> Outlined:
         """Which of ``branches`` a query needs when it is ``moment`` (aware). ``watch`` ends what takes too long.
 
         Raises duckdb.Error for what is not a valid query over the views.

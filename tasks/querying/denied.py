@@ -11,9 +11,9 @@ from uuid import UUID
 from ledger.columns import ColumnKind
 from sql.connection import Connection
 from sql.lookups import filter_blocks
+from storage.branches import ColdFile, Need
 from storage.conditions import Condition
 from storage.filters import hash_of, may_have
-from storage.pruning import ColdFile, Need
 from tasks.querying.places import Places
 
 _MOST_VALUES = 16  # of a list of equals: of more, some month has one of them

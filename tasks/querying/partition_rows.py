@@ -13,8 +13,8 @@ from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import Connection
 from sql.keepable import LAST_INSTANT
+from storage.branches import Need
 from storage.conditions import Condition
-from storage.pruning import Need
 from tasks.querying.link import postgres_query
 from tasks.querying.places import Attached
 

@@ -24,8 +24,8 @@ from sql.obstacles import hidden_relations
 from sql.partitions import Partition, check_key, readable_partitions, rows_through
 from sql.relations import Parents, Relation, lock_parents
 from storage.archive_files import path_of
+from storage.branches import Branch, ColdFile, Described, FileColumns, Need
 from storage.engine import archived, identifier, literal, renamed, sql_type, url_of
-from storage.pruning import Branch, ColdFile, Described, FileColumns, Need
 from tasks.archiving.catalogue import (
     MonthState,
     Stray,

@@ -20,11 +20,12 @@ from sql.kept_connections import KeptConnections
 from sql.obstacles import hidden_relations
 from storage.archive_engine import ArchiveEngine, prepare, shut_in
 from storage.archive_files import ArchiveFiles
+from storage.branches import Branch, Described, Plan
 from storage.engine import engine
 from storage.object_reader import ObjectReader
-from storage.pruning import Branch, Described, Plan, create_views
 from storage.readable import naming_unreadable
 from storage.row_groups import RowGroups
+from storage.views import create_views
 from tasks.querying.denied import without_denied
 from tasks.querying.failures import TimeLimit, error_of, translated, translated_stream
 from tasks.querying.left_out import find_left_out

@@ -13,8 +13,9 @@ from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from sql.relations import lock_parents
+from storage.branches import Need, Plan, PlanWatch
 from storage.outline import Outline
-from storage.pruning import Need, Plan, Planner, Watch
+from storage.pruning import Planner
 from tasks.querying.places import Places, find_places
 
 _QUERIES = load("tiers")
@@ -31,7 +32,7 @@ class Map:
         self._lock = Lock()
         self.is_broken = False
 
-    def plan(self, query: str, moment: datetime, watch: Watch) -> Plan:
+    def plan(self, query: str, moment: datetime, watch: PlanWatch) -> Plan:
         """What a query needs when it is ``moment`` (aware). ``watch`` ends what takes too long. Raises duckdb.Error for
         an invalid query.
         """
@@ -44,7 +45,7 @@ class Map:
             self.is_broken = True  # an engine that failed within itself answers nothing any more
             raise
 
-    def _looked_at(self, query: str, moment: datetime, needs: Sequence[Need], watch: Watch) -> list[Need]:
+    def _looked_at(self, query: str, moment: datetime, needs: Sequence[Need], watch: PlanWatch) -> list[Need]:
         """Those of ``needs`` that a plan over a stand-in of each month keeps."""
         with self._lock:
             if self._planner is None:

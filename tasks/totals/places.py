@@ -15,7 +15,7 @@ from ledger.tables import TieredTable
 from sql.connection import Connection
 from sql.relations import Parents, Relation
 from sql.totals import KeptObject, KeptPlaces
-from storage.pruning import Branch
+from storage.branches import Branch
 from tasks.querying.objects import ArchivedObject
 from tasks.querying.places import Attached, Places, find_places
 from tasks.querying.tier_map import map_version

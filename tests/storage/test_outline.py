@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from ledger.months import Month
+from storage.branches import Branch
 from storage.conditions import Asked, Condition
 from storage.outline import Outline, may_hold
-from storage.pruning import Branch, plan_of
+from storage.pruning import plan_of
 from tests.storage.archived_rows import TABLE
 from tests.storage.test_pruning import CONFIG, MONTHS, OTHER, PRUNED, TABLES, TIERS, WHOLE
 

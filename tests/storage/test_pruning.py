@@ -17,8 +17,10 @@ from config import load_settings
 from ledger.columns import Column, ColumnKind
 from ledger.months import Month, months_between
 from ledger.tables import TieredTable
+from storage.branches import Branch, Described
 from storage.engine import engine, literal
-from storage.pruning import Branch, Described, create_views, plan_of
+from storage.pruning import plan_of
+from storage.views import create_views
 from tests.examples import examples
 from tests.storage.archived_rows import COLUMNS, TABLE, Row, make_month, write_rows
 

@@ -21,11 +21,13 @@ from ledger.policy import Tier
 from sql.connection import Connection, connect
 from sql.partitions import ensure_partition, prepare_table
 from storage.archive_files import ArchiveFiles
+from storage.branches import Branch, Described, Need
 from storage.engine import engine
 from storage.exact import register_exact
 from storage.moment import fix_moment
 from storage.object_reader import ObjectReader
-from storage.pruning import Branch, Described, Need, Planner, create_views
+from storage.pruning import Planner
+from storage.views import create_views
 from storage.wide_sums import register_checks
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.to_cold import archive_month
