@@ -23,7 +23,7 @@ def show_costs(settings: Settings, tables: Sequence[TieredTable], *, as_json: bo
         return
     for one in costs:
         columns = ("tier", "months", "gigabytes", f"{currency} a month")
-        terminal.table(one.table, columns, map(_row, one.now.tiers))
+        terminal.table(one.table, columns, [*map(_row, one.now.tiers), _other(one.now)])
         terminal.console.out("\n".join(_sentences(one, currency)))
     terminal.note("prices: TREASURY_PRICES__…, docs/settings.md; bytes alone, without backups, replicas and traffic")
 
@@ -31,6 +31,11 @@ def show_costs(settings: Settings, tables: Sequence[TieredTable], *, as_json: bo
 def _row(one: TierCost) -> list[str]:
     size = f"{one.bytes / GIGABYTE:,.3f}" + (f", {one.unknown} of unknown size" if one.unknown else "")
     return [str(one.tier), f"{one.months:,}", size, money(one.cost)]
+
+
+def _other(now: CostOfMonth) -> list[str]:
+    """The line of lookups, trees, proofs and former objects, which have the price of cold bytes."""
+    return ["other objects", "", f"{now.other_bytes / GIGABYTE:,.3f}", money(now.other)]
 
 
 def _sentences(one: TableCost, currency: str) -> list[str]:
@@ -57,7 +62,7 @@ def _span(ahead: CostAhead) -> str:
 def _hot(ahead: CostAhead) -> str:
     share = percent(ahead.saved_share)
     if share is None:
-        return "what it would be all hot is unknown, because no month says how much an archived row takes"
+        return "what it would be all hot is unknown, because nobody knows what some months take"
     return f"all hot: {money(ahead.all_hot)}; saved {share} %"
 
 

@@ -84,9 +84,10 @@ def _row(year: Sequence[ForecastMonth]) -> list[str]:
     moved = [sum(len(month.moves.get(tier, ())) for month in year) for tier in (*STORED[1:], Tier.DELETED)]
     last = year[-1]
     sizes = [_gigabytes(last.tiers[tier].bytes, last.tiers[tier].unknown) for tier in STORED]
-    costs = [cost for month in year for cost in month.costs.values()]
+    costs = [cost for month in year for cost in (*month.costs.values(), month.other_cost)]
     known = [cost for cost in costs if cost is not None]
     empty = [month.costs[tier] is None and not month.tiers[tier].months for month in year for tier in STORED]
+    empty += [month.other_cost is None and not month.other_bytes for month in year]
     is_whole = len(known) + sum(empty) == len(costs)
     total = f"{sum(known):,.2f}" if is_whole else f"{sum(known):,.2f} + unknown" if known else "unknown"
     return [str(last.month.year), *map(str, moved), str(len(last.held)), str(len(last.locked)), *sizes, total]

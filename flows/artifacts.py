@@ -101,6 +101,8 @@ def publish_costs(costs: Sequence[TableCost], currency: str) -> None:
         {
             "table": known["table"],
             **{f"{tier}, GB": round(amount["bytes"] / GIGABYTE, 3) for tier, amount in known["tiers"].items()},
+            "other objects, GB": round(known["other_objects"]["bytes"] / GIGABYTE, 3),
+            "months of unknown size": known["unknown_months"],
             f"{currency} a month": known["total"],
             "all hot": known["all_hot"],
             "saved": "" if known["saved_percent"] is None else f"{known['saved_percent']} %",

@@ -1,6 +1,6 @@
 """Forecasts of policies for the years ahead: pure arithmetic over months, sizes and dates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -12,14 +12,24 @@ from ledger.sizes import GIGABYTE
 
 _PLACES = {tier: place for place, tier in enumerate(Tier)}
 _IN_POSTGRES = (Tier.HOT, Tier.WARM)
-STORED = (Tier.HOT, Tier.WARM, Tier.COLD, Tier.DEEP)
+_ARCHIVED = (Tier.COLD, Tier.DEEP)
+STORED = (*_IN_POSTGRES, *_ARCHIVED)
+
+
+def whole(values: Iterable[int | None]) -> int | None:
+    """The sum; None where any of them is not known."""
+    every = list(values)
+    known = [value for value in every if value is not None]
+    return sum(known) if len(known) == len(every) else None
 
 
 @dataclass(frozen=True, slots=True)
-class KnownMonth:
-    """A month as it is now: rows, bytes in PostgreSQL and as an object; None where nobody knows.
+class KnownPart:
+    """A part of a month as it is now: rows, and the bytes of these in PostgreSQL and as an object; None: nobody knows.
 
-    ``held``: a hold keeps all of it. ``locked_until``: the store keeps it until that day.
+    ``other_bytes`` are those of the objects beside the rows: its lookup, tree and proofs. ``former_bytes`` are the
+    former objects of its month. ``objects`` is how many objects all these are, with that of the rows. ``held``: a hold
+    keeps all of the month. ``locked_until``: the store keeps it until that day.
     """
 
     month: Month
@@ -29,20 +39,43 @@ class KnownMonth:
     object_bytes: int | None
     held: bool = False
     locked_until: date | None = None
+    other_bytes: int = 0
+    former_bytes: int = 0
+    objects: int = 0
+
+    def bytes_in(self, tier: Tier) -> int | None:
+        """What its rows take in a tier; None where nobody knows."""
+        return self.postgres_bytes if tier in _IN_POSTGRES else self.object_bytes if tier in STORED else 0
+
+    @property
+    def size_bytes(self) -> int | None:
+        """What its rows take where they are."""
+        return self.bytes_in(self.tier)
+
+    def other_in(self, tier: Tier) -> int:
+        """What the objects beside its rows take while it is in a tier."""
+        return self.former_bytes + (self.other_bytes if tier in _ARCHIVED else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What a month to come will have: rows, bytes in PostgreSQL and as an object; None where nobody knows."""
+    """What a month to come will have: rows, bytes in PostgreSQL and as an object; None where nobody knows.
+
+    ``other_bytes`` will be those of its lookup, tree and proofs.
+    """
 
     rows: int
     postgres_bytes: int | None
     object_bytes: int | None
+    other_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TierAmount:
-    """What a tier has at the end of a month. ``bytes`` counts what is known; ``unknown`` are months of unknown size."""
+    """What a tier has at the end of a month. ``bytes`` counts what is known; ``unknown`` are months of unknown size.
+
+    A month of which parts are in two tiers is counted in each.
+    """
 
     months: int = 0
     rows: int = 0
@@ -56,7 +89,9 @@ class ForecastMonth:
 
     ``moves`` are the months that reach a tier, ``deleted`` among them; ``held`` those past their retention that stay
     because of holds, ``locked`` because of locks. ``costs`` are of the month, None for a tier without a price or of
-    unknown size. ``all_hot`` is what the same months would take in PostgreSQL.
+    unknown size. ``all_hot`` is what the same months would take in PostgreSQL. ``other_bytes`` are the objects beside
+    the rows, and ``other_cost`` is their price as cold bytes. ``unknown`` are the months of unknown size in a tier or
+    in PostgreSQL.
     """
 
     month: Month
@@ -66,11 +101,14 @@ class ForecastMonth:
     tiers: Mapping[Tier, TierAmount]
     costs: Mapping[Tier, Decimal | None]
     all_hot: TierAmount
+    other_bytes: int
+    other_cost: Decimal | None
+    unknown: int
 
 
 def forecast(
     policy: TierPolicy,
-    known: Sequence[KnownMonth],
+    known: Sequence[KnownPart],
     growth: Growth,
     first: Month,
     months: int,
@@ -82,36 +120,41 @@ def forecast(
     A month goes no tier back. Deletions need approvals: the dates are the earliest ones.
     """
     last = first.plus(months - 1)
-    sizes = (growth.rows, growth.postgres_bytes, growth.object_bytes)
+    new = KnownPart(first, Tier.HOT, growth.rows, growth.postgres_bytes, growth.object_bytes)
     newest = max((one.month for one in known), default=first)
     there = {one.month for one in known}
-    come = [
-        KnownMonth(month, Tier.HOT, *sizes) for month in months_between(max(newest, first), last) if month not in there
-    ]
-    sized = [_with_object(one, growth) for one in known]
-    lives = [_Life.of(policy, one, grace_days) for one in (*sized, *come) if one.tier is not Tier.DELETED]
+    come = [replace(new, month=month) for month in months_between(max(newest, first), last) if month not in there]
+    sized = [_sized(one, growth) for one in (*known, *come)]
+    lives = [_Life.of(policy, one, grace_days) for one in sized if one.tier is not Tier.DELETED]
     return [_month(month, lives, prices) for month in months_between(first, last)]
 
 
-def _with_object(one: KnownMonth, growth: Growth) -> KnownMonth:
-    """A month in PostgreSQL with the size that its object will have, by the bytes a row of months to come."""
-    if one.object_bytes is not None or one.rows is None or growth.object_bytes is None or not growth.rows:
+def _sized(one: KnownPart, growth: Growth) -> KnownPart:
+    """A part with the sizes that it has or will have: what nobody knows is by the bytes a row of months to come."""
+    rows, sized = one.rows, one
+    if rows is None or not growth.rows:
         return one
-    return replace(one, object_bytes=one.rows * growth.object_bytes // growth.rows)
+    if one.postgres_bytes is None and growth.postgres_bytes is not None:
+        sized = replace(sized, postgres_bytes=rows * growth.postgres_bytes // growth.rows)
+    if one.object_bytes is None and growth.object_bytes is not None:
+        sized = replace(sized, object_bytes=rows * growth.object_bytes // growth.rows)
+    if one.tier in _IN_POSTGRES:
+        sized = replace(sized, other_bytes=rows * growth.other_bytes // growth.rows)
+    return sized
 
 
 @dataclass(slots=True)
 class _Life:
-    """A month on its way: in how many months from year 0 on it is past each age. ``tier`` is where it is by now."""
+    """A part on its way: in how many months from year 0 on it is past each age. ``tier`` is where it is by now."""
 
-    one: KnownMonth
+    one: KnownPart
     index: int
     ages: tuple[int, int, int, int]
     deleted_from: int | None
     tier: Tier
 
     @classmethod
-    def of(cls, policy: TierPolicy, one: KnownMonth, grace_days: int) -> "_Life":
+    def of(cls, policy: TierPolicy, one: KnownPart, grace_days: int) -> "_Life":
         due = due_on(policy, one.month) + timedelta(days=grace_days)
         day = due if one.locked_until is None else max(due, one.locked_until)
         ages = (policy.hot_months, policy.warm_months, policy.cold_months, policy.retention_months)
@@ -132,39 +175,51 @@ class _Life:
 def _month(month: Month, lives: Sequence[_Life], prices: Mapping[Tier, Decimal]) -> ForecastMonth:
     index = month.index
     moves: dict[Tier, list[Month]] = {}
-    held, locked = list[Month](), list[Month]()
-    amounts = {tier: [0, 0, 0, 0] for tier in STORED}
-    all_hot = [0, 0, 0, 0]
-    for life in lives:
-        if life.tier is Tier.DELETED or life.index > index:
-            continue
+    begun = [life for life in lives if life.tier is not Tier.DELETED and life.index <= index]
+    for life in begun:
         tier = life.tier_in(index)
         if tier is not life.tier:
             moves.setdefault(tier, []).append(life.one.month)
             life.tier = tier
-        if tier is Tier.DELETED:
-            continue
-        _count(amounts[tier], life.one, tier)
-        _count(all_hot, life.one, Tier.HOT)
-        if life.is_past_retention(index):
-            if life.one.held:
-                held.append(life.one.month)
-            elif life.one.locked_until is not None and Month.of(life.one.locked_until) > month:
-                locked.append(life.one.month)
-    tiers = {tier: TierAmount(*amount) for tier, amount in amounts.items()}
-    costs = {tier: _cost(amount, prices.get(tier)) for tier, amount in tiers.items()}
-    return ForecastMonth(month, moves, held, locked, tiers, costs, TierAmount(*all_hot))
+    there = [life for life in begun if life.tier is not Tier.DELETED]
+    stored = [(life.tier, life.one) for life in there]
+    kept = [life.one for life in there if life.is_past_retention(index)]
+    tiers = {tier: _amount([one for place, one in stored if place is tier], tier) for tier in STORED}
+    other_bytes = sum(one.other_in(tier) for tier, one in stored)
+    return ForecastMonth(
+        month=month,
+        moves={tier: _distinct(months) for tier, months in moves.items()},
+        held=_distinct(one.month for one in kept if one.held),
+        locked=_distinct(one.month for one in kept if not one.held and _is_locked(one, month)),
+        tiers=tiers,
+        costs={tier: _cost(amount.bytes, amount.unknown, prices.get(tier)) for tier, amount in tiers.items()},
+        all_hot=_amount([one for _, one in stored], Tier.HOT),
+        other_bytes=other_bytes,
+        other_cost=_cost(other_bytes, 0, prices.get(Tier.COLD)),
+        unknown=len({one.month for tier, one in stored if None in (one.bytes_in(tier), one.postgres_bytes)}),
+    )
 
 
-def _count(amount: list[int], one: KnownMonth, tier: Tier) -> None:
-    size = one.postgres_bytes if tier in _IN_POSTGRES else one.object_bytes
-    amount[0] += 1
-    amount[1] += one.rows or 0
-    amount[2] += size or 0
-    amount[3] += size is None
+def _is_locked(one: KnownPart, month: Month) -> bool:
+    return one.locked_until is not None and Month.of(one.locked_until) > month
 
 
-def _cost(amount: TierAmount, price: Decimal | None) -> Decimal | None:
-    if price is None or amount.unknown:
+def _distinct(months: Iterable[Month]) -> list[Month]:
+    """Each once, in their order: several parts of a month go the same way."""
+    return list(dict.fromkeys(months))
+
+
+def _amount(parts: Sequence[KnownPart], tier: Tier) -> TierAmount:
+    sizes = [(part.month, part.bytes_in(tier)) for part in parts]
+    return TierAmount(
+        months=len({month for month, _ in sizes}),
+        rows=sum(part.rows or 0 for part in parts),
+        bytes=sum(size or 0 for _, size in sizes),
+        unknown=len({month for month, size in sizes if size is None}),
+    )
+
+
+def _cost(size: int, unknown: int, price: Decimal | None) -> Decimal | None:
+    if price is None or unknown:
         return None
-    return (Decimal(amount.bytes) / GIGABYTE * price).quantize(Decimal("0.01"))
+    return (Decimal(size) / GIGABYTE * price).quantize(Decimal("0.01"))

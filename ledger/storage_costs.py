@@ -1,17 +1,16 @@
 """What stored months cost: pure arithmetic over sizes and prices. Money is exact; rounding is for whoever shows it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from ledger.archive_objects import EVERY_PART
-from ledger.forecast import STORED, KnownMonth
+from ledger.forecast import STORED, KnownPart
 from ledger.policy import Tier
 from ledger.sizes import GIGABYTE
 
 _THOUSAND = Decimal(1000)
 _DAYS_OF_MONTH = Decimal("365.25") / 12
-_IN_POSTGRES = (Tier.HOT, Tier.WARM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,10 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class TierCost:
-    """Months of a tier: their number, known bytes, how many are of unknown size, and what the known bytes cost."""
+    """What a tier has of months: their number, known bytes, how many are of unknown size, and what the bytes cost.
+
+    A month of which parts are in two tiers is counted in each.
+    """
 
     tier: Tier
     months: int
@@ -43,13 +45,16 @@ class TierCost:
 class CostOfMonth:
     """What a month of the present state costs, and what it would cost if all of it were hot.
 
-    ``requests`` is the price of reading every archived object again as often as it is verified. It includes the objects
-    of the one month that is archived in a month. ``all_hot_bytes`` is what the months take, or took, in PostgreSQL.
-    ``unknown`` are months of which a size is not known. They are in none of the sums but the number of months, so that
-    both sides are of the same months.
+    ``other_bytes`` are the objects beside those of the rows: lookups, trees, proofs, and former objects. They stay in
+    the default storage class, so ``other`` is their price as cold bytes. ``requests`` is the price of reading every
+    archived object again as often as it is verified. It includes the objects of the one month that is archived in a
+    month. ``all_hot_bytes`` is what the months take, or took, in PostgreSQL. ``unknown`` are months with a part of
+    which a size is not known. Such a part is in no sum, so that both sides are of the same rows.
     """
 
     tiers: tuple[TierCost, ...]
+    other_bytes: int
+    other: Decimal
     requests: Decimal
     all_hot: Decimal
     all_hot_bytes: int
@@ -58,7 +63,7 @@ class CostOfMonth:
     @property
     def total(self) -> Decimal:
         """Bytes and requests."""
-        return sum((one.cost for one in self.tiers), self.requests)
+        return sum((one.cost for one in self.tiers), self.other + self.requests)
 
     @property
     def saved(self) -> Decimal:
@@ -71,27 +76,32 @@ class CostOfMonth:
         return self.saved / self.all_hot if self.all_hot else None
 
 
-def cost_of_month(months: Iterable[KnownMonth], prices: Prices, objects: int, verified_days: int) -> CostOfMonth:
-    """What a month costs. ``objects`` are in the archive, each read again once in ``verified_days``."""
-    counted = {tier: [0, 0, 0] for tier in STORED}
-    all_hot_bytes = 0
-    for month in months:
-        if month.tier not in counted:
-            continue
-        size = month.postgres_bytes if month.tier in _IN_POSTGRES else month.object_bytes
-        amounts = counted[month.tier]
-        amounts[0] += 1
-        if size is None or month.postgres_bytes is None:
-            amounts[2] += 1
-        else:
-            amounts[1] += size
-            all_hot_bytes += month.postgres_bytes
-    tiers = [
-        TierCost(tier, number, size, unknown, prices.of_bytes(tier, size))
-        for tier, (number, size, unknown) in counted.items()
-    ]
+def cost_of_month(parts: Iterable[KnownPart], prices: Prices, verified_days: int) -> CostOfMonth:
+    """What the parts of months cost in a month. Each object is read again once in ``verified_days``."""
+    stored = [part for part in parts if part.tier in STORED]
+    known = [part for part in stored if _is_known(part)]
+    other_bytes = sum(part.other_in(part.tier) for part in known)
+    all_hot_bytes = sum(part.postgres_bytes or 0 for part in known)
+    objects = sum(part.objects for part in known)
     reads = Decimal(objects) * _DAYS_OF_MONTH / verified_days
     writes = len(EVERY_PART) if objects else 0
-    requests = (reads * prices.thousand_reads + writes * prices.thousand_writes) / _THOUSAND
-    all_hot = prices.of_bytes(Tier.HOT, all_hot_bytes)
-    return CostOfMonth(tuple(tiers), requests, all_hot, all_hot_bytes, sum(one.unknown for one in tiers))
+    return CostOfMonth(
+        tiers=tuple(_tier_cost(tier, [part for part in stored if part.tier is tier], prices) for tier in STORED),
+        other_bytes=other_bytes,
+        other=prices.of_bytes(Tier.COLD, other_bytes),
+        requests=(reads * prices.thousand_reads + writes * prices.thousand_writes) / _THOUSAND,
+        all_hot=prices.of_bytes(Tier.HOT, all_hot_bytes),
+        all_hot_bytes=all_hot_bytes,
+        unknown=len({part.month for part in stored if not _is_known(part)}),
+    )
+
+
+def _tier_cost(tier: Tier, parts: Sequence[KnownPart], prices: Prices) -> TierCost:
+    size = sum(part.size_bytes or 0 for part in parts if _is_known(part))
+    unknown = {part.month for part in parts if not _is_known(part)}
+    return TierCost(tier, len({part.month for part in parts}), size, len(unknown), prices.of_bytes(tier, size))
+
+
+def _is_known(part: KnownPart) -> bool:
+    """Whether what it takes and what it took are known."""
+    return part.size_bytes is not None and part.postgres_bytes is not None

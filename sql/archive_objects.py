@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from psycopg.rows import class_row
 
 from ledger.months import Month
-from sql.connection import Connection, fetch_one
+from sql.connection import Connection
 from sql.queries import load
 
 _QUERIES = load("archive_objects")
@@ -32,6 +32,21 @@ def objects_of_month(connection: Connection, table: str, month: Month) -> list[A
         return cursor.execute(_QUERIES["of_month"], {"table": table, "month": month.first_day}).fetchall()
 
 
-def count_objects(connection: Connection, table: str) -> int:
-    """How many objects the archived months of a table have, former ones, too."""
-    return int(fetch_one(connection, _QUERIES["count"], {"table": table})[0])
+@dataclass(frozen=True, slots=True)
+class ObjectAmount:
+    """How many objects an archived part of a month has, and the bytes of those beside its rows.
+
+    ``is_former``: all former objects of a part, with its former rows. The size of a manifest is not known.
+    """
+
+    month: Month
+    part: int
+    is_former: bool
+    objects: int
+    other_bytes: int
+
+
+def object_amounts(connection: Connection, table: str) -> list[ObjectAmount]:
+    """How many objects the archived months of a table have, part by part, and what is stored beside the rows."""
+    rows = connection.execute(_QUERIES["amounts"], {"table": table}).fetchall()
+    return [ObjectAmount(Month.of(month), *amount) for month, *amount in rows]

@@ -65,8 +65,8 @@ class MonthsRead:
 
     @property
     def count(self) -> int:
-        """How many months of tables were read."""
-        return sum(map(len, self.read.values()))
+        """How many months of tables were read; one that is in two tiers, because of late rows, counts once."""
+        return len({(table, month) for (table, _), months in self.read.items() for month in months})
 
     @property
     def spans(self) -> list[tuple[str, Tier, str]]:

@@ -18,13 +18,10 @@ from api.dashboard.rendering import environment
 from api.routing import parsing
 from api.routing.problems import NOT_FOUND, HttpError
 from config import Settings
-from ledger.archive_objects import EVERY_PART
-from ledger.forecast import KnownMonth
 from ledger.months import Month
 from ledger.scopes import Scope
 from ledger.storage_costs import CostOfMonth, cost_of_month
 from ledger.tables import TieredTable
-from tasks.archiving.catalogue import IN_POSTGRES
 from tasks.archiving.life import Life, MonthLife, TableLife
 from tasks.archiving.plan import PlannedMove
 from tasks.retention.costs import prices_of
@@ -83,15 +80,8 @@ async def show_life(call: PageCall) -> Mapping[str, Any]:
 
 def _cost(settings: Settings, table: TableLife) -> CostOfMonth:
     """What a month of a table's months costs."""
-    known = [_known(month) for month in table.months]
-    objects = len(EVERY_PART) * sum(month.parts for month in table.months if month.tier not in IN_POSTGRES)
-    return cost_of_month(known, prices_of(settings), objects, settings.verify_within_days)
-
-
-def _known(month: MonthLife) -> KnownMonth:
-    """A month as its costs are computed of it: it has one size in its tier and one in PostgreSQL."""
-    in_postgres = month.size_bytes if month.tier in IN_POSTGRES else month.was_bytes
-    return KnownMonth(month.month, month.tier, month.rows, in_postgres, month.size_bytes)
+    parts = [part for month in table.months for part in month.parts]
+    return cost_of_month(parts, prices_of(settings), settings.verify_within_days)
 
 
 def draw(life: Life) -> Mapping[str, Markup]:
@@ -118,7 +108,8 @@ async def show_month(call: PageCall) -> Mapping[str, Any]:
         "found": found,
         "life": life,
         "said": "" if life is None else life_grid.said(life),
-        "letter": life_grid.LETTERS[found.tier],
+        "tier": found.tier if life is None else life.tier,
+        "letter": life_grid.LETTERS[found.tier if life is None else life.tier],
         "story": story(table, month, events, datetime.now(UTC).date()),
         "before": _neighbour(every, table, month, -1),
         "after": _neighbour(every, table, month, 1),

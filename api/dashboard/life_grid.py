@@ -9,6 +9,7 @@ from enum import StrEnum
 from itertools import groupby
 
 from api.dashboard import formats
+from ledger.forecast import KnownPart
 from ledger.months import Month
 from ledger.policy import Tier
 from tasks.archiving.life import MonthCondition, MonthLife, TableLife
@@ -74,13 +75,17 @@ class Year:
 
 @dataclass(frozen=True, slots=True)
 class TierSum:
-    """What a tier holds: months, rows (None where they were never counted), bytes now and before in PostgreSQL."""
+    """What a tier holds: months, rows, bytes now and before in PostgreSQL, and of how many months bytes are not known.
+
+    A month of which parts are in two tiers is in both. Rows and bytes are those that are known.
+    """
 
     tier: Tier
     months: int
     rows: int
     size_bytes: int
     was_bytes: int
+    unknown: int
 
 
 def years(table: TableLife) -> list[Year]:
@@ -110,7 +115,7 @@ def marks_of(month: MonthLife) -> list[Mark]:
 
 def said(month: MonthLife) -> str:
     """The month in a few words: tier, rows, bytes, and what is the matter. Its year and number are beside it."""
-    parts = [str(month.tier)]
+    parts = [" and ".join(month.tiers)]
     if month.tier is not Tier.DELETED:
         about = "" if month.is_exact or month.rows is None else "about "
         parts.append(f"{about}{formats.number(month.rows)} rows")
@@ -135,15 +140,18 @@ DELETIONS: Mapping[str, str] = {
 
 
 def sums(months: Sequence[MonthLife]) -> list[TierSum]:
-    """What each tier holds, in their order; only those that hold a month."""
-    return [
-        TierSum(
-            tier,
-            len(held),
-            sum(one.rows or 0 for one in held),
-            sum(one.size_bytes for one in held),
-            sum(one.was_bytes for one in held),
-        )
-        for tier in Tier
-        if (held := [one for one in months if one.tier is tier])
-    ]
+    """What each tier holds, in their order; only those that hold a part of a month."""
+    held = [((month.table, month.month), part) for month in months for part in month.parts]
+    return [_sum(tier, parts) for tier in Tier if (parts := [one for one in held if one[1].tier is tier])]
+
+
+def _sum(tier: Tier, held: Sequence[tuple[tuple[str, Month], KnownPart]]) -> TierSum:
+    parts = [part for _, part in held]
+    return TierSum(
+        tier,
+        len({month for month, _ in held}),
+        sum(part.rows or 0 for part in parts),
+        sum(part.size_bytes or 0 for part in parts),
+        sum(part.postgres_bytes or 0 for part in parts),
+        len({month for month, part in held if part.size_bytes is None or part.postgres_bytes is None}),
+    )

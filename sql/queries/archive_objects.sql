@@ -7,6 +7,10 @@ FROM stored_objects
 WHERE table_name = %(table)s AND month = %(month)s
 ORDER BY is_former, part, place, object_key
 
--- name: count
--- Of all archived parts of a table, former ones, too.
-SELECT count(*) FROM stored_objects WHERE table_name = %(table)s
+-- name: amounts
+-- Of each part of a table, and of the former objects of each: how many objects, and the bytes of those beside its rows.
+SELECT month, part, is_former, count(*), coalesce(sum(size_bytes) FILTER (WHERE kind <> 'rows'), 0)::bigint
+FROM stored_objects
+WHERE table_name = %(table)s
+GROUP BY month, part, is_former
+ORDER BY month, part, is_former

@@ -52,12 +52,12 @@ WHERE m.tier IN ('cold', 'deep') AND (%(table)s::text IS NULL OR m.table_name = 
 ORDER BY m.month DESC, m.table_name, m.part
 
 -- name: month_tier
--- The tier of a month's newest part, of any tier; the certificate of its deletion; the last day of the work on a month that
--- went back to warm.
+-- The tier of the newest part of a month that is not deleted, or of a deleted month; the certificate of its deletion; the
+-- last day of the work on a month that went back to warm.
 SELECT tier, certificate, work_until
 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s
-ORDER BY part DESC
+ORDER BY tier = 'deleted', part DESC
 LIMIT 1
 
 -- name: log_folder

@@ -13,10 +13,12 @@ from itertools import groupby
 from psycopg.sql import SQL, Identifier
 
 from config import Settings
+from ledger.forecast import KnownPart, whole
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.retention import due_on
 from ledger.tables import TieredTable
+from sql.archive_objects import object_amounts
 from sql.connection import Connection, connect, fetch_one
 from sql.deletions import MonthEnd, month_ends
 from sql.holds import read_now
@@ -28,6 +30,7 @@ from sql.relations import Parents, Relation
 from sql.verified import PartAge, part_ages
 from tasks.admin.schedules import Schedule, expected
 from tasks.archiving.catalogue import MonthState, month_states
+from tasks.archiving.known_parts import known_parts
 from tasks.archiving.plan import PlannedMove, plan_states
 
 NIGHT = "run-archiving-operations"  # the deployment of the nightly run
@@ -52,25 +55,46 @@ class MonthCondition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MonthLife:
-    """A month of a table with all its parts. ``rows`` is an estimate unless ``is_exact``, None before there is one.
+    """A month of a table. ``parts`` are those that are not deleted, and all parts of a month without any.
 
-    ``size_bytes`` is what it takes now, ``was_bytes`` what it took in PostgreSQL. ``reason`` explains the condition.
-    ``deletion`` is ``due``, ``waiting``, ``grace``, ``approved``, ``deleting`` or ``deleted``, "" before it is due.
+    ``is_exact``: all rows were counted. ``reason`` explains the condition. ``deletion`` is ``due``, ``waiting``,
+    ``grace``, ``approved``, ``deleting`` or ``deleted``, "" before it is due.
     """
 
     table: str
     month: Month
-    tier: Tier
-    parts: int
-    rows: int | None
+    parts: tuple[KnownPart, ...]
     is_exact: bool
-    size_bytes: int
-    was_bytes: int
     condition: MonthCondition
     reason: str
     held_by: tuple[str, ...]
     deletion: str
     certificate: str
+
+    @property
+    def tier(self) -> Tier:
+        """That of its first part: late rows are a part of their own, and may be in another tier."""
+        return self.parts[0].tier
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """Every tier that has a part of it."""
+        return tuple(dict.fromkeys(part.tier for part in self.parts))
+
+    @property
+    def rows(self) -> int | None:
+        """Its rows, an estimate unless ``is_exact``; None before there is one."""
+        return whole(part.rows for part in self.parts)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """What its rows take now; None where nobody knows."""
+        return whole(part.size_bytes for part in self.parts)
+
+    @property
+    def was_bytes(self) -> int | None:
+        """What its rows take or took in PostgreSQL; None where nobody knows."""
+        return whole(part.postgres_bytes for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,41 +230,40 @@ def _table(
 ) -> TableLife:
     ends, moves = month_ends(connection, table.name), {(move.month, move.part): move for move in planned}
     present = Month.of(today)
-    months = []
-    for month, parts in groupby(states, key=lambda state: state.month):
-        if month <= present:
-            end = ends.get((table.name, month), MonthEnd())
-            months.append(_month(table, list(parts), eyes, moves, end, today))
+    begun = [state for state in states if state.month <= present]
+    known = groupby(
+        known_parts(begun, eyes.estimates, object_amounts(connection, table.name)), key=lambda part: part.month
+    )
+    living = {month: tuple(parts) for month, parts in known}
+    months = [
+        _month(table, list(parts), living[month], moves, ends.get((table.name, month), MonthEnd()), today)
+        for month, parts in groupby(begun, key=lambda state: state.month)
+    ]
     return TableLife(table.name, tuple(months), len({state.month for state in states if state.month > present}))
 
 
 def _month(
     table: TieredTable,
-    parts: Sequence[MonthState],
-    eyes: _VisitorsLook,
+    states: Sequence[MonthState],
+    living: tuple[KnownPart, ...],
     moves: Mapping[tuple[Month, int], PlannedMove],
     end: MonthEnd,
     today: date,
 ) -> MonthLife:
-    newest = parts[-1]
-    condition, reason = _worst(_condition(part, moves.get((part.month, part.catalogue.part))) for part in parts)
-    counts = [_rows(part, eyes) for part in parts]
-    is_gone = newest.tier is Tier.DELETED
-    due = due_on(table.policy, newest.month) <= today and any(part.is_archived for part in parts)
+    month = states[0].month
+    condition, reason = _worst(_condition(state, moves.get((month, state.catalogue.part))) for state in states)
+    is_gone = all(part.tier is Tier.DELETED for part in living)
+    due = due_on(table.policy, month) <= today and any(state.is_archived for state in states)
     return MonthLife(
         table=table.name,
-        month=newest.month,
-        tier=newest.tier,
-        parts=len(parts),
-        rows=None if None in counts else sum(count or 0 for count in counts),
-        is_exact=all(part.partition is None for part in parts),
-        size_bytes=0 if is_gone else sum(_size(part, eyes) for part in parts),
-        was_bytes=sum(_was(part, eyes) for part in parts),
+        month=month,
+        parts=living,
+        is_exact=all(state.partition is None for state in states),
         condition=condition,
         reason=reason,
         held_by=() if is_gone else end.held_by,
         deletion="deleted" if is_gone else end.state or ("due" if due else ""),
-        certificate=next((one for part in parts if (one := part.catalogue.certificate)), ""),
+        certificate=next((one for state in states if (one := state.catalogue.certificate)), ""),
     )
 
 
@@ -270,20 +293,6 @@ def _of_move(move: PlannedMove) -> tuple[MonthCondition, str]:
 def _worst(conditions: Iterable[tuple[MonthCondition, str]]) -> tuple[MonthCondition, str]:
     order = list(MonthCondition)
     return min(conditions, key=lambda one: order.index(one[0]))
-
-
-def _rows(state: MonthState, eyes: _VisitorsLook) -> int | None:
-    if state.partition is None:
-        return state.catalogue.row_count
-    return eyes.estimates.get(state.partition.relation.oid, (None, 0))[0]
-
-
-def _size(state: MonthState, eyes: _VisitorsLook) -> int:
-    return state.catalogue.object_bytes or 0 if state.partition is None else eyes.size(state.partition.relation)
-
-
-def _was(state: MonthState, eyes: _VisitorsLook) -> int:
-    return state.catalogue.postgres_bytes or 0 if state.partition is None else eyes.size(state.partition.relation)
 
 
 def _standing(connection: Connection) -> ProofStanding:

@@ -12,10 +12,9 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.storage_costs import CostOfMonth, Prices, cost_of_month
 from ledger.tables import TieredTable
-from sql.archive_objects import count_objects
 from sql.connection import connect
 from sql.holds import open_holds, read_now
-from tasks.retention.policy import known_months, simulate
+from tasks.retention.policy import parts_of, simulate
 
 YEAR = 12
 YEARS_AHEAD = 10
@@ -64,12 +63,14 @@ class TableCost:
                 }
                 for one in self.now.tiers
             },
+            "other_objects": {"bytes": self.now.other_bytes, "cost": _money(self.now.other)},
             "requests": _money(self.now.requests),
             "total": _money(self.now.total),
             "all_hot_bytes": self.now.all_hot_bytes,
             "all_hot": _money(self.now.all_hot),
             "saved": _money(self.now.saved),
             "saved_percent": percent(self.now.saved_share),
+            "unknown_months": self.now.unknown,
             "ahead": [
                 {
                     "months": one.months,
@@ -97,12 +98,7 @@ def table_costs(settings: Settings, tables: Sequence[TieredTable]) -> list[Table
     with connect(settings.database_dsn, "costs") as connection:
         holds, month = open_holds(connection), Month.of(read_now(connection))
         now = {
-            table.name: cost_of_month(
-                known_months(connection, table, holds, month),
-                prices,
-                count_objects(connection, table.name),
-                settings.verify_within_days,
-            )
+            table.name: cost_of_month(parts_of(connection, table, holds, month), prices, settings.verify_within_days)
             for table in tables
         }
     return [TableCost(table.name, now[table.name], _ahead(settings, table, prices)) for table in tables]
@@ -122,10 +118,11 @@ def _ahead(settings: Settings, table: TieredTable, prices: Prices) -> tuple[Cost
 
 
 def _sum(months: Sequence[ForecastMonth], prices: Prices) -> CostAhead:
-    amounts = [(tier, amount) for one in months for tier, amount in one.tiers.items()]
-    total = sum((prices.of_bytes(tier, amount.bytes) for tier, amount in amounts), Decimal(0))
+    sizes = [(tier, amount.bytes) for one in months for tier, amount in one.tiers.items()]
+    sizes += [(Tier.COLD, one.other_bytes) for one in months]
+    total = sum((prices.of_bytes(tier, size) for tier, size in sizes), Decimal(0))
     all_hot = sum((prices.of_bytes(Tier.HOT, one.all_hot.bytes) for one in months), Decimal(0))
-    return CostAhead(len(months), total, all_hot, sum(amount.unknown for _, amount in amounts))
+    return CostAhead(len(months), total, all_hot, sum(one.unknown for one in months))
 
 
 def _money(amount: Decimal) -> str:

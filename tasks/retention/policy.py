@@ -1,23 +1,26 @@
 """Policies asked: forecasts for the years ahead, and whether they break what locks have promised."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from config import Settings
 from ledger.counts import counted
 from ledger.errors import NotFoundError
-from ledger.forecast import STORED, ForecastMonth, Growth, KnownMonth, forecast
+from ledger.forecast import STORED, ForecastMonth, Growth, KnownPart, forecast
 from ledger.holds import Hold, holds_on
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
+from sql.archive_objects import object_amounts
 from sql.connection import Connection, connect, fetch_one
 from sql.holds import open_holds, read_now
 from sql.locks import promised_until
 from sql.queries import load
-from tasks.archiving.catalogue import IN_POSTGRES, MonthState, count_rows, month_states, relation_bytes
+from sql.relations import Relation
+from tasks.archiving.catalogue import count_rows, month_states, relation_bytes
+from tasks.archiving.known_parts import known_parts
 from tasks.retention.locks import shortened
 
 _CATALOG = load("catalog")
@@ -39,7 +42,11 @@ class Simulation:
             "table": self.table,
             "rows_per_month": self.growth.rows,
             "rows_per_month_from": self.growth_from,
-            "bytes_per_month": {"postgres": self.growth.postgres_bytes, "archive": self.growth.object_bytes},
+            "bytes_per_month": {
+                "postgres": self.growth.postgres_bytes,
+                "archive": self.growth.object_bytes,
+                "other_objects": self.growth.other_bytes,
+            },
             "months": [_as_json(one) for one in self.months],
         }
 
@@ -60,7 +67,7 @@ def simulate(
         holds, first = open_holds(connection), Month.of(read_now(connection))
         found = []
         for table in tables:
-            known = known_months(connection, table, holds, first)
+            known = parts_of(connection, table, holds, first)
             growth, source = _growth(table, known, rows_per_month, first)
             grace_days = settings.retention.grace_days
             months = forecast(table.policy, known, growth, first, years * 12, grace_days, prices or {})
@@ -74,62 +81,46 @@ def check_policies(settings: Settings) -> list[str]:
         return shortened(connection, settings)
 
 
-def known_months(connection: Connection, table: TieredTable, holds: Sequence[Hold], now: Month) -> list[KnownMonth]:
-    """The months that have rows, one for all parts of each. Partitions ahead are left out."""
+def parts_of(connection: Connection, table: TieredTable, holds: Sequence[Hold], now: Month) -> list[KnownPart]:
+    """The parts of the months that have begun, each with what keeps its month. Partitions ahead are left out."""
     locked = promised_until(connection, table.name)
-    by_month: dict[Month, list[MonthState]] = {}
-    for state in month_states(connection, table):
-        if state.month <= now:
-            by_month.setdefault(state.month, []).append(state)
-    found = []
-    for month, states in by_month.items():
-        living = [state for state in states if state.tier is not Tier.DELETED]
-        until = locked.get(month)
-        is_held = bool(holds_on(holds, table.name, month)[0])
-        parts = [_sizes(connection, state) for state in living]
-        rows, postgres_bytes, object_bytes = (_sum([part[place] for part in parts]) for place in range(3))
-        tier = min((state.tier for state in living), key=tuple(Tier).index, default=Tier.DELETED)
-        date_ = None if until is None else until.date()
-        found.append(KnownMonth(month, tier, rows, postgres_bytes, object_bytes, is_held, date_))
-    return found
+    states = [state for state in month_states(connection, table) if state.month <= now]
+    relations = [state.partition.relation for state in states if state.partition is not None]
+    partitions = {one.oid: (_rows(connection, one), relation_bytes(connection, one)) for one in relations}
+    held = {state.month: bool(holds_on(holds, table.name, state.month)[0]) for state in states}
+    days = {month: until.date() for month, until in locked.items()}
+    return [
+        replace(part, held=held[part.month], locked_until=days.get(part.month))
+        for part in known_parts(states, partitions, object_amounts(connection, table.name))
+    ]
 
 
-def _sizes(connection: Connection, state: MonthState) -> tuple[int | None, int | None, int | None]:
-    """Rows, bytes in PostgreSQL and bytes of the object of a part; None for what is not known."""
-    known = state.catalogue
-    if state.tier not in IN_POSTGRES:
-        return known.row_count, known.postgres_bytes, known.object_bytes
-    if state.partition is None:
-        return None, None, None
-    relation = state.partition.relation
+def _rows(connection: Connection, relation: Relation) -> int:
+    """Rows as the server estimates them; counted before it has looked."""
     estimated = int(fetch_one(connection, _CATALOG["estimated_rows"], {"relation": relation.oid})[0])
-    rows = count_rows(connection, relation) if estimated < 0 else estimated
-    return rows, relation_bytes(connection, relation), None
-
-
-def _sum(values: Sequence[int | None]) -> int | None:
-    """The sum of what is known; None where any of it is not."""
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+    return count_rows(connection, relation) if estimated < 0 else estimated
 
 
 def _growth(
-    table: TieredTable, known: Sequence[KnownMonth], rows_per_month: int | None, now: Month
+    table: TieredTable, known: Sequence[KnownPart], rows_per_month: int | None, now: Month
 ) -> tuple[Growth, str]:
-    whole = [one for one in known if one.rows and one.month < now]
-    newest = sorted(whole, key=lambda one: one.month)[-_NEWEST:]
+    whole = [one for one in known if one.rows and one.month < now and one.tier is not Tier.DELETED]
+    newest = sorted({one.month for one in whole})[-_NEWEST:]
     if rows_per_month is None and not newest:
         raise NotFoundError(f"{table.name} has no month with rows: give --rows-per-month")
-    rows = rows_per_month if rows_per_month is not None else sum(one.rows or 0 for one in newest) // len(newest)
+    of_newest = sum(one.rows or 0 for one in whole if one.month in newest)
+    rows = rows_per_month if rows_per_month is not None else of_newest // len(newest)
     source = (
-        "given"
-        if rows_per_month is not None
-        else f"the mean of {counted(len(newest), 'month')} up to {newest[-1].month}"
+        "given" if rows_per_month is not None else f"the mean of {counted(len(newest), 'month')} up to {newest[-1]}"
     )
-    in_postgres = _per_row([(one.rows, one.postgres_bytes) for one in whole])
-    as_object = _per_row([(one.rows, one.object_bytes) for one in whole])
-    sizes = (None if share is None else int(rows * share) for share in (in_postgres, as_object))
-    return Growth(rows, *sizes), source
+    archived = [one for one in whole if one.object_bytes is not None]
+    shares = (
+        _per_row([(one.rows, one.postgres_bytes) for one in whole]),
+        _per_row([(one.rows, one.object_bytes) for one in archived]),
+        _per_row([(one.rows, one.other_bytes) for one in archived]),
+    )
+    in_postgres, as_object, beside = (None if share is None else int(rows * share) for share in shares)
+    return Growth(rows, in_postgres, as_object, beside or 0), source
 
 
 def _per_row(sizes: Sequence[tuple[int | None, int | None]]) -> Decimal | None:
@@ -152,5 +143,9 @@ def _as_json(one: ForecastMonth) -> dict[str, Any]:
                 "cost": None if one.costs[tier] is None else str(one.costs[tier]),
             }
             for tier in STORED
+        },
+        "other_objects": {
+            "bytes": one.other_bytes,
+            "cost": None if one.other_cost is None else str(one.other_cost),
         },
     }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.forecast import STORED, Growth, KnownMonth, forecast
+from ledger.forecast import STORED, Growth, KnownPart, forecast
 from ledger.months import Month
 from ledger.policy import Tier, TierPolicy
 from ledger.retention import due_on
@@ -17,11 +17,11 @@ NOW = Month(2026, 11)
 GROWTH = Growth(1000, 500_000, 100_000)
 
 
-def old(month: Month, tier: Tier = Tier.DEEP, held: bool = False, locked_until: date | None = None) -> KnownMonth:
-    return KnownMonth(month, tier, 10, 5_000_000_000, 1_000_000_000, held, locked_until)
+def old(month: Month, tier: Tier = Tier.DEEP, held: bool = False, locked_until: date | None = None) -> KnownPart:
+    return KnownPart(month, tier, 10, 5_000_000_000, 1_000_000_000, held, locked_until)
 
 
-def deletions(known: KnownMonth, grace_days: int = 14) -> list[Month]:
+def deletions(known: KnownPart, grace_days: int = 14) -> list[Month]:
     """In which month it is deleted."""
     found = forecast(POLICY, [known], GROWTH, NOW, 120, grace_days, {})
     return [one.month for one in found if known.month in one.moves.get(Tier.DELETED, ())]
@@ -50,18 +50,45 @@ def test_months_to_come_move_at_their_ages() -> None:
 
 def test_what_nobody_knows_is_unknown_and_not_zero() -> None:
     prices = {Tier.COLD: Decimal("0.02"), Tier.HOT: Decimal(1)}
-    known = [old(Month(2024, 1), Tier.COLD), KnownMonth(Month(2026, 10), Tier.HOT, None, None, None)]
+    known = [old(Month(2024, 1), Tier.COLD), KnownPart(Month(2026, 10), Tier.HOT, None, None, None)]
     (one,) = forecast(POLICY, known, GROWTH, NOW, 1, 14, prices)
     assert one.costs == {Tier.HOT: None, Tier.WARM: None, Tier.COLD: Decimal("0.02"), Tier.DEEP: None}
     assert (one.tiers[Tier.HOT].unknown, one.tiers[Tier.COLD].bytes) == (1, 1_000_000_000)
 
 
 def test_a_month_in_postgresql_will_take_as_many_bytes_a_row_as_months_to_come() -> None:
-    warm = KnownMonth(NOW.plus(-13), Tier.WARM, 2_000, 1_000_000, None)
+    warm = KnownPart(NOW.plus(-13), Tier.WARM, 2_000, 1_000_000, None)
     (one,) = forecast(POLICY, [warm], GROWTH, NOW, 1, 14, {})
     assert (one.tiers[Tier.COLD].bytes, one.tiers[Tier.COLD].unknown) == (200_000, 0)
     (one,) = forecast(POLICY, [warm], Growth(1000, 500_000, None), NOW, 1, 14, {})
     assert one.tiers[Tier.COLD].unknown == 1
+
+
+def test_the_parts_of_a_month_go_their_way_and_the_month_counts_once() -> None:
+    month = NOW.plus(-13)
+    cold, late = old(month, Tier.COLD), KnownPart(month, Tier.WARM, 1, 8192, None)
+    first, *_ = forecast(POLICY, [cold, cold, late], GROWTH, NOW, 1, 14, {Tier.COLD: Decimal(1)})
+    assert dict(first.moves) == {Tier.COLD: [month]}
+    assert (first.tiers[Tier.COLD].months, first.tiers[Tier.COLD].bytes) == (1, 2_000_000_100)
+    assert (first.tiers[Tier.COLD].rows, first.costs[Tier.COLD]) == (21, Decimal("2.00"))
+    (last,) = [one for one in forecast(POLICY, [cold, cold], GROWTH, NOW, 120, 14, {}) if Tier.DELETED in one.moves]
+    assert last.moves[Tier.DELETED] == [month]
+
+
+def test_other_objects_are_counted_from_the_move_to_cold_on_and_former_ones_always() -> None:
+    warm = KnownPart(NOW.plus(-12), Tier.WARM, 2_000, 1_000_000, None, former_bytes=10**9)
+    growth = Growth(1000, 500_000, 100_000, other_bytes=3_000)
+    found = forecast(POLICY, [warm], growth, NOW, 2, 14, {Tier.COLD: Decimal("0.02")})
+    assert [one.other_bytes for one in found] == [10**9, 10**9 + 6_000]
+    assert found[0].other_cost == Decimal("0.02")
+
+
+def test_a_part_of_unknown_former_size_is_taken_to_have_had_that_of_months_to_come() -> None:
+    rebuilt = KnownPart(NOW.plus(-24), Tier.COLD, 2_000, None, 100_000)
+    (one,) = forecast(POLICY, [rebuilt], GROWTH, NOW, 1, 14, {})
+    assert (one.all_hot.bytes, one.unknown) == (1_000_000 + 500_000, 0)
+    (one,) = forecast(POLICY, [rebuilt], Growth(1000, None, 100_000), NOW, 1, 14, {})
+    assert one.unknown == 2  # the month that begins, too
 
 
 @given(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,8 +13,10 @@ import pytest
 
 from config import Settings
 from config.retention import RetentionSettings
+from ledger.holds import HoldScope, Subject
 from ledger.identifiers import new_id
 from ledger.months import Month
+from ledger.policy import Tier
 from ledger.proof_files import CheckedProof, check_proof, unpack
 from ledger.scopes import Scope
 from ledger.transparency.notes import open_checkpoint
@@ -25,8 +27,10 @@ from sql.connection import connect
 from sql.installation import read_installation
 from sql.log import read_log
 from tasks.archiving.late_rows import open_late_rows
+from tasks.archiving.life import read_life
 from tasks.retention.approvals import approve, request_deletion
 from tasks.retention.deletion import delete_months
+from tasks.retention.holds import place_hold
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tests.api.conftest import MakeKey, serving
@@ -298,3 +302,30 @@ def test_a_proof_of_a_deleted_month_is_answered_with_the_certificate(
     found = acme.get(f"{MONTHS}/transactions/2014-01").json()
     assert (found["tier"], found["certificate"], found["parts"]) == ("deleted", outcome.certificate, [])
     assert acme.get(MONTHS).json()["items"] == []
+
+
+def test_a_month_whose_newest_part_is_deleted_is_where_its_other_part_is(
+    acme: httpx.Client, ledger: Ledger, ready: Settings
+) -> None:
+    month, table = Month(2014, 1), ready.table("transactions")
+    ledger.add(table, [month.lower], wallet_id="w-held")
+    ledger.cold(table, month)
+    open_late_rows(ready, table, month)
+    ledger.add(table, [month.lower], wallet_id="w-late")
+    ledger.cold(table, month)
+    publish_log(ready)
+    scope = HoldScope(month, month, table.name, Subject.WALLET, "w-held")
+    review = datetime.now(UTC).date() + timedelta(days=30)
+    place_hold(ready, scope, "matter 7/24", "asked for by the court", "anna", review)
+    at_once = ready.model_copy(update={"retention": RetentionSettings(grace_days=0)})
+    request = request_deletion(at_once, [table], "anna", "past the policy")
+    for person in ("ben", "carol"):
+        approve(at_once, request.request_id, person, "looked at it")
+    delete_months(at_once)
+
+    found = acme.get(f"{MONTHS}/transactions/2014-01").json()
+    assert (found["tier"], [part["part"] for part in found["parts"]]) == ("cold", [1])
+    (life,) = [one for one in read_life(ready, None).tables[0].months if one.month == month]
+    (known,) = life.parts
+    assert (life.tier, life.rows, life.size_bytes) == (Tier.COLD, 1, known.object_bytes)
+    assert life.deletion != "deleted"

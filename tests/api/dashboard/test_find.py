@@ -405,6 +405,8 @@ def test_a_row_that_came_late_is_shown_once_and_has_its_part(place: Place) -> No
     (late,) = ledger.add(table, [COLD.lower + timedelta(days=1)], wallet_id="w-1")
     document = find(place.person, value="w-1")
     assert ids(document) == [str(late["id"]), str(first["id"])]
+    read, known = months_read(document)
+    assert read == known  # a month counts once, though it is in two tiers
     shown = place.person.read(f"{FIND}/transactions/{late['id']}")
     assert "This row came late" in shown.text
     ledger.cold(table, COLD)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from psycopg.types.json import Jsonb
 
-from api.dashboard.formats import cost, percent
+from api.dashboard.formats import cost, percent, size
 from api.dashboard.life import LIFE
 from config import Settings
 from ledger.holds import HoldScope
@@ -121,8 +121,8 @@ def test_costs_are_those_of_the_command(people: Any, site: Site) -> None:
     costs = table_costs(site.ledger.settings, list(site.ledger.settings.registry.values()))
     assert "USD for a month of what is stored" in document.text
     for one in costs:
-        shown = f"{one.table} {cost(one.now.total)} {cost(one.now.all_hot)} {percent(one.now.saved_share)}"
-        assert " ".join(shown.split()) in document.text
+        figures = (size(one.now.other_bytes), cost(one.now.total), cost(one.now.all_hot), percent(one.now.saved_share))
+        assert " ".join(" ".join((one.table, *figures)).split()) in document.text
 
 
 def test_how_far_the_proof_has_come_is_said_and_the_checkpoint_is_a_download(people: Any) -> None:

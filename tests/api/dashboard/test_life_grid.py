@@ -9,6 +9,7 @@ from api.dashboard import life_grid
 from api.dashboard.life_grid import LETTERS, MEANINGS, Mark
 from api.dashboard.month_story import story
 from api.dashboard.rendering import assets
+from ledger.forecast import KnownPart
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TRANSACTIONS
@@ -16,16 +17,14 @@ from tasks.archiving.life import MonthCondition, MonthEvent, MonthLife, TableLif
 from tests.api.dashboard.test_formats import plain
 
 
-def a_month(month: Month, **changes: Any) -> MonthLife:
+def a_month(
+    month: Month, tier: Tier = Tier.COLD, rows: int | None = 1234, later: tuple[KnownPart, ...] = (), **changes: Any
+) -> MonthLife:
     usual: dict[str, Any] = {
         "table": "transactions",
         "month": month,
-        "tier": Tier.COLD,
-        "parts": 1,
-        "rows": 1234,
+        "parts": (KnownPart(month, tier, rows, 8192, 2048), *later),
         "is_exact": True,
-        "size_bytes": 2048,
-        "was_bytes": 8192,
         "condition": MonthCondition.QUIET,
         "reason": "",
         "held_by": (),
@@ -57,10 +56,11 @@ def test_every_tier_has_a_letter_and_a_shape_of_its_own() -> None:
     ("changes", "marks", "words"),
     [
         ({}, "", "cold, 1 234 rows, 2.0 KiB"),
-        ({"tier": Tier.HOT, "is_exact": False}, "", "hot, about 1 234 rows, 2.0 KiB"),
+        ({"tier": Tier.HOT, "is_exact": False}, "", "hot, about 1 234 rows, 8.0 KiB"),
         ({"rows": None, "is_exact": False}, "", "cold, - rows, 2.0 KiB"),
         ({"condition": MonthCondition.FAILED}, "!", "cold, 1 234 rows, 2.0 KiB, failed"),
-        ({"condition": MonthCondition.HELD_BACK, "tier": Tier.WARM}, "~", "warm, 1 234 rows, 2.0 KiB, held back"),
+        ({"condition": MonthCondition.HELD_BACK, "tier": Tier.WARM}, "~", "warm, 1 234 rows, 8.0 KiB, held back"),
+        ({"later": (KnownPart(Month(2024, 3), Tier.WARM, 1, 1024, None),)}, "", "cold and warm, 1 235 rows, 3.0 KiB"),
         ({"condition": MonthCondition.SEALED, "held_by": ("HOLD-1", "HOLD-2")}, "=§", "held by HOLD-1, HOLD-2"),
         ({"deletion": "grace"}, "-", "its deletion is approved and can be revoked"),
         ({"tier": Tier.DELETED, "deletion": "deleted"}, "", "deleted"),
@@ -79,15 +79,26 @@ def test_every_condition_but_quiet_has_a_sign_and_every_sign_a_meaning() -> None
     assert set(MEANINGS) == set(Mark)
 
 
-def test_the_sums_of_the_tiers_are_those_of_their_months() -> None:
+def test_the_sums_of_the_tiers_are_those_of_their_parts() -> None:
+    late = KnownPart(Month(2024, 1), Tier.WARM, 1, 1024, None)
+    later = KnownPart(Month(2024, 1), Tier.COLD, 10, 100, 50)
     months = [
-        a_month(Month(2024, 1)),
+        a_month(Month(2024, 1), later=(later, late)),
         a_month(Month(2024, 2), rows=None),
-        a_month(Month(2026, 1), tier=Tier.HOT, size_bytes=5, was_bytes=5),
+        a_month(Month(2026, 1), tier=Tier.HOT),
     ]
-    hot, cold = life_grid.sums(months)
-    assert (hot.tier, hot.months, hot.size_bytes) == (Tier.HOT, 1, 5)
-    assert (cold.tier, cold.months, cold.rows, cold.size_bytes, cold.was_bytes) == (Tier.COLD, 2, 1234, 4096, 16384)
+    hot, warm, cold = life_grid.sums(months)
+    assert (hot.tier, hot.months, hot.size_bytes) == (Tier.HOT, 1, 8192)
+    assert (warm.tier, warm.months, warm.rows, warm.size_bytes, warm.was_bytes) == (Tier.WARM, 1, 1, 1024, 1024)
+    assert (cold.tier, cold.months, cold.rows, cold.size_bytes, cold.was_bytes) == (Tier.COLD, 2, 1244, 4146, 16484)
+
+
+def test_what_nobody_knows_is_counted_and_no_zero() -> None:
+    month = Month(2024, 1)
+    unknown = a_month(month, later=(KnownPart(month, Tier.COLD, 10, None, 50),))
+    assert (unknown.was_bytes, unknown.size_bytes) == (None, 2098)
+    (cold,) = life_grid.sums([unknown, a_month(Month(2024, 2))])
+    assert (cold.months, cold.unknown, cold.was_bytes) == (2, 1, 16384)
 
 
 def test_the_story_of_a_month_goes_from_its_beginning_to_its_deletion() -> None:

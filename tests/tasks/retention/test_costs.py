@@ -30,6 +30,7 @@ def test_costs_are_of_the_bytes_that_the_catalogue_and_postgresql_name(tiers: Le
     assert amounts[Tier.COLD].cost == Decimal(known["object_bytes"]) / 10**9 * 20_000
     in_postgres = amounts[Tier.HOT].bytes + amounts[Tier.WARM].bytes
     assert found.now.all_hot_bytes == in_postgres + known["postgres_bytes"]
+    assert found.now.other_bytes == known["tree"]["size_bytes"] + known["lookup"]["size_bytes"]
     assert amounts[Tier.HOT].bytes > 0
     year, ten_years = found.ahead
     assert (year.months, ten_years.months) == (12, 120)
@@ -50,12 +51,15 @@ def test_the_command_says_what_is_saved_for_people_and_for_programs(
     answer = run_here(capsys, tmp_path, variables, "tiers", "--cost", "--json", "--table", "transactions")
     assert answer.returncode == 0, answer.stderr
     (found,) = json.loads(answer.stdout)
-    now = sum(Decimal(tier["cost"]) for tier in found["tiers"].values()) + Decimal(found["requests"])
-    assert abs(now - Decimal(found["total"])) <= Decimal("0.03")
+    costs = [tier["cost"] for tier in (*found["tiers"].values(), found["other_objects"])]
+    assert abs(sum(map(Decimal, [*costs, found["requests"]])) - Decimal(found["total"])) <= Decimal("0.03")
     assert Decimal(found["total"]) < Decimal(found["all_hot"])
     assert [one["months"] for one in found["ahead"]] == [12, 120]
     shown = run_here(capsys, tmp_path, variables, "tiers", "--cost", "--table", "transactions")
     assert f", {found['saved_percent']} %" in shown.stdout
+    assert f" {found['other_objects']['cost']} " in next(
+        line for line in shown.stdout.splitlines() if "other objects" in line
+    )
     assert "the next 10 years: " in shown.stdout
 
 
