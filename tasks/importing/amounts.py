@@ -118,7 +118,7 @@ def _rule(mapping: FieldMapping) -> str:
 def _pattern(mapping: FieldMapping) -> re.Pattern[str]:
     """An amount with its signs, its symbol and its marks. Only the digits of ASCII count."""
     mark = _mark(mapping.thousands)
-    grouped = rf"[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+|" if mark else ""
+    grouped = rf"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+|" if mark else ""  # nobody groups behind a zero
     places = "" if mapping.unit == "minor" else rf"(?:{re.escape(mapping.decimal)}[0-9]+)?"
     symbols = "|".join(re.escape(one) for one in sorted(mapping.symbols, key=len, reverse=True))
     symbol = f"(?:(?P<before>{symbols}){_BLANK}*)?" if symbols else ""

@@ -106,6 +106,13 @@ def test_amounts_become_decimal_strings(text: str, options: dict[str, str], expe
         ("1,23,456.00", {"thousands": ","}),
         ("1.23,50", {"thousands": ".", "decimal": ","}),
         ("1,5", {"thousands": ","}),
+        ("0,500", {"thousands": ","}),  # half a unit, written with the other marks
+        ("-0,001", {"thousands": ","}),
+        ("00,123.45", {"thousands": ","}),
+        ("000,012", {"thousands": ","}),
+        ("0.500", {"thousands": ".", "decimal": ","}),
+        ("0 500,00", {"thousands": " ", "decimal": ","}),
+        ("0,500", {"thousands": ",", "unit": "minor"}),
     ],
 )
 def test_an_amount_that_could_mean_two_things_is_refused(text: str, options: dict[str, str]) -> None:
