@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ledger.errors import ConfigError
 from ledger.tables import TieredTable
@@ -81,7 +89,8 @@ class FieldMapping(BaseModel):
     sign: Literal["keep", "absolute"] = Field("keep", description="Money: absolute leaves the sign out")
     symbols: tuple[str, ...] = Field((), description="Money: texts that may be before or behind the number, like R")
     signs: dict[str, Literal["+", "-"]] = Field(
-        default_factory=dict, description="Money: texts behind the number that say its sign, like Cr and Dr"
+        default_factory=dict,
+        description="Money: texts behind the number that say its sign, like Cr and Dr; empty: of an amount without one",
     )
 
     format: str = Field("iso", description="Instant: iso, unix, unix_ms, or a pattern like %Y-%m-%d %H:%M:%S")
@@ -121,6 +130,13 @@ class FieldMapping(BaseModel):
         if len(set(combinations)) != len(combinations):
             raise ValueError("two cases have the same texts")
         return self
+
+    @field_validator("symbols", "signs")
+    @classmethod
+    def _visible(cls, value: tuple[str, ...] | dict[str, str], info: ValidationInfo) -> Any:
+        if any(not text.strip() and (text or info.field_name == "symbols") for text in value):
+            raise ValueError("must be texts that can be seen")
+        return value
 
     @field_validator("timezone")
     @classmethod

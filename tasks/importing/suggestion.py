@@ -23,6 +23,8 @@ _NUMBER = re.compile(
     rf"\(?\s*{_SIGN}?\s*(?P<before>{_SYMBOL})?\s*{_SIGN}?\s*\d[\d\s.,'\u2019]*"
     rf"(?P<behind>(?![CD]R){_SYMBOL})?\s*{_SIGN}?\s*(?P<word>[CD][rR])?\s*\)?\Z"
 )
+_SIGNED = re.compile(r"[-\u2212(]|D[rR]")
+_UNMARKED_DEBIT = '"" = "-"'
 _FORMATS = (
     "iso",
     *(f"{day}{time}" for day in ("%Y-%m-%d", "%Y/%m/%d") for time in ("", " %H:%M", " %H:%M:%S")),
@@ -201,12 +203,12 @@ def _amount_lines(sample: _Sample, numbers: Sequence[str]) -> list[str]:
     if column is None:
         return ['amount = { column = "CHANGE" }   # no column of numbers was found', 'type = { constant = "CHANGE" }']
     values = sample.column(column)
-    options = [f"column = {_quoted(column)}", *_marks(values)]
-    if not any(re.search(r"[-\u2212(]|D[rR]", value) for value in values):
-        return [f"amount = {{ {', '.join(options)} }}", 'type = { constant = "CHANGE" }']
+    options = ", ".join([f"column = {_quoted(column)}", *_marks(values)])
+    if not any(_SIGNED.search(value) or _UNMARKED_DEBIT in options for value in values):
+        return [f"amount = {{ {options} }}", 'type = { constant = "CHANGE" }']
     kinds = '{ "+" = "receive", "-" = "send" }'
     return [
-        f'amount = {{ {", ".join(options)}, sign = "absolute" }}',
+        f'amount = {{ {options}, sign = "absolute" }}',
         f'type = {{ sign_of = "amount", map = {kinds} }}',
     ]
 
@@ -225,12 +227,22 @@ def _marks(values: Sequence[str]) -> list[str]:
     """The options of money that the values show: marks of decimals and thousands, symbols, and words for signs."""
     found = [number for value in values if (number := _NUMBER.match(value))]
     symbols = sorted({symbol for number in found for symbol in number.group("before", "behind") if symbol})
-    words = {number["word"] for number in found}
-    signs = [pair for pair in _WORDS if words.intersection(pair)]
     return [
         *_decimal_and_thousands(values),
         *([f"symbols = [{', '.join(map(_quoted, symbols))}]"] if symbols else []),
-        *(f'signs = {{ {credit} = "+", {debit} = "-" }}' for credit, debit in signs),
+        *_signs(found),
+    ]
+
+
+def _signs(found: Sequence[re.Match[str]]) -> list[str]:
+    """The words for signs. Where a bank marks credits alone, an amount without a word and a sign is a debit."""
+    words = {number["word"] for number in found if not re.search(_SIGN, number[0])}
+    return [
+        f'signs = {{ {credit} = "+", {_UNMARKED_DEBIT} }}'
+        if {credit, None} <= words and debit not in words
+        else f'signs = {{ {credit} = "+", {debit} = "-" }}'
+        for credit, debit in _WORDS
+        if words.intersection((credit, debit))
     ]
 
 

@@ -140,6 +140,9 @@ def test_values_with_white_space_around_are_proposed_to_be_stripped(tmp_path: Pa
             ["1.250,00 CR", "3,50 DR"],
             'decimal = ",", thousands = ".", signs = { CR = "+", DR = "-" }, sign = "absolute"',
         ),
+        (["12.50 Cr", "3.50"], 'signs = { Cr = "+", "" = "-" }, sign = "absolute"'),
+        (["12.50 Cr", "-3.50"], 'signs = { Cr = "+", Dr = "-" }, sign = "absolute"'),
+        (["12.50 Dr", "3.50"], 'signs = { Cr = "+", Dr = "-" }, sign = "absolute"'),
         (["12.50", "3.50-"], 'sign = "absolute"'),
         (["1,250", "3,500"], ""),  # readable in two ways: such amounts are rejected until the mapping says which
     ],

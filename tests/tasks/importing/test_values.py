@@ -208,6 +208,26 @@ def test_a_word_behind_the_number_says_its_sign(text: str, expected: str) -> Non
     assert money(text, symbols=["$"], signs={"Cr": "+", "Dr": "-"}) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12.50 Cr", "12.50"),
+        ("12.50", "-12.50"),
+        ("1250", "-1250"),
+        ("$ 1,250.00", "-1250.00"),
+        ("(12.50)", "-12.50"),
+        ("+12.50", "12.50"),
+    ],
+)
+def test_an_empty_text_says_the_sign_of_an_amount_without_one(text: str, expected: str) -> None:
+    options: dict[str, Any] = {"symbols": ["$"], "thousands": ",", "signs": {"Cr": "+", "": "-"}}
+    assert money(text, **options) == expected
+
+
+def test_an_empty_text_says_the_sign_of_minor_units_too() -> None:
+    assert money("1250", unit="minor", signs={"Cr": "+", "": "-"}) == "-12.50"
+
+
 @given(st.decimals("0.01", "9999999999999.99", places=2))
 def test_any_amount_survives_every_way_of_writing_it(amount: Decimal) -> None:
     grouped = f"{amount:,.2f}"
