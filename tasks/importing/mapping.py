@@ -183,7 +183,7 @@ class FileFormat(BaseModel):
     encoding: str = Field("utf-8", description="Any in which ASCII is one byte a character: not UTF-16, UTF-32, EBCDIC")
     columns: tuple[str, ...] | None = Field(None, description="Column names of a file that has no header line")
     strip: bool = Field(False, description="Leave out white space around texts that are stored, too")
-    empty: tuple[str, ...] = Field(("",), description="Values that mean: nothing there")
+    empty: tuple[str, ...] = Field(("",), description="Values that mean: nothing there; the empty one always does")
     skip_lines: int = Field(0, ge=0, le=1000, description="Lines before the header, or before the first record")
     until: str | None = Field(None, min_length=1, description="The records end before the line that begins so")
     line_breaks: tuple[str, ...] = Field(
@@ -206,6 +206,11 @@ class FileFormat(BaseModel):
         if not plain:
             raise ValueError(f"{value!r} is not an encoding in which ASCII is one byte a character")
         return "utf-8" if name == "utf-8-sig" else name
+
+    @field_validator("empty")
+    @classmethod
+    def _with_none(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return ("", *(text.strip() for text in value))
 
     @model_validator(mode="after")
     def _marks_differ(self) -> Self:
