@@ -244,6 +244,11 @@ class Mapping(BaseModel):
     def _options_fit(self) -> Self:
         if "created_at" not in self.fields:
             raise ValueError("fields.created_at is missing")
+        if "status" not in self.fields:
+            raise ValueError(
+                "map status: rows of the past without one would be pending; where all of them are finished, say "
+                'status = { constant = "completed" }'
+            )
         for name, field in self.metadata.items():
             _refuse(f"metadata.{name}", field, _MONEY_OPTIONS | _INSTANT_OPTIONS)
         if self.key and self.identity is not None:

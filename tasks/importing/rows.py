@@ -188,6 +188,8 @@ def _compile_field(
         return money[name].amount
     if name in INSTANT_FIELDS:
         return _compile_instant_field(name, field, positions, format_)
+    if name == "status":  # an empty one would be pending, as that of a new payment is
+        field = field.model_copy(update={"empty": "reject"})
     getter = compile_value(name, field, positions, format_, _taken(field, money))
     if name in _FREE_TEXTS:
         return getter

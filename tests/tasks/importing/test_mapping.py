@@ -62,6 +62,7 @@ def test_the_examples_fit_their_tables(settings: Settings, example: Path) -> Non
         (('{ column = "amount" }', '{ column = "amount", signs = { " " = "-" } }'), "fields.amount.signs"),
         (("[fields]", "earliest = 1969-12-31\n[fields]"), "earliest"),
         (("created_at", "made_at"), "fields.created_at is missing"),
+        (('status = { constant = "completed" }', ""), "map status: "),
         (("[fields]", "[fields"), "m.toml"),
     ],
 )

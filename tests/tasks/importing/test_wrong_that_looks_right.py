@@ -406,3 +406,24 @@ def test_a_fee_that_was_paid_back_is_warned_about(run: Run) -> None:
     assert warning == (
         'fee: sign = "absolute" makes 1 amount below zero and 1 other alike, and nothing in the row distinguishes them'
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", ["completed"]),
+        (', empty = "absent"', ["completed"]),
+        (', map = { OK = "completed", completed = "completed" }', ["completed"]),
+        (', map = { completed = "completed", "" = "failed" }', ["completed", "failed"]),
+        (', default = "pending"', ["completed", "pending"]),
+    ],
+)
+def test_a_row_is_not_pending_because_its_status_is_empty(
+    run: Run, database: psycopg.Connection, options: str, expected: list[str]
+) -> None:
+    """Its month would be held back from every move until somebody ends the row."""
+    lines = b"1,w,1.00,2026-02-01T10:15:00Z,completed\n2,w,1.00,2026-02-01T10:15:00Z, \n"
+    mapping = mapped(status=f'{{ column = "state"{options} }}')
+    outcome = run(HEADER.replace(b"\n", b",state\n") + lines, mapping)
+    assert database.execute("SELECT status FROM transactions ORDER BY 1").fetchall() == [(one,) for one in expected]
+    assert [reject[:3] for reject in outcome.rejects] == [(3, "is empty", "status")] * (2 - len(expected))
