@@ -4,9 +4,12 @@ It is a proposal and says where it is unsure: what a column means for the busine
 amount that the beginning of the file allows to be read in two ways is named as such, and neither is chosen silently.
 """
 
+import codecs
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,13 +101,15 @@ def _sample(path: Path) -> _Sample:
         source.survey(lambda _: None)
         content = source.stream().read(_LOOKED_AT_BYTES)
     encoding = next((name for name in _ENCODINGS if _decodes(content, name)), "latin-1")
-    lines = content.decode(encoding, "ignore").removeprefix("\ufeff").splitlines()
+    # Split as the import splits: in a text, other characters would end lines, too.
+    lines = [line.decode(encoding, "ignore") for line in content.removeprefix(codecs.BOM_UTF8).splitlines()]
     if len(content) == _LOOKED_AT_BYTES:
         lines.pop()  # cut off
     best: _Sample | None = None
     for delimiter in _DELIMITERS:
-        for skipped in range(min(_LONGEST_PREAMBLE, len(lines))):
-            found = _read(lines[skipped:], delimiter, encoding, skipped)
+        rows = [_values(line, delimiter) for line in lines]
+        for skipped in range(min(_LONGEST_PREAMBLE, len(rows))):
+            found = _read(rows[skipped:], delimiter, encoding, skipped)
             if found and (best is None or _weight(found) > _weight(best)):
                 best = found
     if best is None:
@@ -122,15 +127,23 @@ def _decodes(content: bytes, encoding: str) -> bool:
     return True
 
 
-def _read(lines: Sequence[str], delimiter: str, encoding: str, skipped: int) -> _Sample | None:
-    """The sample whose header is the first of ``lines``, with the records that have as many columns."""
-    header, *rows = csv.reader(lines, delimiter=delimiter)
+def _values(line: str, delimiter: str) -> list[str]:
+    """The values of a line. A stray quote costs only its own line, as in the import."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # longer than a value may be
+        return []
+
+
+def _read(rows: Sequence[list[str]], delimiter: str, encoding: str, skipped: int) -> _Sample | None:
+    """The sample whose header is the first of ``rows``, with the records that have as many columns."""
+    header, *rows = rows
     names = tuple(name.strip() for name in header)
     has_header = not any(_NUMBER.match(name) or _formats([name]) for name in names)
     if not has_header:
         names, rows = tuple(f"column_{number}" for number in range(1, len(names) + 1)), [header, *rows]
     whole = [row for row in rows if len(row) == len(names)]
-    if len(names) == 1 or not all(names) or len(set(names)) < len(names) or not whole:
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names) or not whole:
         return None
     return _Sample(delimiter, encoding, skipped, names, whole, has_header)
 
@@ -146,9 +159,14 @@ def _formats(values: Sequence[str]) -> list[str]:
     return [format_ for format_, count in read.items() if count == most > _MOST * len(values)]
 
 
+@cache
+def _parser(format_: str) -> Callable[[str], datetime]:
+    return compile_instant("time", format_, "UTC")
+
+
 def _reads(format_: str, value: str) -> bool:
     try:
-        compile_instant("time", format_, "UTC")(value)
+        _parser(format_)(value)
     except FieldError:
         return False
     return True
