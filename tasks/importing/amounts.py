@@ -86,10 +86,10 @@ def _reader(name: str, mapping: FieldMapping) -> Change:
     """A function from a text to a decimal text with a point, at most a leading ``-``, and all of its places."""
     decimal, minor = mapping.decimal, mapping.unit == "minor"
     match = _pattern(mapping).match
-    is_usual, rule = decimal == ".", _rule(mapping)
+    is_usual, rule = decimal == "." and not minor and "" not in mapping.signs, _rule(mapping)
 
     def read(text: str) -> str:
-        if is_usual and _PLAIN.match(text) and not minor:
+        if is_usual and _PLAIN.match(text):
             return text
         found = match(text)
         if found is None:
@@ -118,12 +118,12 @@ def _rule(mapping: FieldMapping) -> str:
 def _pattern(mapping: FieldMapping) -> re.Pattern[str]:
     """An amount with its signs, its symbol and its marks. Only the digits of ASCII count."""
     mark = _mark(mapping.thousands)
-    grouped = rf"[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+|" if mark else ""
+    grouped = rf"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+|" if mark else ""  # nobody groups behind a zero
     places = "" if mapping.unit == "minor" else rf"(?:{re.escape(mapping.decimal)}[0-9]+)?"
     symbols = "|".join(re.escape(one) for one in sorted(mapping.symbols, key=len, reverse=True))
     symbol = f"(?:(?P<before>{symbols}){_BLANK}*)?" if symbols else ""
     behind = f"(?:{_BLANK}*(?P<behind>{symbols}))?" if symbols else ""
-    words = "|".join(re.escape(one) for one in sorted(mapping.signs, key=len, reverse=True))
+    words = "|".join(re.escape(one) for one in sorted(mapping.signs, key=len, reverse=True) if one)
     word = f"(?:{_BLANK}*(?P<word>{words}))?" if words else ""
     sign = rf"[+{re.escape(_MINUS)}]"
     return re.compile(
@@ -142,7 +142,9 @@ def _mark(thousands: str) -> str:
 
 
 def _sign(name: str, found: re.Match[str], mapping: FieldMapping) -> str:
-    """The sign of an amount, which is said once at most: ``-5``, ``5-``, ``(5)`` or with a word of the mapping."""
+    """The sign of an amount, which is said once at most: ``-5``, ``5-``, ``(5)`` or with a word of the mapping. One
+    without any has the sign of the empty word, if the mapping has that.
+    """
     said = [sign for sign in found.group("first", "second", "third", "last") if sign]
     if found["open"] or found["close"]:
         if not (found["open"] and found["close"]):
@@ -152,7 +154,7 @@ def _sign(name: str, found: re.Match[str], mapping: FieldMapping) -> str:
         said.append(mapping.signs[word])
     if len(said) > 1:
         raise FieldError(name, "must have one sign at most")
-    return "-" if said and said[0] in _MINUS else ""
+    return "-" if (said[0] if said else mapping.signs.get("", "+")) in _MINUS else ""
 
 
 def _is_readable_in_two_ways(number: str, decimal: str) -> bool:

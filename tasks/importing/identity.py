@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
+from unicodedata import category
 
 from ledger.errors import FieldError
 from ledger.tables import TieredTable
@@ -26,6 +27,7 @@ from tasks.importing.values import Getter, Positions, changed, read_column
 
 _DIGEST_BYTES = 16
 _CHECKSUM = 0xFFFF
+_UNSEEN = frozenset({"Cc", "Cf"})  # Unicode's controls and format characters
 
 Values = Sequence[str]
 
@@ -52,7 +54,7 @@ class Namer(Protocol):
 
 
 class KeyNamer:
-    """By the key's columns. A key is trimmed, and its empty texts are refused."""
+    """By the key's columns. A key is trimmed. Empty texts are refused, and those with what nobody can see in them."""
 
     def __init__(self, mapping: Mapping, table: TieredTable, positions: Positions) -> None:
         self._prefix = _prefix(mapping, table)
@@ -60,7 +62,7 @@ class KeyNamer:
         self._getters = [_key_part(column, positions, mapping.file) for column in mapping.key]
 
     def name(self, record: FileRecord, values: Values) -> Named:  # a key is the same whatever the values are
-        """By the key alone. Raises FieldError for a column of the key that is empty."""
+        """By the key alone. Raises FieldError for a column of the key that is empty or damaged."""
         parts = [getter(record.fields) for getter in self._getters]
         if None in parts:
             raise FieldError(self._key[parts.index(None)], "is empty, and it identifies the row")
@@ -69,7 +71,16 @@ class KeyNamer:
 
 
 def _key_part(column: str, positions: Positions, format_: FileFormat) -> Getter:
-    return changed(read_column(column, positions, format_), lambda text: refuse_remains(column, text))
+    return changed(read_column(column, positions, format_), lambda text: _seen(column, refuse_remains(column, text)))
+
+
+def _seen(column: str, text: str) -> str:
+    """``text``. Raises FieldError where it is another key than people see: joined files have a byte order mark in
+    their middle, and texts that were copied from a page have zero-width spaces.
+    """
+    if not text.isprintable() and any(category(character) in _UNSEEN for character in text):
+        raise FieldError(column, "has a character that cannot be seen, and it identifies the row")
+    return text
 
 
 class ValuesNamer:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ledger.errors import ConfigError
 from ledger.tables import TieredTable
@@ -81,7 +89,8 @@ class FieldMapping(BaseModel):
     sign: Literal["keep", "absolute"] = Field("keep", description="Money: absolute leaves the sign out")
     symbols: tuple[str, ...] = Field((), description="Money: texts that may be before or behind the number, like R")
     signs: dict[str, Literal["+", "-"]] = Field(
-        default_factory=dict, description="Money: texts behind the number that say its sign, like Cr and Dr"
+        default_factory=dict,
+        description="Money: texts behind the number that say its sign, like Cr and Dr; empty: of an amount without one",
     )
 
     format: str = Field("iso", description="Instant: iso, unix, unix_ms, or a pattern like %Y-%m-%d %H:%M:%S")
@@ -121,6 +130,13 @@ class FieldMapping(BaseModel):
         if len(set(combinations)) != len(combinations):
             raise ValueError("two cases have the same texts")
         return self
+
+    @field_validator("symbols", "signs")
+    @classmethod
+    def _visible(cls, value: tuple[str, ...] | dict[str, str], info: ValidationInfo) -> Any:
+        if any(not text.strip() and (text or info.field_name == "symbols") for text in value):
+            raise ValueError("must be texts that can be seen")
+        return value
 
     @field_validator("timezone")
     @classmethod
@@ -167,7 +183,7 @@ class FileFormat(BaseModel):
     encoding: str = Field("utf-8", description="Any in which ASCII is one byte a character: not UTF-16, UTF-32, EBCDIC")
     columns: tuple[str, ...] | None = Field(None, description="Column names of a file that has no header line")
     strip: bool = Field(False, description="Leave out white space around texts that are stored, too")
-    empty: tuple[str, ...] = Field(("",), description="Values that mean: nothing there")
+    empty: tuple[str, ...] = Field(("",), description="Values that mean: nothing there; the empty one always does")
     skip_lines: int = Field(0, ge=0, le=1000, description="Lines before the header, or before the first record")
     until: str | None = Field(None, min_length=1, description="The records end before the line that begins so")
     line_breaks: tuple[str, ...] = Field(
@@ -190,6 +206,11 @@ class FileFormat(BaseModel):
         if not plain:
             raise ValueError(f"{value!r} is not an encoding in which ASCII is one byte a character")
         return "utf-8" if name == "utf-8-sig" else name
+
+    @field_validator("empty")
+    @classmethod
+    def _with_none(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return ("", *(text.strip() for text in value))
 
     @model_validator(mode="after")
     def _marks_differ(self) -> Self:
@@ -223,6 +244,11 @@ class Mapping(BaseModel):
     def _options_fit(self) -> Self:
         if "created_at" not in self.fields:
             raise ValueError("fields.created_at is missing")
+        if "status" not in self.fields:
+            raise ValueError(
+                "map status: rows of the past without one would be pending; where all of them are finished, say "
+                'status = { constant = "completed" }'
+            )
         for name, field in self.metadata.items():
             _refuse(f"metadata.{name}", field, _MONEY_OPTIONS | _INSTANT_OPTIONS)
         if self.key and self.identity is not None:

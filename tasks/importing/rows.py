@@ -13,10 +13,10 @@ from ledger.transactions import SUPPLIERS, field_names, new_transaction
 from tasks.importing.amounts import Money, compile_money
 from tasks.importing.identity import Namer, fingerprint
 from tasks.importing.instants import compile_instant
-from tasks.importing.mapping import INSTANT_FIELDS, FieldMapping, FileFormat, Mapping
+from tasks.importing.mapping import INSTANT_FIELDS, FieldMapping, FileFormat, Mapping, template_columns
 from tasks.importing.records import FileRecord
 from tasks.importing.spreadsheets import refuse_remains
-from tasks.importing.values import Fields, Getter, Positions, changed, compile_value
+from tasks.importing.values import Fields, Getter, Positions, compile_value, read_column
 
 Value = Callable[[Fields], Any]
 _LEAST_COLUMNS = 3  # a text with one comma in a line is not a record of a file of two columns
@@ -188,8 +188,27 @@ def _compile_field(
         return money[name].amount
     if name in INSTANT_FIELDS:
         return _compile_instant_field(name, field, positions, format_)
+    if name == "status":  # an empty one would be pending, as that of a new payment is
+        field = field.model_copy(update={"empty": "reject"})
     getter = compile_value(name, field, positions, format_, _taken(field, money))
-    return getter if name in _FREE_TEXTS else changed(getter, lambda text: refuse_remains(name, text))
+    if name in _FREE_TEXTS:
+        return getter
+    parts = [read_column(column, positions, format_) for column in template_columns(field.template or "")]
+    return _without_remains(name, [*parts, getter])
+
+
+def _without_remains(name: str, getters: Sequence[Getter]) -> Getter:
+    """The last of ``getters``, where no spreadsheet has shortened or lost its text or that of another."""
+
+    def read(fields: Fields) -> str | None:
+        text = None
+        for getter in getters:
+            text = getter(fields)
+            if text is not None:
+                refuse_remains(name, text)
+        return text
+
+    return read
 
 
 def _compile_metadata(mapping: Mapping, positions: Positions, money: Texts[str, Money]) -> list[tuple[str, Getter]]:

@@ -4,9 +4,12 @@ It is a proposal and says where it is unsure: what a column means for the busine
 amount that the beginning of the file allows to be read in two ways is named as such, and neither is chosen silently.
 """
 
+import codecs
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +26,8 @@ _NUMBER = re.compile(
     rf"\(?\s*{_SIGN}?\s*(?P<before>{_SYMBOL})?\s*{_SIGN}?\s*\d[\d\s.,'\u2019]*"
     rf"(?P<behind>(?![CD]R){_SYMBOL})?\s*{_SIGN}?\s*(?P<word>[CD][rR])?\s*\)?\Z"
 )
+_SIGNED = re.compile(r"[-\u2212(]|D[rR]")
+_UNMARKED_DEBIT = '"" = "-"'
 _FORMATS = (
     "iso",
     *(f"{day}{time}" for day in ("%Y-%m-%d", "%Y/%m/%d") for time in ("", " %H:%M", " %H:%M:%S")),
@@ -96,13 +101,15 @@ def _sample(path: Path) -> _Sample:
         source.survey(lambda _: None)
         content = source.stream().read(_LOOKED_AT_BYTES)
     encoding = next((name for name in _ENCODINGS if _decodes(content, name)), "latin-1")
-    lines = content.decode(encoding, "ignore").removeprefix("\ufeff").splitlines()
+    # Split as the import splits: in a text, other characters would end lines, too.
+    lines = [line.decode(encoding, "ignore") for line in content.removeprefix(codecs.BOM_UTF8).splitlines()]
     if len(content) == _LOOKED_AT_BYTES:
         lines.pop()  # cut off
     best: _Sample | None = None
     for delimiter in _DELIMITERS:
-        for skipped in range(min(_LONGEST_PREAMBLE, len(lines))):
-            found = _read(lines[skipped:], delimiter, encoding, skipped)
+        rows = [_values(line, delimiter) for line in lines]
+        for skipped in range(min(_LONGEST_PREAMBLE, len(rows))):
+            found = _read(rows[skipped:], delimiter, encoding, skipped)
             if found and (best is None or _weight(found) > _weight(best)):
                 best = found
     if best is None:
@@ -120,15 +127,23 @@ def _decodes(content: bytes, encoding: str) -> bool:
     return True
 
 
-def _read(lines: Sequence[str], delimiter: str, encoding: str, skipped: int) -> _Sample | None:
-    """The sample whose header is the first of ``lines``, with the records that have as many columns."""
-    header, *rows = csv.reader(lines, delimiter=delimiter)
+def _values(line: str, delimiter: str) -> list[str]:
+    """The values of a line. A stray quote costs only its own line, as in the import."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # longer than a value may be
+        return []
+
+
+def _read(rows: Sequence[list[str]], delimiter: str, encoding: str, skipped: int) -> _Sample | None:
+    """The sample whose header is the first of ``rows``, with the records that have as many columns."""
+    header, *rows = rows
     names = tuple(name.strip() for name in header)
     has_header = not any(_NUMBER.match(name) or _formats([name]) for name in names)
     if not has_header:
         names, rows = tuple(f"column_{number}" for number in range(1, len(names) + 1)), [header, *rows]
     whole = [row for row in rows if len(row) == len(names)]
-    if len(names) == 1 or not all(names) or len(set(names)) < len(names) or not whole:
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names) or not whole:
         return None
     return _Sample(delimiter, encoding, skipped, names, whole, has_header)
 
@@ -144,9 +159,14 @@ def _formats(values: Sequence[str]) -> list[str]:
     return [format_ for format_, count in read.items() if count == most > _MOST * len(values)]
 
 
+@cache
+def _parser(format_: str) -> Callable[[str], datetime]:
+    return compile_instant("time", format_, "UTC")
+
+
 def _reads(format_: str, value: str) -> bool:
     try:
-        compile_instant("time", format_, "UTC")(value)
+        _parser(format_)(value)
     except FieldError:
         return False
     return True
@@ -201,12 +221,12 @@ def _amount_lines(sample: _Sample, numbers: Sequence[str]) -> list[str]:
     if column is None:
         return ['amount = { column = "CHANGE" }   # no column of numbers was found', 'type = { constant = "CHANGE" }']
     values = sample.column(column)
-    options = [f"column = {_quoted(column)}", *_marks(values)]
-    if not any(re.search(r"[-\u2212(]|D[rR]", value) for value in values):
-        return [f"amount = {{ {', '.join(options)} }}", 'type = { constant = "CHANGE" }']
+    options = ", ".join([f"column = {_quoted(column)}", *_marks(values)])
+    if not any(_SIGNED.search(value) or _UNMARKED_DEBIT in options for value in values):
+        return [f"amount = {{ {options} }}", 'type = { constant = "CHANGE" }']
     kinds = '{ "+" = "receive", "-" = "send" }'
     return [
-        f'amount = {{ {", ".join(options)}, sign = "absolute" }}',
+        f'amount = {{ {options}, sign = "absolute" }}',
         f'type = {{ sign_of = "amount", map = {kinds} }}',
     ]
 
@@ -225,12 +245,22 @@ def _marks(values: Sequence[str]) -> list[str]:
     """The options of money that the values show: marks of decimals and thousands, symbols, and words for signs."""
     found = [number for value in values if (number := _NUMBER.match(value))]
     symbols = sorted({symbol for number in found for symbol in number.group("before", "behind") if symbol})
-    words = {number["word"] for number in found}
-    signs = [pair for pair in _WORDS if words.intersection(pair)]
     return [
         *_decimal_and_thousands(values),
         *([f"symbols = [{', '.join(map(_quoted, symbols))}]"] if symbols else []),
-        *(f'signs = {{ {credit} = "+", {debit} = "-" }}' for credit, debit in signs),
+        *_signs(found),
+    ]
+
+
+def _signs(found: Sequence[re.Match[str]]) -> list[str]:
+    """The words for signs. Where a bank marks credits alone, an amount without a word and a sign is a debit."""
+    words = {number["word"] for number in found if not re.search(_SIGN, number[0])}
+    return [
+        f'signs = {{ {credit} = "+", {_UNMARKED_DEBIT} }}'
+        if {credit, None} <= words and debit not in words
+        else f'signs = {{ {credit} = "+", {debit} = "-" }}'
+        for credit, debit in _WORDS
+        if words.intersection((credit, debit))
     ]
 
 

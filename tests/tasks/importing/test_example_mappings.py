@@ -11,10 +11,11 @@ FOLDER = Path(__file__).resolve().parents[3] / "examples" / "mappings"
 # Account, then type, amount, fee, currency and UTC time of every row that is loaded.
 EXPECTED = {
     "paypal": (
-        (3, 2, 0, 0, 1),
+        (4, 3, 0, 0, 1),
         [
             ("receive", "1250.00", "42.80", "USD", "2026-02-03 07:15:02"),
             ("send", "20.00", "0.00", "USD", "2026-02-04 16:40:00"),
+            ("receive", "5.00", "0.45", "USD", "2026-07-02 15:00:00"),
         ],
     ),
     "stripe": (
@@ -26,7 +27,7 @@ EXPECTED = {
         ],
     ),
     "adyen-settlement": (
-        (2, 2, 0, 0, 0),
+        (4, 2, 0, 0, 2),
         [
             ("receive", "100.00", "1.20", "EUR", "2026-02-03 08:15:02"),
             ("refund", "54.00", "0.00", "EUR", "2026-07-04 07:15:02"),

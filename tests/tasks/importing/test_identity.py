@@ -139,6 +139,28 @@ def test_another_key_is_refused_for_a_source_that_was_loaded(run: Run, database:
     assert run(THREE.replace(b"id,", b"no,"), renamed).account == (3, 0, 3, 0, 0)
 
 
+@pytest.mark.parametrize("key", ["", "  ", "NULL", "-"])
+def test_no_row_is_known_by_a_key_that_is_empty(run: Run, key: str) -> None:
+    mapping = M.replace("[fields]", '[file]\nempty = [" NULL", "-"]\n[fields]') + 'reference = { column = "note" }\n'
+    lines = f"{key},w,12.50,2026-02-01T10:15:00Z,\n".encode() * 2 + b"1,w,12.50,2026-02-01T10:15:00Z,\n"
+    outcome = run(HEADER.replace(b"\n", b",note\n") + lines, mapping)
+    assert outcome.account == (3, 1, 0, 0, 2)
+    assert {reject[1:3] for reject in outcome.rejects} == {("is empty, and it identifies the row", "id")}
+
+
+@pytest.mark.parametrize("key", ["\ufeff1", "1\u200b", "\u200e1", "1\u00ad", "\u009f1"])
+def test_a_key_with_a_character_that_cannot_be_seen_is_rejected(run: Run, key: str) -> None:
+    """The BOM in the middle of two files that were joined: the row would be another one than that of key 1."""
+    outcome = run(HEADER + f"1,w,1.00,2026-02-01T10:15:00Z\n{key},w,1.00,2026-02-01T10:15:00Z\n".encode(), M)
+    assert outcome.account == (2, 1, 0, 0, 1)
+    assert outcome.rejects[0][:3] == (3, "has a character that cannot be seen, and it identifies the row", "id")
+
+
+@pytest.mark.parametrize("key", ["12\u00a0500", "1 2", "Zoë", "\U0001f600", "日本"])
+def test_a_key_may_have_any_character_that_can_be_seen(run: Run, key: str) -> None:
+    assert run(HEADER + f"{key},w,1.00,2026-02-01T10:15:00Z\n".encode(), M).account == (1, 1, 0, 0, 0)
+
+
 def test_two_imports_of_the_same_rows_at_once_load_each_once(
     run: Run, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
 ) -> None:

@@ -58,8 +58,11 @@ def test_the_examples_fit_their_tables(settings: Settings, example: Path) -> Non
         (('{ column = "no" }', '{ template = "{no{wallet}}" }'), "fields.reference: template"),
         (('{ column = "no" }', '{ template = "{}" }'), "fields.reference: template"),
         (("[fields]", '[file]\ndelimiter = "\\""\n[fields]'), "file: delimiter and quote"),
+        (('{ column = "amount" }', '{ column = "amount", symbols = ["R", ""] }'), "fields.amount.symbols"),
+        (('{ column = "amount" }', '{ column = "amount", signs = { " " = "-" } }'), "fields.amount.signs"),
         (("[fields]", "earliest = 1969-12-31\n[fields]"), "earliest"),
         (("created_at", "made_at"), "fields.created_at is missing"),
+        (('status = { constant = "completed" }', ""), "map status: "),
         (("[fields]", "[fields"), "m.toml"),
     ],
 )

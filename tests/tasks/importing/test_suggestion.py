@@ -27,8 +27,8 @@ EXPECTED = {
             BY_SIGN,
             UNDECIDED,
         ],
-        (3, 3, 0, 0, 0),
-        "1280.00",
+        (4, 4, 0, 0, 0),
+        "1285.00",
     ),
     "stripe": (
         [
@@ -47,8 +47,8 @@ EXPECTED = {
             'type = { column_of = "amount", map = { "Gross Credit (GC)" = "receive", "Gross Debit (GC)" = "send" } }',
             'created_at = { column = "Creation Date", format = "iso", timezone = "UTC" }',
         ],
-        (2, 2, 0, 0, 0),
-        "154.00",
+        (4, 4, 0, 0, 0),
+        "176.00",
     ),
     "rabobank": (
         [
@@ -140,6 +140,9 @@ def test_values_with_white_space_around_are_proposed_to_be_stripped(tmp_path: Pa
             ["1.250,00 CR", "3,50 DR"],
             'decimal = ",", thousands = ".", signs = { CR = "+", DR = "-" }, sign = "absolute"',
         ),
+        (["12.50 Cr", "3.50"], 'signs = { Cr = "+", "" = "-" }, sign = "absolute"'),
+        (["12.50 Cr", "-3.50"], 'signs = { Cr = "+", Dr = "-" }, sign = "absolute"'),
+        (["12.50 Dr", "3.50"], 'signs = { Cr = "+", Dr = "-" }, sign = "absolute"'),
         (["12.50", "3.50-"], 'sign = "absolute"'),
         (["1,250", "3,500"], ""),  # readable in two ways: such amounts are rejected until the mapping says which
     ],
@@ -148,6 +151,26 @@ def test_marks_symbols_and_signs_are_those_of_the_amounts(tmp_path: Path, amount
     content = "no;day;amount\n" + "".join(f"{n};2026-02-0{n};{text}\n" for n, text in enumerate(amounts, start=1))
     expected = ", ".join(['column = "amount"', *([options] if options else [])])
     assert f"amount = {{ {expected} }}" in proposed(tmp_path, content)
+
+
+@pytest.mark.parametrize("many", [3, 4_400], ids=["short", "longer than a value may be"])
+def test_a_stray_quote_costs_only_its_line(tmp_path: Path, many: int) -> None:
+    records = "".join(f"{number},03.02.2026,12.50,x\n" for number in range(8, 8 + many))
+    lines = proposed(tmp_path, 'no,day,amount,text\n7,"03.02.2026,12.50,x\n' + records)
+    assert 'key = ["no"]   # has no value twice in what was looked at' in lines
+    assert not any(line.startswith("skip_lines") for line in lines)
+
+
+@pytest.mark.parametrize("content", ["[" + '{"a":1},' * 17_000 + "{}]", "\n\n\n"], ids=["a long line", "empty lines"])
+def test_lines_without_columns_have_no_proposal(tmp_path: Path, content: str) -> None:
+    with pytest.raises(DataError, match="no columns were found"):
+        proposed(tmp_path, content)
+
+
+def test_only_line_ends_end_lines(tmp_path: Path) -> None:
+    lines = proposed(tmp_path, LINES.replace(",x", ",one\u2028two").replace(",y", ",one\u0085two"))
+    assert 'created_at = { column = "day", format = "%-d.%-m.%Y", timezone = "UTC" }' in lines
+    assert '# A proposal for "file.csv", from its first 2 records. Check every line.' in lines
 
 
 def test_a_file_without_columns_has_no_proposal(tmp_path: Path) -> None:

@@ -106,6 +106,13 @@ def test_amounts_become_decimal_strings(text: str, options: dict[str, str], expe
         ("1,23,456.00", {"thousands": ","}),
         ("1.23,50", {"thousands": ".", "decimal": ","}),
         ("1,5", {"thousands": ","}),
+        ("0,500", {"thousands": ","}),  # half a unit, written with the other marks
+        ("-0,001", {"thousands": ","}),
+        ("00,123.45", {"thousands": ","}),
+        ("000,012", {"thousands": ","}),
+        ("0.500", {"thousands": ".", "decimal": ","}),
+        ("0 500,00", {"thousands": " ", "decimal": ","}),
+        ("0,500", {"thousands": ",", "unit": "minor"}),
     ],
 )
 def test_an_amount_that_could_mean_two_things_is_refused(text: str, options: dict[str, str]) -> None:
@@ -199,6 +206,26 @@ def test_an_amount_whose_sign_is_said_twice_or_by_half_is_refused(rule: str, tex
 )
 def test_a_word_behind_the_number_says_its_sign(text: str, expected: str) -> None:
     assert money(text, symbols=["$"], signs={"Cr": "+", "Dr": "-"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12.50 Cr", "12.50"),
+        ("12.50", "-12.50"),
+        ("1250", "-1250"),
+        ("$ 1,250.00", "-1250.00"),
+        ("(12.50)", "-12.50"),
+        ("+12.50", "12.50"),
+    ],
+)
+def test_an_empty_text_says_the_sign_of_an_amount_without_one(text: str, expected: str) -> None:
+    options: dict[str, Any] = {"symbols": ["$"], "thousands": ",", "signs": {"Cr": "+", "": "-"}}
+    assert money(text, **options) == expected
+
+
+def test_an_empty_text_says_the_sign_of_minor_units_too() -> None:
+    assert money("1250", unit="minor", signs={"Cr": "+", "": "-"}) == "-12.50"
 
 
 @given(st.decimals("0.01", "9999999999999.99", places=2))

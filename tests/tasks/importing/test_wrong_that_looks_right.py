@@ -315,7 +315,12 @@ def test_a_file_in_another_encoding_is_read(run: Run, database: psycopg.Connecti
     assert database.execute("SELECT wallet_id FROM transactions").fetchall() == [(wallet,)]
 
 
-REMAINS = ["1.23457E+14", "1,23E+11", "9E+15", "#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "########"]
+JAVA, JAVASCRIPT = ["1.23456789012345E14", "1.2345678E7"], ["1.2345678901234568e+17", "9e+21"]  # pandas and R, too
+REMAINS = [
+    *JAVA,
+    *JAVASCRIPT,
+    *("1.23457E+14", "1,23E+11", "9E+15", "#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "########"),
+]
 
 
 @pytest.mark.parametrize("remains", REMAINS)
@@ -328,9 +333,25 @@ def test_what_a_spreadsheet_made_of_a_key_or_a_name_is_rejected(run: Run, remain
     assert all("spreadsheet" in reason for _, reason, _, _ in outcome.rejects)
 
 
-@pytest.mark.parametrize("name", ["1E5", "E+10", "12.5E+14", "#1", "1.5e+14x", "N/A"])
+@pytest.mark.parametrize("name", ["1E5", "1.5E5", "E+10", "12.5E+14", "#1", "1.5e+14x", "N/A", "9e15"])
 def test_names_that_only_look_like_it_are_names(run: Run, database: psycopg.Connection, name: str) -> None:
     assert run(HEADER + f"{name},{name},1.00,2026-02-01T10:15:00Z\n".encode(), M).account[:2] == (1, 1)
+
+
+@pytest.mark.parametrize("remains", REMAINS)
+def test_what_a_spreadsheet_made_of_a_part_of_a_name_is_rejected(run: Run, remains: str) -> None:
+    """All accounts that share five digits would be one wallet."""
+    mapping = mapped(
+        wallet_id='{ template = "0800/{wallet}" }',
+        user_id='{ constant = "u" }',
+        description='{ template = "{id} of {wallet}" }',
+    )
+    lines = f'1,"{remains}",1.00,2026-02-01T10:15:00Z\n2,w,1.00,2026-02-01T10:15:00Z\n'
+    outcome = run(HEADER + lines.encode(), mapping)
+    assert outcome.account == (2, 1, 0, 0, 1)
+    assert outcome.rejects[0][2] == "wallet_id"
+    free = mapped(description='{ template = "{id} of {note}" }')
+    assert run(NOTED + f'3,w,1.00,2026-02-01T10:15:00Z,"{remains}"\n'.encode(), free).account == (1, 1, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -385,3 +406,24 @@ def test_a_fee_that_was_paid_back_is_warned_about(run: Run) -> None:
     assert warning == (
         'fee: sign = "absolute" makes 1 amount below zero and 1 other alike, and nothing in the row distinguishes them'
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", ["completed"]),
+        (', empty = "absent"', ["completed"]),
+        (', map = { OK = "completed", completed = "completed" }', ["completed"]),
+        (', map = { completed = "completed", "" = "failed" }', ["completed", "failed"]),
+        (', default = "pending"', ["completed", "pending"]),
+    ],
+)
+def test_a_row_is_not_pending_because_its_status_is_empty(
+    run: Run, database: psycopg.Connection, options: str, expected: list[str]
+) -> None:
+    """Its month would be held back from every move until somebody ends the row."""
+    lines = b"1,w,1.00,2026-02-01T10:15:00Z,completed\n2,w,1.00,2026-02-01T10:15:00Z, \n"
+    mapping = mapped(status=f'{{ column = "state"{options} }}')
+    outcome = run(HEADER.replace(b"\n", b",state\n") + lines, mapping)
+    assert database.execute("SELECT status FROM transactions ORDER BY 1").fetchall() == [(one,) for one in expected]
+    assert [reject[:3] for reject in outcome.rejects] == [(3, "is empty", "status")] * (2 - len(expected))
