@@ -17,7 +17,7 @@ from rich.text import Text
 from cli.answer_columns import stored_type
 from cli.answer_values import Values, plain_values
 from cli.output_file import whole_file
-from cli.terminal import console
+from cli.terminal import console, visible
 from ledger.errors import ConfigError, DataError
 from tasks.querying.query import Answer
 
@@ -67,12 +67,12 @@ def _drawn(batches: pa.RecordBatchReader, width: int) -> Table:
         if number == _SHOWN_ROWS:
             more = True
             break
-        texts = [Text("" if value is None else _text(value), overflow="fold") for value in row]
+        texts = [Text("" if value is None else visible(_text(value)), overflow="fold") for value in row]
         if across:
             shown.add_row(*texts)
         else:
             for name, text in zip(batches.schema.names, texts, strict=True):
-                shown.add_row(Text(name), text)
+                shown.add_row(Text(visible(name)), text)
             shown.add_section()
     if more:
         shown.caption = f"first {_SHOWN_ROWS} rows; --format csv, json or parquet gives all rows"
@@ -84,7 +84,7 @@ def _table_across(schema: pa.Schema) -> Table:
     for field in schema:
         kind = stored_type(field.type)
         numeric = pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_floating(kind)
-        shown.add_column(Text(field.name), justify="right" if numeric else "left", overflow="fold")
+        shown.add_column(Text(visible(field.name)), justify="right" if numeric else "left", overflow="fold")
     return shown
 
 

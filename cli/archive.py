@@ -14,7 +14,7 @@ from cli import terminal
 from cli.costs import show_costs
 from cli.days import DAY
 from cli.session import preparing, session
-from cli.terminal import console
+from cli.terminal import console, visible
 from cli.tier_table import show_tiers
 from config import Settings
 from ledger.counts import counted
@@ -169,7 +169,6 @@ def show_outcomes(outcomes: list[Any]) -> None:
     shown.add_column("reason")
     for o in outcomes:
         sizes = (human_bytes(o.postgres_bytes), human_bytes(o.archive_bytes) if o.archive_bytes else "")
-        shown.add_row(
-            o.table, str(o.month), o.action, o.result, f"{o.rows:,}", *sizes, f"{o.duration_s:.2f}", Text(o.reason)
-        )
+        cells = (o.table, str(o.month), o.action, o.result, f"{o.rows:,}", *sizes, f"{o.duration_s:.2f}", o.reason)
+        shown.add_row(*(Text(visible(cell)) for cell in cells))
     console.print(shown)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cli.terminal import visible
 from ledger.canonical import readable
 from ledger.errors import ConfigError, NotFoundError
 from ledger.month_tree import Layout
@@ -26,8 +27,8 @@ def describe_checked(file: Path, policy: Path, *, as_json: bool) -> str:
 def _for_people(checked: CheckedProof) -> list[str]:
     month, log = checked.archived, checked.checkpoint
     return [
-        f"proved: {checked.proved.sentence} ({month.table} {month.month}, part {month.part})",
-        *(f"  {json.dumps(_values(checked.layout, row), ensure_ascii=False)}" for row in checked.proved.rows),
+        f"proved: {visible(checked.proved.sentence)} ({month.table} {month.month}, part {month.part})",
+        *(f"  {visible(json.dumps(_values(checked.layout, row), ensure_ascii=False))}" for row in checked.proved.rows),
         f"by entry {checked.index} of the log {log.origin} of {log.size} entries",
         f"archived {checked.event.happened_at:%Y-%m-%d %H:%M:%S} UTC",
     ]

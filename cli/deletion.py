@@ -207,7 +207,7 @@ def verify(number: Number) -> None:
     with session("s3") as settings, terminal.working("verifying"):
         said = verify_certificate(settings, number)
     for line in said:
-        typer.echo(line)
+        typer.echo(terminal.visible(line))
 
 
 def show_plan(plan: DeletionPlan) -> None:

@@ -197,7 +197,7 @@ def _show_break(break_record: BreakRecord, records: Sequence[ResolutionRecord]) 
     title = f"Break {break_record.break_id}: {', '.join(break_record.issues)}, {money} at issue, {break_record.state}"
     terminal.table(title, ("field", "statement", "internal row"), rows)
     if break_record.note:
-        typer.echo(break_record.note)
+        typer.echo(terminal.visible(break_record.note))
     terminal.table(
         "History",
         ("time (UTC)", "action", "person", "account", "decision", "reason"),
@@ -224,7 +224,7 @@ def show_run(run_id: Annotated[int, typer.Argument(help="Number of the run")], a
 def _show_run(one: RunRecord) -> None:
     print_report(markdown(RunSummary(one.supplier, str(one.day), one.digest.hex(), one.verdict, one.figures)))
     for warning in one.warnings:
-        typer.echo(f"\nWarning: {warning}")
+        typer.echo(f"\nWarning: {terminal.visible(warning)}")
     if "own_day" in one.figures:
         own = OwnDay(**one.figures["own_day"])
         typer.echo(f"\nInternal rows of the day: {own.text()}, SHA-256 {own.digest}.")
@@ -250,7 +250,7 @@ def replay(run_id: Annotated[int, typer.Argument(help="Number of the run")]) -> 
         typer.echo(f"run {run_id}: same result, digest {replayed.digest}")
         return
     for difference in replayed.differences:
-        typer.echo(difference)
+        typer.echo(terminal.visible(difference))
     terminal.note(
         "the replay uses the run's own statement and earlier results, and the present internal rows: rows that were"
     )
@@ -404,7 +404,7 @@ def verify(
     ):
         lines = verify_reconciliation(settings, connection, expected, chain_only=chain_only)
     for line in lines:
-        typer.echo(line)
+        typer.echo(terminal.visible(line))
 
 
 def verify_reconciliation(

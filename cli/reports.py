@@ -8,6 +8,6 @@ from cli import terminal
 def print_report(text: str) -> None:
     """Print a report: formatted on a terminal, unchanged in a file or a pipe."""
     if terminal.console.is_terminal:
-        terminal.console.print(Markdown(text))
+        terminal.console.print(Markdown(terminal.visible(text)))
     else:
         terminal.console.out(text)

@@ -84,7 +84,7 @@ def months(
                     lines = _restored(settings, chosen, month, who, to)
             except TreasuryError as error:
                 problems.append(error)
-                typer.echo(f"{error}", err=True)
+                typer.echo(terminal.visible(str(error)), err=True)
                 continue
             back.append(month)
             typer.echo("\n".join(lines))

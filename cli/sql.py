@@ -55,7 +55,7 @@ def sql(
         write_answer(answer, output_format.value, output)
         typer.echo(f"read {answer.months_read} of {counted(answer.months_known, 'month')}", err=True)
         for note in answer.notes:
-            typer.echo(note, err=True)
+            typer.echo(terminal.visible(note), err=True)
 
 
 def _shell(timeout: float | None) -> None:

@@ -97,7 +97,7 @@ class Shell:
                     query, self._lines = "\n".join(self._lines), []
                     self._ask(query)
         except TreasuryError as error:
-            terminal.errors.print(f"error: {error}", style="red", markup=False)
+            terminal.errors.print(f"error: {terminal.visible(str(error))}", style="red", markup=False)
         except KeyboardInterrupt:
             terminal.note("cancelled")
 
@@ -115,7 +115,7 @@ class Shell:
             write_answer(answer, "table", None)
             typer.echo(f"read {answer.months_read} of {counted(answer.months_known, 'month')}", err=True)
             for note in answer.notes:
-                typer.echo(note, err=True)
+                typer.echo(terminal.visible(note), err=True)
         if self._is_timed:
             typer.echo(f"{1000 * (time.perf_counter() - started):.1f} ms", err=True)
 

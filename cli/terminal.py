@@ -37,19 +37,29 @@ def __getattr__(name: str) -> "Console":
 def _console(*, to_errors: bool) -> "Console":
     from rich.console import Console  # noqa: PLC0415
 
-    return Console(stderr=to_errors, highlight=False, soft_wrap=to_errors)
+    return Console(stderr=to_errors, highlight=False, emoji=False, soft_wrap=to_errors)
+
+
+def visible(text: str) -> str:
+    """``text`` with an escape such as ``\\x1b`` or ``\\u202e`` for each character that is not printable, but for LF.
+
+    Texts of clients and of PostgreSQL may have sequences that clear a terminal or write over what it shows.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in text)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table for people; in a file or a pipe, as wide as its content. Cells are plain text, never markup."""
-    from rich.markup import escape  # noqa: PLC0415
+    """Print a table for people; in a file or a pipe, as wide as its content. Cells are `visible` text, never markup."""
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
-    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    drawn = Table(title=Text(visible(title), style="bold"), title_justify="left", header_style="bold")
     for column in columns:
-        drawn.add_column(column, overflow="fold")
+        drawn.add_column(Text(visible(column)), overflow="fold")
     for row in rows:
-        drawn.add_row(*(escape(cell) for cell in row))
+        drawn.add_row(*(Text(visible(cell)) for cell in row))
     draw(drawn)
 
 
@@ -64,7 +74,7 @@ def draw(drawn: "Table") -> None:
 
 def note(text: str) -> None:
     """Report progress or a remark on standard error."""
-    _console(to_errors=True).print(text, style="dim", markup=False)
+    _console(to_errors=True).print(visible(text), style="dim", markup=False)
 
 
 def next_step(text: str) -> None:
@@ -145,7 +155,7 @@ def _unforeseen(error: Exception) -> int:
 def _print_error(text: str) -> None:
     from rich.markup import escape  # noqa: PLC0415
 
-    _console(to_errors=True).print(f"[bold red]error:[/] {escape(text)}")
+    _console(to_errors=True).print(f"[bold red]error:[/] {escape(visible(text))}")
 
 
 def _give_up_output() -> None:

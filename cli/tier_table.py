@@ -8,7 +8,7 @@ from itertools import groupby
 from rich.table import Table
 from rich.text import Text
 
-from cli.terminal import console, draw
+from cli.terminal import console, draw, visible
 from ledger.counts import counted
 from ledger.money import add_exactly
 from ledger.sizes import human_bytes
@@ -85,7 +85,13 @@ def _added(sums: Sequence[dict[str, dict[str, str]]]) -> dict[str, dict[str, str
 
 
 def _table(name: str, lines: Sequence[TierRow | FoldedYear]) -> Table:
-    shown = Table(title=name, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
+    shown = Table(
+        title=Text(visible(name), style="table.title"),
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+    )
     for heading in ("month", "tier"):
         shown.add_column(heading, no_wrap=True)
     for heading in ("rows", "bytes", "was", "sum"):
@@ -97,7 +103,7 @@ def _table(name: str, lines: Sequence[TierRow | FoldedYear]) -> Table:
         shown.add_column("note")
     for line, note in zip(lines, notes, strict=True):
         cells = _cells(line) if isinstance(line, TierRow) else _year_cells(line)
-        shown.add_row(*cells, *([Text(note)] if note else []))
+        shown.add_row(*(Text(visible(cell)) for cell in (*cells, *([note] if note else []))))
     return shown
 
 

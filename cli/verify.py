@@ -122,12 +122,12 @@ def _show(report: VerificationReport, lines: list[str], *, as_json: bool) -> Non
         typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
         return
     for finding in report.findings:
-        typer.echo(f"WRONG {finding}")
+        typer.echo(terminal.visible(f"WRONG {finding}"))
     counted = ", ".join(f"{count} {name}" for name, count in sorted(report.counts.items()))
     typer.echo(f"log: {report.origin or 'not verified'}, {report.size} entries")
     typer.echo(f"verified: {counted or 'nothing was archived yet'}")
     for line in lines:
-        typer.echo(line)
+        typer.echo(terminal.visible(line))
     for note in report.notes:
         terminal.note(note)
 

@@ -7,6 +7,9 @@ date, no basic format, no missing minutes, no comma, no second 60.
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
+# What RFC 3339 and Python reach. PostgreSQL also has years BC, years after 9999, and infinity.
+FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
+LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 INSTANT_RULE = "must be a date and time with an offset as in RFC 3339, like 2026-03-01T09:30:00Z"
 LOCAL_RULE = "must be a date and time as in RFC 3339, like 2026-03-01T09:30:00Z, or the same without an offset"
 # What `parse_instant` reads, but for the days that a month has, for readers of whole columns.

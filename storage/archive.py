@@ -15,6 +15,7 @@ from ledger.tables import TieredTable
 from storage.archive_files import ArchiveFiles, keep_contents, path_of
 from storage.conditions import Asked, Condition
 from storage.engine import engine, identifier, literal, renamed, url_of
+from storage.far_times import within_reach
 from storage.object_reader import ArchivedFile, ObjectReader
 from storage.readable import naming_unreadable
 from storage.row_groups import RowGroups
@@ -99,7 +100,7 @@ class ColdReader:
         try:
             with naming_unreadable(self._settings, objects), self._engine.cursor() as cursor:
                 self._read_ahead(table, objects, columns, where)
-                found = cursor.execute(query, parameters).to_arrow_table().to_pylist()
+                found = within_reach(cursor.execute(query, parameters).to_arrow_table()).to_pylist()
         except duckdb.Error as error:
             raise self._translated(table, error) from error
         return [{name: row.get(name) for name in columns} for row in found]

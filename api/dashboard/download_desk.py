@@ -30,6 +30,7 @@ from ledger.errors import DataError, NotYetError, TransientError, VerificationEr
 from ledger.spreadsheet_cells import safe_text
 from ledger.tables import TieredTable
 from storage.engine import identifier, literal
+from storage.far_times import within_reach
 from tasks.querying.query import Answer, Querier
 
 MOST_ROWS = 100_000
@@ -176,10 +177,8 @@ def _write_csv(batches: pa.RecordBatchReader, file: IO[bytes]) -> tuple[int, boo
 
 
 def _values(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    try:
-        return zip(*(column.to_pylist() for column in batch.columns), strict=True)
-    except (ValueError, OverflowError):  # of times before the year 1 or after 9999
-        raise HttpError(UNAVAILABLE, "A row has a time that CSV cannot hold. Download Parquet.") from None
+    rows = within_reach(pa.Table.from_batches([batch]))
+    return zip(*(column.to_pylist() for column in rows.columns), strict=True)
 
 
 def _cell(value: Any) -> str:

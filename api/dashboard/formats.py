@@ -109,7 +109,8 @@ def instant(value: datetime | None) -> Markup | str:
         return NOTHING
     utc = value.astimezone(UTC)
     digits = f".{utc.microsecond:06d}".removesuffix("000") if utc.microsecond else ""
-    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S}{digits}{THIN}UTC")
+    text = utc.replace(microsecond=0, tzinfo=None).isoformat(" ")  # strftime writes the year 1 without its zeros
+    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{text}{digits}{THIN}UTC")
 
 
 def day(value: date | None) -> Markup | str:

@@ -8,6 +8,8 @@ from functools import cache
 from psycopg import sql
 from psycopg.sql import SQL, Identifier, Literal, Placeholder
 
+from ledger.instants import FIRST_INSTANT, LAST_INSTANT
+from ledger.months import FIRST_YEAR, LAST_YEAR
 from ledger.tables import TieredTable
 from ledger.transactions import field_names
 from sql.errors import NOT_STORED, STORED_LATE
@@ -60,7 +62,7 @@ def find(table: TieredTable, schema: str) -> bytes:
 
 @cache
 def find_anywhere(table: TieredTable, schema: str) -> bytes:
-    """One row by id, of any month."""
+    """One row by id, of whatever month."""
     return _compose("find_anywhere", table, schema)
 
 
@@ -121,12 +123,23 @@ def _names(table: TieredTable, schema: str) -> dict[str, sql.Composable]:
         "warm_name": Literal(warm.as_string()),
         "id": Identifier(table.key_column),
         "time": Identifier(table.time_column),
+        "first": Literal(f"{FIRST_YEAR}-01-01 00:00+00"),
+        "end": Literal(f"{LAST_YEAR + 1}-01-01 00:00+00"),
     }
 
 
 def _selected(name: str) -> sql.Composable:
     # JSON leaves PostgreSQL as the text it prints: it is passed on as it is, never parsed and printed again.
-    return SQL("metadata::text AS metadata") if name == _JSON_COLUMN else Identifier(name)
+    if name == _JSON_COLUMN:
+        return SQL("metadata::text AS metadata")
+    return _within_reach(Identifier(name)) if name in _INSTANTS else Identifier(name)
+
+
+def _within_reach(name: Identifier) -> sql.Composable:
+    """A time; the last one that JSON and Python have for a later one and for infinity, the first one likewise."""
+    return SQL("CASE WHEN {0} > {2} THEN {2} WHEN {0} < {1} THEN {1} ELSE {0} END AS {0}").format(
+        name, Literal(FIRST_INSTANT.isoformat()), Literal(LAST_INSTANT.isoformat())
+    )
 
 
 def _given(name: str) -> sql.Composable:

@@ -1,5 +1,6 @@
 -- What the API asks of a tiered table. Braces are filled in from its TieredTable: {hot} and {warm} are its parents,
--- {id} and {time} its key and time columns, {columns} the columns of a row.
+-- {id} and {time} its key and time columns, {columns} the columns of a row. {first} and {end} are the ends of all months:
+-- a row of no month, which only a DEFAULT partition has, is in no answer.
 --
 -- Every statement here that reads rows names the hot parent before the warm one: that is the order in which a mover
 -- locks them, and both locks are held before the statement takes its snapshot.
@@ -72,9 +73,9 @@ WHERE table_name = %(table)s AND month = %(month)s AND tier = 'deleted'
 -- name: find_anywhere
 -- One row by its id in every partition: by the index of each.
 SELECT * FROM (
-    SELECT 'hot' AS tier, {columns} FROM {hot} WHERE {id} = %(id)s
+    SELECT 'hot' AS tier, {columns} FROM {hot} WHERE {id} = %(id)s AND {time} >= {first} AND {time} < {end}
     UNION ALL
-    SELECT 'warm' AS tier, {columns} FROM {warm} WHERE {id} = %(id)s
+    SELECT 'warm' AS tier, {columns} FROM {warm} WHERE {id} = %(id)s AND {time} >= {first} AND {time} < {end}
 ) AS found
 LIMIT 1
 
@@ -126,9 +127,11 @@ ORDER BY month DESC, part
 -- name: page
 -- The newest rows that fulfil the conditions, of hot and warm. Each branch stops at the limit by itself.
 SELECT * FROM (
-    (SELECT {columns} FROM {hot} WHERE {conditions} ORDER BY {time} DESC, {id} DESC LIMIT %(limit)s)
+    (SELECT {columns} FROM {hot} WHERE {conditions} AND {time} >= {first} AND {time} < {end}
+     ORDER BY {time} DESC, {id} DESC LIMIT %(limit)s)
     UNION ALL
-    (SELECT {columns} FROM {warm} WHERE {conditions} ORDER BY {time} DESC, {id} DESC LIMIT %(limit)s)
+    (SELECT {columns} FROM {warm} WHERE {conditions} AND {time} >= {first} AND {time} < {end}
+     ORDER BY {time} DESC, {id} DESC LIMIT %(limit)s)
 ) AS page
 ORDER BY {time} DESC, {id} DESC
 LIMIT %(limit)s

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from ledger.columns import Column, ColumnKind
+from ledger.instants import FIRST_INSTANT, LAST_INSTANT
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
@@ -24,8 +25,6 @@ _QUERIES = load("tiers")
 _CATALOG = load("catalog")
 IN_POSTGRES = (Tier.HOT, Tier.WARM)
 ARCHIVED = (Tier.COLD, Tier.DEEP)
-_FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
-_LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +169,7 @@ def time_span(connection: Connection, table: TieredTable, source: Composable) ->
     outside the years 1 to 9999, count as the end of those years. No month is there, and Python has no such instant.
     """
     query = SQL("SELECT greatest(least(min({0}), {2}), {1}), greatest(least(max({0}), {2}), {1}) FROM {3}").format(
-        Identifier(table.time_column), Literal(_FIRST_INSTANT), Literal(_LAST_INSTANT), source
+        Identifier(table.time_column), Literal(FIRST_INSTANT), Literal(LAST_INSTANT), source
     )
     first, last = fetch_one(connection, query)
     return None if first is None else (first, last)
@@ -184,7 +183,7 @@ def count_rows(connection: Connection, relation: Relation) -> int:
 def rows_by_month(connection: Connection, table: TieredTable, relation: Relation) -> dict[Month | None, int]:
     """The exact number of rows of a relation by UTC month; None for those of no month, as at infinity."""
     month = SQL("CASE WHEN {0} BETWEEN {1} AND {2} THEN date_trunc('month', {0} AT TIME ZONE 'UTC')::date END").format(
-        Identifier(table.time_column), Literal(_FIRST_INSTANT), Literal(_LAST_INSTANT)
+        Identifier(table.time_column), Literal(FIRST_INSTANT), Literal(LAST_INSTANT)
     )
     query = SQL("SELECT {}, count(*) FROM {} GROUP BY 1 ORDER BY 1").format(month, relation.identifier)
     return {None if first is None else Month.of(first): count for first, count in connection.execute(query)}

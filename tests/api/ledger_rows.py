@@ -55,6 +55,19 @@ class Ledger:
         self.store(table, rows)
         return rows
 
+    def far(self, table: TieredTable, moment: datetime, times: dict[str, str], **changes: Any) -> list[dict[str, Any]]:
+        """As `add`, of one row with ``times`` that Python has not, as PostgreSQL writes them."""
+        (row,) = self.rows(table, [moment], **changes)
+        with connect(self.settings.database_dsn, "tests") as connection:
+            ensure_partition(connection, self.settings, table, Month.of(moment))
+        self.store(table, [row | times])
+        return [row]
+
+    def execute(self, statement: str) -> None:
+        """Run a statement as the owner of the tables."""
+        with psycopg.connect(self.settings.database_dsn, autocommit=True) as connection:
+            connection.execute(statement)
+
     def rows(self, table: TieredTable, moments: list[datetime], **changes: Any) -> list[dict[str, Any]]:
         """One completed row for each moment, not stored yet."""
         body = VAS_BODY if table.name == "vas_transactions" else BODY

@@ -19,3 +19,22 @@ def test_rows_of_more_columns_than_fit_are_shown_one_beneath_the_other(
     for name in table.column_names:
         for value in table[name].to_pylist():
             assert any(value in line for line in lines), value
+
+
+@pytest.mark.parametrize("columns", [1, 25])
+def test_a_table_shows_what_cannot_be_seen_and_sends_none_of_it_to_the_terminal(
+    capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    values = ["w-1", "w-1\r", "\x1b[2J\x1b[Hpaid", "a\u202eb\x9b"]
+    table = pa.table([values] * columns, names=["n\x1b[1m"] * columns)
+    write_answer(Answer(table.to_reader(), 1, 1), "table", None)
+    out = capsys.readouterr().out
+    assert all(one.isprintable() or one == "\n" for one in out)
+    for text in (r"n\x1b[1m", r"w-1\r", r"\x1b[2J\x1b[Hpaid", r"a\u202eb\x9b"):
+        assert text in out
+
+
+def test_formats_for_programs_keep_every_character(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    table = pa.table({"n": ["\x1b[2J\u202e"]})
+    write_answer(Answer(table.to_reader(), 1, 1), "csv", None)
+    assert capfdbinary.readouterr().out == "n\n\x1b[2J\u202e\n".encode()

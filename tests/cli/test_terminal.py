@@ -10,6 +10,13 @@ from contextlib import contextmanager
 import pytest
 
 from cli import terminal
+from cli.archive import show_outcomes
+from cli.tier_table import show_tiers
+from ledger.errors import DataError
+from ledger.months import Month
+from ledger.policy import Tier
+from tasks.archiving.outcome import MoveAction, MoveOutcome, MoveResult
+from tasks.archiving.tiers import TierRow
 
 
 class Screen(io.StringIO):
@@ -88,3 +95,27 @@ def test_what_comes_next_is_one_line_on_standard_error(capsys: pytest.CaptureFix
     terminal.next_step("run `treasury delete run 3`")
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", "next: run `treasury delete run 3`\n")
+
+
+HOSTILE = "\x1b[2J\x1b[Hpaid \x9b\u202e\r\x07[bold]:x: é日\n"
+SHOWN = r"\x1b[2J\x1b[Hpaid \x9b\u202e\r\x07[bold]:x: é日"
+
+
+def test_no_text_of_a_table_a_remark_or_an_error_can_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.table(HOSTILE, [HOSTILE], [[HOSTILE]])
+    terminal.note(HOSTILE)
+    with pytest.raises(SystemExit), terminal.reported():
+        raise DataError(HOSTILE)
+    out, err = capsys.readouterr()
+    assert (out.count(SHOWN), err.count(SHOWN)) == (3, 2)
+    assert all(one.isprintable() or one == "\n" for one in out + err)
+
+
+def test_tiers_and_moves_cannot_write_to_it_either(capsys: pytest.CaptureFixture[str]) -> None:
+    sums = {HOSTILE: {"amount": "1.00"}}
+    row = TierRow(HOSTILE, Month(2024, 1), 1, Tier.HOT, 1, 1, 1, sums, None, None, HOSTILE)
+    show_tiers([row])
+    show_outcomes([MoveOutcome(HOSTILE, Month(2024, 1), MoveAction.TO_WARM, MoveResult.FAILED, reason=HOSTILE)])
+    out, _ = capsys.readouterr()
+    assert all(one.isprintable() or one == "\n" for one in out)
+    assert r"\x1b[2J" in out

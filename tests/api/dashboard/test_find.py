@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -287,6 +288,18 @@ def test_csv_and_parquet_have_the_rows_of_the_page(acme: Person, rows: Rows) -> 
     assert text.headers["cache-control"] == "no-store"
     assert lines[1]["reference"] == "'=cmd()"  # no spreadsheet runs it
     assert table["reference"].to_pylist()[1] == "=cmd()"
+
+
+def test_a_row_with_an_infinite_time_is_found_shown_and_in_the_files(acme: Person, shared: Settings) -> None:
+    table, infinite = shared.table("transactions"), {"updated_at": "infinity"}
+    (row,) = Ledger(shared).far(table, datetime.now(UTC), infinite, wallet_id="w-far")
+    assert ids(find(acme, value="w-far")) == [str(row["id"])]
+    assert "9999-12-31 23:59:59.999999" in acme.read(f"{FIND}/transactions/{row['id']}").text
+    query = {"by": "wallet_id", "value": "w-far"}
+    (line,) = csv.DictReader(io.StringIO(acme.open(f"{FIND}/download/csv", params=query).text))
+    assert line["updated_at"] == "9999-12-31T23:59:59.999999+00:00"
+    file = pq.read_table(io.BytesIO(acme.open(f"{FIND}/download/parquet", params=query).content))
+    assert file["updated_at"].cast(pa.int64()).to_pylist() == [2**63 - 1]
 
 
 def test_files_have_no_whole_mobile_number_and_no_secret(acme: Person) -> None:

@@ -125,6 +125,15 @@ def test_a_row_of_a_slow_transaction_is_listed_after_it_committed_and_none_befor
     assert poller.follow_until(datetime.fromisoformat(quick["created_at"])) == [str(held), quick["id"]]
 
 
+def test_a_row_with_an_infinite_time_does_not_stop_the_feed(feed_api: httpx.Client, prompt: Settings) -> None:
+    poller = Poller(feed_api)
+    with psycopg.connect(prompt.database_dsn) as other:
+        odd = new_id(utc_now(), random.getrandbits)
+        other.execute(INSERT, (odd, created_at_of(odd), "infinity"))
+    next_one = feed_api.post(PATH, json=BODY, headers=keyed()).json()
+    assert poller.follow_until(datetime.fromisoformat(next_one["created_at"])) == [str(odd), next_one["id"]]
+
+
 def test_a_reading_transaction_holds_nothing_back(feed_api: httpx.Client, prompt: Settings) -> None:
     with psycopg.connect(prompt.database_dsn) as report:
         report.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

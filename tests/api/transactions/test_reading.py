@@ -234,3 +234,49 @@ def test_a_month_that_moves_is_always_seen_once(api: httpx.Client, ledger: Ledge
             reader.join()
     assert wrong == []
     assert asked > 10
+
+
+FAR = {
+    "infinity": "9999-12-31T23:59:59.999999Z",
+    "20000-01-01 00:00+00": "9999-12-31T23:59:59.999999Z",
+    "9999-12-31 23:59:59.999999+00": "9999-12-31T23:59:59.999999Z",
+    "0001-01-01 00:00+00": "0001-01-01T00:00:00Z",
+    "0044-03-15 00:00+00 BC": "0001-01-01T00:00:00Z",
+    "-infinity": "0001-01-01T00:00:00Z",
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_row_whose_other_times_are_far_or_infinite_is_shown_with_the_nearest_that_json_has(
+    api: httpx.Client, ledger: Ledger, this_month: Month, path: str
+) -> None:
+    table, month = ledger.table(path), this_month.plus(-5)
+    own = ["updated_at"] if table.name == "transactions" else ["updated_at", "processed_at"]
+    times = list(FAR) if path == PATH else [time for time in FAR if "infinity" not in time]
+    rows = [
+        row
+        for day, time in enumerate(times)
+        for row in ledger.far(table, month.lower + timedelta(days=day), dict.fromkeys(own, time))
+    ]
+    wanted = {str(row["id"]): dict.fromkeys(own, FAR[time]) for row, time in zip(rows, times, strict=True)}
+
+    def shown() -> dict[str, Any]:
+        listed = [row for page in pages(api, path, wallet_id=BODY["wallet_id"], limit=2) for row in page]
+        assert ids(listed) == newest_first(rows)
+        assert [api.get(f"{path}/{row['id']}").json() for row in listed] == listed
+        return {row["id"]: {name: row[name] for name in own} for row in listed}
+
+    assert shown() == wanted
+    if path != PATH:  # the archive refuses infinity, and keeps every other time
+        ledger.cold(table, month)
+        assert shown() == wanted
+
+
+def test_a_row_of_no_month_stops_no_list(api: httpx.Client, ledger: Ledger, this_month: Month) -> None:
+    table = ledger.table(PATH)
+    (row,) = ledger.add(table, [this_month.lower])
+    ledger.execute("CREATE TABLE heap PARTITION OF transactions_partitioned DEFAULT")
+    for number, time in enumerate(["infinity", "-infinity", "1969-12-31 00:00+00", "2200-01-01 00:00+00"]):
+        (far,) = ledger.far(table, this_month.lower + timedelta(days=number), {"created_at": time})
+        assert api.get(f"{PATH}/{far['id']}").status_code == 404
+    assert [ids(page) for page in pages(api, wallet_id=BODY["wallet_id"], limit=1)] == [[str(row["id"])]]
