@@ -59,6 +59,7 @@ def pages() -> tuple[Page, ...]:
         method="POST",
         scope=Scope.OPERATIONS,
         policy=RatePolicy.OPERATIONS,
+        form_at=HOME,
     )
     return now, acknowledging
 

@@ -476,7 +476,7 @@ def test_a_month_that_must_be_restored_is_named_with_its_command(ready: Settings
                 assert answer.status_code == 409, (path, answer.text)
                 document = Document(answer.text)
                 check_html(document)
-                assert "`treasury restore-request transactions 2016-01`" in document.text
+                assert "treasury restore-request transactions 2016-01" in document.text
             newer = find(person, value="w-1", **{"from": "2020-01-01"})
             assert ids(newer) == [str(young["id"])]
 
