@@ -24,9 +24,9 @@ Who = Annotated[
 
 
 def list_(everything: Everything = False, as_json: AsJson = False) -> None:
-    """List the open alerts, newest first."""
+    """List the open alerts: critical ones before warnings, newest first."""
     with session() as settings, connect(settings.database_dsn, "alerts") as connection:
-        records = alerts.list_alerts(connection, state=None if everything else "open")
+        records = alerts.list_alerts(connection) if everything else alerts.open_alerts(connection)
     if as_json:
         write_json([record(alert, "notice_error", runbook=runbook(settings, alert.rule)) for alert in records])
         return

@@ -13,6 +13,7 @@ from cli.days import DAY
 from cli.session import auditing, session
 from ledger.counts import counted
 from ledger.errors import ConfigError, TreasuryError, combined
+from ledger.spreadsheet_cells import safe_text
 from ledger.tables import TieredTable
 from ledger.totals import Question, Total, TotalsGroup, Zone
 from tasks.totals.answer import answer_totals
@@ -61,14 +62,16 @@ def totals(
     for note in answer.notes:
         terminal.note(note)
     columns = [name for name in ("day", "client_id", "type", "status", "supplier") if name in question.groups]
-    rows = [_record(chosen, one, [*columns, "currency"]) for one in answer.totals]
-    heads = [*columns, "currency", "rows", *chosen.money_columns]
+    texts = [*columns, "currency"]
+    rows = [_record(chosen, one, texts) for one in answer.totals]
+    heads = [*texts, "rows", *chosen.money_columns]
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, heads, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        # Not the sums: one below zero begins with what would start a formula, and is a number.
+        writer.writerows(row | {name: safe_text(row[name] or "") for name in texts} for row in rows)
     else:
         shown = ([_cell(row[name]) for name in heads] for row in rows)
         terminal.table(f"{chosen.name}, {question.first} to {question.last}, {zone}", heads, shown)

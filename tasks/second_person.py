@@ -49,7 +49,8 @@ RECONCILIATION = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One proposal. ``number`` identifies it within its kind: a break, a hold or a request, "" for days.
+    """One proposal. ``number`` identifies it within its kind: a break, a hold, a request or the proposal to close a
+    period, "" for a day without a statement.
 
     ``money`` is by currency: what is decided about, nothing where no money is. ``barred`` are the people who may not
     confirm it. ``supplier`` and the days are of reconciliation; ``facts`` are those of the kind alone.
@@ -108,11 +109,11 @@ def _about_break(row: tuple[Any, ...], kind: WaitingKind) -> Waiting:
 
 
 def _closing(row: tuple[Any, ...]) -> Waiting:
-    supplier, first, last, carry, actor, account, reason, asked_at, breaks, sums = row
+    number, supplier, first, last, carry, actor, account, reason, asked_at, breaks, sums = row
     who = Person(actor, account or actor)
     money = {currency: Decimal(total) for currency, total in sorted(sums.items())}
     facts = {"carry": carry, "breaks": breaks}
-    return Waiting(WaitingKind.CLOSING, "", who, reason, asked_at, (who,), money, supplier, first, last, facts)
+    return Waiting(WaitingKind.CLOSING, str(number), who, reason, asked_at, (who,), money, supplier, first, last, facts)
 
 
 def _absence(row: tuple[Any, ...]) -> Waiting:

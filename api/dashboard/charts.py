@@ -8,7 +8,9 @@ size at any width. Lines differ by their dashes and are named in a legend. Every
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 from markupsafe import Markup
 
@@ -18,7 +20,8 @@ MOST_LINES = 4  # the dashes of the style sheet
 _BOX = 100.0
 _GRID = (25, 50, 75)
 _GAP = 2.5  # of the usual distance of two points: farther apart nothing was measured between them
-Formatter = Callable[[float], str]
+Number = float | Decimal  # a decimal is drawn as a float, and written with every digit
+Formatter = Callable[[Any], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Series:
     """One line: its name, and a value for each time of the chart; None where nothing was measured."""
 
     name: str
-    values: Sequence[float | None]
+    values: Sequence[Number | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def line(
 
 
 def bars(
-    name: str, title: str, labels: Sequence[str], values: Sequence[float], form: Formatter, unit: str = ""
+    name: str, title: str, labels: Sequence[str], values: Sequence[Number], form: Formatter, unit: str = ""
 ) -> Chart:
     """A bar for each label, in their order."""
     most = _top(values)
@@ -108,7 +111,7 @@ def bars(
     )
 
 
-def sparkline(title: str, values: Sequence[float | None], form: Formatter) -> Markup:
+def sparkline(title: str, values: Sequence[Number | None], form: Formatter) -> Markup:
     """A small line without axes, for a cell of a table. ``title`` says what it shows."""
     known = [value for value in values if value is not None]
     xs = [_BOX * place / max(len(values) - 1, 1) for place in range(len(values))]
@@ -164,7 +167,7 @@ def _line(number: int, runs: Sequence[Sequence[str]]) -> list[Markup]:
     return [*paths, *([Markup('<path class="line line-{} dots" d="{}"/>').format(number, lone)] if lone else [])]
 
 
-def _runs(xs: Sequence[float], values: Sequence[float | None], most: float) -> list[list[str]]:
+def _runs(xs: Sequence[float], values: Sequence[Number | None], most: float) -> list[list[str]]:
     """The points of a line. Where a value is missing, or much time lies between two, it begins again."""
     steps = sorted(after - before for before, after in pairwise(xs))
     usual = steps[len(steps) // 2] if steps else 0.0
@@ -189,9 +192,9 @@ def _places(times: Sequence[datetime]) -> list[float]:
     return [_BOX * (moment - times[0]).total_seconds() / span for moment in times]
 
 
-def _top(values: Iterable[float], least: float = 1.0) -> float:
+def _top(values: Iterable[Number], least: float = 1.0) -> float:
     """A round number at or above every value: 1, 2 or 5 times a power of ten; ``least`` where none is above 0."""
-    most = max(values, default=0.0)
+    most = max(map(float, values), default=0.0)
     if most <= 0:
         return least
     power = 10.0 ** len(str(int(most))[1:]) if most >= 1 else 10.0 ** -_leading_zeros(most)
@@ -206,8 +209,8 @@ def _leading_zeros(value: float) -> int:
     return places
 
 
-def _height(value: float, most: float) -> float:
-    return _BOX * min(max(value, 0.0), most) / most
+def _height(value: Number, most: float) -> float:
+    return _BOX * min(max(float(value), 0.0), most) / most
 
 
 def _place(value: float) -> str:

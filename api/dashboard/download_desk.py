@@ -162,7 +162,8 @@ def _masked(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _write_csv(batches: pa.RecordBatchReader, file: IO[bytes]) -> tuple[int, bool]:
     """A line for each row. A file that was cut ends in a line that says so: it is not to be taken for all rows."""
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    # With a byte order mark: Excel takes a file without one for the code page of its machine.
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", write_through=True)
     writer = csv.writer(text)
     writer.writerow(batches.schema.names)
     rows, cut = 0, False

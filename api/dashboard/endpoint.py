@@ -1,6 +1,7 @@
 """One page as an ASGI application: session, limit, scope, query and form, then its handler. Every error is a page."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,10 +19,12 @@ from api.keys.auth import NOBODY
 from api.logs.access_log import of_request
 from api.routing import parsing
 from api.routing.endpoint import note_refusal
-from api.routing.problems import FORBIDDEN, NO_METHOD, NOT_FOUND, HttpError, kind_of
+from api.routing.problems import FORBIDDEN, NO_METHOD, NOT_FOUND, UNAUTHORIZED, HttpError, kind_of
 from api.server.services import Services
+from ledger.errors import TreasuryError
 
 FORM_TOKEN = "form_token"  # noqa: S105  # the name of a field
+REASON = "reason"  # the field of every form that a person writes into
 REFRESH_HEADER = "x-dashboard-refresh"  # of the requests of an open page: they do not keep a session alive
 _MOST_FORM_BYTES = 16_384
 
@@ -41,12 +44,13 @@ class PageEndpoint:
         try:
             call = await self._admit(call)
             call = await self._read(call)
+            self._check_form(call)
             response = await self._answer(call)
         except ClientDisconnect:
             return  # the client has gone
         except Exception as error:  # noqa: BLE001  # the last line, as in the other endpoint
             note_refusal(self._services, request, error)
-            response = self._refuse(call, error)
+            response = self._refuse(call, error, await self._written(call, error))
         finally:
             self._services.bodies.give_back(scope)
         response.raw_headers.extend(visitor_of(scope).headers)
@@ -76,7 +80,9 @@ class PageEndpoint:
         return call
 
     async def _read(self, call: PageCall) -> PageCall:
-        """The call with its query and its form. Raises FieldError and problems 403, 413 and 415."""
+        """The call with its query and its form, whose token is still to be checked. Raises FieldError and problems 413
+        and 415.
+        """
         page, request = self._page, call.request
         known = page.query | ({DONE} if page.notices else set())
         query = parsing.query(request, known)
@@ -86,11 +92,20 @@ class PageEndpoint:
             return replace(call, query=query)
         parsing.require_form(request)
         body = await parsing.read_body(request, _MOST_FORM_BYTES, self._services.bodies)
-        form = dict(parsing.form(body, page.fields | {FORM_TOKEN}))
-        given = form.pop(FORM_TOKEN, "")
-        if call.session is not None:
-            self._services.sessions.check_form(call.session, given)
-        return replace(call, query=query, form=form)
+        return replace(call, query=query, form=parsing.form(body, page.fields | {FORM_TOKEN}))
+
+    def _check_form(self, call: PageCall) -> None:
+        """Raises a 403 problem for a form that is not of the session."""
+        if self._page.method == "POST" and call.session is not None:
+            self._services.sessions.check_form(call.session, call.form.get(FORM_TOKEN, ""))
+
+    async def _written(self, call: PageCall, error: Exception) -> str:
+        """The reason in a form that is refused, for the person to copy: it may have taken longer than the session."""
+        form = call.form
+        if not form and kind_of(error) is UNAUTHORIZED and REASON in self._page.fields:
+            with suppress(TreasuryError, ClientDisconnect):  # what cannot be read is not given back
+                form = (await self._read(call)).form
+        return form.get(REASON, "")
 
     async def _answer(self, call: PageCall) -> Response:
         answer = await self._page.handler(call)
@@ -98,9 +113,11 @@ class PageEndpoint:
             return answer
         return html(self._page.template, self._frame(call) | dict(answer), int(answer.get(HTTP_STATUS, 200)))
 
-    def _refuse(self, call: PageCall, error: Exception) -> Response:
+    def _refuse(self, call: PageCall, error: Exception, written: str) -> Response:
         """The page of an error. Without a session it is the page to sign in, which leads back to what was asked for."""
-        return error_pages.page_of(error, self._frame(call), call.request)
+        is_form = self._page.method == "POST" and self._page.needs_session
+        form_at = (self._page.form_at or call.request.url.path) if is_form else ""
+        return error_pages.page_of(error, self._frame(call) | {"written": written}, call.request, form_at)
 
     def _frame(self, call: PageCall) -> dict[str, Any]:
         """The values that every template gets."""
@@ -123,7 +140,8 @@ class PageEndpoint:
 
 def frame(request: Request, **values: Any) -> dict[str, Any]:
     """The values of the frame of a page; those that are not given are as for somebody who has not signed in."""
-    nobody = {"navigation": [], "refreshes": False, "client_id": "", "key_id": "", "form_token": "", "notice": ""}
+    empty = dict.fromkeys(("client_id", "key_id", "form_token", "notice", "written"), "")
+    nobody = {"navigation": [], "refreshes": False, **empty}
     known = {"path": request.url.path, "request_id": of_request(request.scope).request_id, "now": None}
     return {**nobody, "scopes": frozenset(), **known, **values}
 

@@ -47,28 +47,34 @@ def local_path(text: str) -> str:
     return text if good else HOME
 
 
-def page_of(error: Exception, frame: Mapping[str, Any], request: Request) -> Response:
-    """The page of ``error``, with its status and headers. ``frame`` is what every page shows around it."""
+def page_of(error: Exception, frame: Mapping[str, Any], request: Request, form_at: str = "") -> Response:
+    """The page of ``error``, with its status and headers. ``frame`` is what every page shows around it. ``form_at`` is
+    the address of the page whose form was refused, "" where none was sent.
+    """
     kind = problems.kind_of(error)
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
     said = problems.document(error)["detail"]
     if kind is UNAUTHORIZED:
-        response = _sign_in(said, frame, request)
+        response = _sign_in(said, frame, request, form_at)
         headers.setdefault("WWW-Authenticate", "Bearer")
     else:
         said = _WORDS.get(kind, said) if said == kind.detail else said
         if kind.status in (TOO_MANY.status, UNAVAILABLE.status):
             headers.setdefault("Retry-After", str(RETRY_AFTER_S))
-        values = {"title": kind.title, "status": kind.status, "said": said, "to_do": _TO_DO.get(kind.status, "")}
-        values["retry_after_s"] = headers.get("Retry-After")
+        is_about_form = kind is FORBIDDEN and "WWW-Authenticate" not in headers  # no key has what it lacks
+        to_do = "" if is_about_form else _TO_DO.get(kind.status, "")
+        values = {"title": kind.title, "status": kind.status, "said": said, "to_do": to_do}
+        values |= {"retry_after_s": headers.get("Retry-After"), "way": local_path(form_at)}
         response = html("error.html", {**frame, "refreshes": False, **values}, kind.status)
     response.headers.update(headers)
     return response
 
 
-def _sign_in(said: str, frame: Mapping[str, Any], request: Request) -> Response:
-    """The page to sign in. After it a person is where they wanted to be, unless that was to send a form."""
+def _sign_in(said: str, frame: Mapping[str, Any], request: Request, form_at: str) -> Response:
+    """The page to sign in. After it a person is where they wanted to be, or at the page of the form that they sent."""
     asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    way = local_path(asked) if request.method in {"GET", "HEAD"} else HOME
+    way = local_path(asked if request.method in {"GET", "HEAD"} else form_at)
+    if form_at:
+        said = f"Nothing was recorded, because your session had ended. {said}"
     values = {"title": "Sign in", "said": said, "way": way, "navigation": [], "refreshes": False}
     return html("sign_in.html", {**frame, **values}, UNAUTHORIZED.status)

@@ -1,6 +1,6 @@
 """The page Money and load: rows and sums of days from daily totals, which are equal to the rows to the cent."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -213,21 +213,28 @@ def _charts(
     if not lines:
         return []
     labels = [place.strftime(when) for place in places]
-    rows = _by_place(lines, places, lambda line: line.rows)
+    rows = _by_place(lines, places, lambda line: Decimal(line.rows))
     made = [charts.bars("rows", f"Rows per {unit}", labels, rows, partial(formats.number, places=0))]
     for one in whole[:_MOST_CHARTS]:
         own = [line for line in lines if line.currency == one.currency]
         name, currency = words(table.money_columns[0]), one.currency or ""
-        values = [float(value) for value in _by_place(own, places, lambda line: line.sums[0])]
+        sums = _by_place(own, places, lambda line: line.sums[0])
         title = f"{name} per {unit}, {currency or 'no currency'}"
-        made.append(charts.bars(f"sum-{currency or 'none'}", title, labels, values, partial(formats.number, places=2)))
+        made.append(charts.bars(f"sum-{currency or 'none'}", title, labels, sums, partial(_amount, currency)))
     return made
 
 
-def _by_place(lines: Iterable[TotalsLine], places: Sequence[date], value: Any) -> list[Any]:
-    sums: dict[date | None, Any] = dict.fromkeys(places, 0)
+def _amount(currency: str, value: Decimal | float) -> str:
+    """A sum, or the end of an axis, as the tables have it."""
+    return formats.money(str(value), currency)
+
+
+def _by_place(
+    lines: Iterable[TotalsLine], places: Sequence[date], value: Callable[[TotalsLine], Decimal]
+) -> list[Decimal]:
+    sums: dict[date | None, Decimal] = dict.fromkeys(places, Decimal(0))
     for line in lines:
-        sums[line.when] += value(line)
+        sums[line.when] = add_exactly(sums[line.when], value(line))
     return [sums[place] for place in places]
 
 

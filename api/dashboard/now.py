@@ -7,6 +7,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any, TypeVar
 
+import msgspec.structs
 from starlette.responses import Response
 
 from api.abuse.rate_limits import RatePolicy
@@ -19,6 +20,7 @@ from api.monitoring.alert_page import AlertPage
 from api.monitoring.handlers import MOST_ID
 from api.monitoring.health_report import Component, ComponentState, HealthReport, troubles
 from api.monitoring.history import Minute
+from api.monitoring.monitor import Monitor
 from api.routing import parsing
 from ledger.alerts import Severity
 from ledger.errors import TransientError
@@ -57,6 +59,7 @@ def pages() -> tuple[Page, ...]:
         method="POST",
         scope=Scope.OPERATIONS,
         policy=RatePolicy.OPERATIONS,
+        form_at=HOME,
     )
     return now, acknowledging
 
@@ -68,7 +71,7 @@ async def show_now(call: PageCall) -> Mapping[str, Any]:
         monitor.recent_health(), monitor.figures(), call.services.runs.recent()
     )
     answers = _postgres_answers(health)
-    alerts = await _or_none(monitor.alerts({"state": "open"}, MOST_ALERTS)) if answers else None
+    alerts = await _or_none(_open_alerts(monitor)) if answers else None
     alerts = alerts and alerts.for_key(call.key.scopes)
     database = await _or_none(monitor.database_figures()) if answers else None
     return {
@@ -89,6 +92,17 @@ async def show_now(call: PageCall) -> Mapping[str, Any]:
     }
 
 
+async def _open_alerts(monitor: Monitor) -> AlertPage:
+    """The newest open alerts, the critical ones before all others: no number of newer warnings hides one of those."""
+    critical, newest = await asyncio.gather(
+        monitor.alerts({"state": "open", "severity": Severity.CRITICAL}, MOST_ALERTS),
+        monitor.alerts({"state": "open"}, MOST_ALERTS),
+    )
+    items = list({one.id: one for one in (*critical.items, *newest.items)}.values())
+    items.sort(key=lambda one: one.severity != Severity.CRITICAL)
+    return msgspec.structs.replace(newest, items=items[:MOST_ALERTS])
+
+
 async def acknowledge(call: PageCall) -> Response:
     """Acknowledge an alert, as the operation `acknowledgeAlert` does."""
     alert_id = parsing.integer("id", call.request.path_params["id"], 1, MOST_ID)
@@ -105,20 +119,27 @@ def state_of(health: HealthReport, alerts: AlertPage | None) -> ComponentState:
 
 
 def sentence(health: HealthReport, alerts: AlertPage | None) -> str:
-    """The state in one sentence, with its worst reason: a check, or an alert while all checks are healthy."""
+    """The state in one sentence, with its worst reason: a check, or an alert that is worse than every check."""
     found = troubles(health)
-    if not found and alerts and alerts.items:
-        count = len(alerts.items)
-        worst = next((one for one in alerts.items if one.severity == Severity.CRITICAL), alerts.items[0])
-        named = f"{worst.title} ({worst.subject})"
-        more = "" if alerts.next_before is None else " or more"
-        return f"An alert is open: {named}." if count == 1 else f"{count}{more} alerts are open, the worst: {named}."
+    if alerts and alerts.items and (not found or state_of(health, alerts) is not health.state):
+        return f"{_worst_of(alerts)}{_others(len(found), 'check is', 'checks are')}"
     if not found:
         return f"Everything works: all {len(health.components)} checks are healthy."
     begins = "Something does not work" if health.state is ComponentState.CRITICAL else "Something needs attention"
-    rest = len(found) - 1
-    others = "" if not rest else f" {rest} more {'check is' if rest == 1 else 'checks are'} not healthy."
+    others = _others(len(found) - 1, "more check is", "more checks are")
     return f"{begins}: {_reason(found[0])}{others}"
+
+
+def _worst_of(alerts: AlertPage) -> str:
+    count = len(alerts.items)
+    worst = next((one for one in alerts.items if one.severity == Severity.CRITICAL), alerts.items[0])
+    named = f"{worst.title} ({worst.subject})"
+    more = "" if alerts.next_before is None else " or more"
+    return f"An alert is open: {named}." if count == 1 else f"{count}{more} alerts are open, the worst: {named}."
+
+
+def _others(count: int, one: str, many: str) -> str:
+    return "" if not count else f" {count} {one if count == 1 else many} not healthy."
 
 
 def _reason(component: Component) -> str:

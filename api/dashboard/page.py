@@ -63,8 +63,9 @@ class Page:
     Each of ``or_scopes`` is enough in its place, for a page whose parts need different scopes.
     ``label`` is its name in the navigation, where it is for keys with its scope; "" for nowhere. ``query`` and
     ``fields`` are the parameters and the fields of the form that it takes; any other is refused by name. ``notices``
-    are the texts that it shows after a form, by the value of ``?done=``. One that ``refreshes`` is made again in an
-    open window every 15 seconds; its template marks the regions.
+    are the texts that it shows after a form, by the value of ``?done=``. ``form_at`` is the page that has the form,
+    where that is not at this address: a person whose form is refused is led there. One that ``refreshes`` is made
+    again in an open window every 15 seconds; its template marks the regions.
     """
 
     path: str
@@ -80,6 +81,7 @@ class Page:
     fields: frozenset[str] = frozenset()
     notices: Mapping[str, str] = field(default_factory=dict)
     needs_session: bool = True
+    form_at: str = ""
     refreshes: bool = False
 
     def is_for(self, key: ApiKey) -> bool:

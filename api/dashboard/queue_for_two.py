@@ -73,6 +73,7 @@ def pages() -> tuple[Page, ...]:
         label="",
         fields=_FIELDS,
         notices={},
+        form_at=PATH,
     )
     return page, releasing
 

@@ -16,6 +16,7 @@ from api.dashboard.page import HTTP_STATUS, Page, PageCall
 from api.dashboard.queue_for_two import Item
 from api.dashboard.reconciliation import PATH
 from api.reconciliation.answers import PeriodDecision
+from api.reconciliation.handlers import MOST_ID
 from api.reconciliation.work import decide_period, in_thread, person_of
 from api.routing import parsing
 from ledger.business_days import day_of
@@ -28,7 +29,8 @@ from tasks.second_person import WaitingKind, list_waiting
 PERIODS = f"{PATH}/periods"
 MOST = 100
 YES = "yes"
-_FIELDS = frozenset({"supplier", "first_day", "last_day", "carry", "reason", "decision"})
+_UNSEEN = frozenset({"decision", "proposal"})  # fields that no error is shown beside
+_FIELDS = frozenset({"supplier", "first_day", "last_day", "carry", "reason"}) | _UNSEEN
 _PREFILLED = frozenset({"supplier", "first_day", "last_day"})
 _NOTICES = {
     str(PeriodState.PROPOSED): "Closing the period is proposed. The key of another client must confirm it.",
@@ -74,7 +76,9 @@ def _last_month() -> dict[str, str]:
 
 
 async def decide(call: PageCall) -> Mapping[str, Any] | Response:
-    """Propose, confirm or reject a closing, as the operation `closeReconciliationPeriod` does."""
+    """Propose, confirm or reject a closing, as the operation `closeReconciliationPeriod` does, but never another one
+    than the page showed: a form that confirms names its proposal, and one that proposes names none.
+    """
     try:
         given = {name: parsing.required(name, call.form) for name in ("supplier", "first_day", "last_day", "reason")}
         first, last = (parsing.day(name, given[name]) for name in ("first_day", "last_day"))
@@ -82,13 +86,13 @@ async def decide(call: PageCall) -> Mapping[str, Any] | Response:
         if call.form.get("carry", YES) != YES:
             raise FieldError("carry", "must be yes, or not given")
         carry = "carry" in call.form
-        closing = await decide_period(
-            call.services, call.key, (given["supplier"], first, last), decision, given["reason"], carry=carry
-        )
+        seen = parsing.integer("proposal", call.form.get("proposal", "0"), 0, MOST_ID)
+        days = (given["supplier"], first, last)
+        closing = await decide_period(call.services, call.key, days, decision, given["reason"], carry=carry, seen=seen)
     except REFUSALS as error:
         if Scope.RECONCILIATION_READ not in call.key.scopes:
             raise
-        return await _shown(call, refused(call.form, error, _FIELDS - {"decision"}))
+        return await _shown(call, refused(call.form, error, _FIELDS - _UNSEEN))
     return call.redirect(PERIODS, str(closing.state))
 
 

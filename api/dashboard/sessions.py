@@ -132,7 +132,10 @@ class Sessions:
     def check_form(self, session: Session, given: str) -> None:
         """Raises a 403 problem unless ``given`` is the token of a form of this session."""
         if not hmac.compare_digest(self.form_token(session).encode(), given.encode()):
-            raise HttpError(FORBIDDEN, "The form is not of this session. Open the page again, and send it once more.")
+            said = (
+                "The form is not of this session, so nothing was recorded. Open its page again, and send it once more."
+            )
+            raise HttpError(FORBIDDEN, said)
 
     async def _look_up(self, which: tuple[bytes, bool]) -> Session | None:
         now_s = self._monotonic()

@@ -39,7 +39,7 @@ def pages() -> tuple[Page, ...]:
             needs_session=False,
         ),
         Page(SIGN_IN, "Sign in", sign_in, method="POST", fields=frozenset({_KEY, _WAY}), needs_session=False),
-        Page(SIGN_OUT, "Sign out", sign_out, method="POST"),
+        Page(SIGN_OUT, "Sign out", sign_out, method="POST", form_at=HOME),
         Page(
             SESSIONS,
             "Sessions",
@@ -47,7 +47,7 @@ def pages() -> tuple[Page, ...]:
             "sessions.html",
             notices={_ENDED: "The session has ended."},
         ),
-        Page(f"{SESSIONS}/{{id}}/end", "End a session", end_session, method="POST"),
+        Page(f"{SESSIONS}/{{id}}/end", "End a session", end_session, method="POST", form_at=SESSIONS),
     )
 
 

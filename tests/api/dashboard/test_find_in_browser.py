@@ -84,7 +84,7 @@ def test_an_auditor_finds_a_row_downloads_it_and_proves_it_on_a_second_machine(
     assert violations(page) == []
     assert "Cold Transactions: 2024-03" in page.text("[aria-labelledby=months-heading]")
     page.click("a[href*='/find/download/csv']")
-    text = downloaded(tmp_path / "downloads", "*.csv").read_text(encoding="utf-8")
+    text = downloaded(tmp_path / "downloads", "*.csv").read_text(encoding="utf-8-sig")
     (line,) = csv.DictReader(text.splitlines())
     assert (line["id"], line["tier"], line["reference"]) == (str(row["id"]), "cold", "INV-2024-000123")
 

@@ -203,6 +203,20 @@ def test_every_day_has_a_bar_and_a_day_without_rows_has_none(acme: Person) -> No
     assert '<th scope="row">2026-10-06</th><td class="number">0</td>' in figures
 
 
+def test_the_figures_of_a_chart_are_those_of_the_table_to_the_last_digit(acme: Person, tiers: Settings) -> None:
+    ledger, table, day = Ledger(tiers), tiers.table("transactions"), Month(2023, 5).lower
+    ledger.add(table, [day], amount="90071992547409.92")  # and one cent: no float has that sum
+    ledger.add(table, [day], amount="0.01")
+    ledger.add(table, [day], amount="500", currency="JPY")
+    document = show(acme, **{"from": "2023-05-01", "to": "2023-05-02"})
+    shown = {line[1]: line[3] for line in table_of(document, "By day")}
+    assert shown == {"JPY": "500\u202fJPY", "ZAR": "90\u202f071\u202f992\u202f547\u202f409.93\u202fZAR"}
+    for currency, amount in shown.items():
+        figures = document.html.split(f'id="sum-{currency}-figures"')[1].split("</details>")[0]
+        assert f'<th scope="row">2023-05-01</th><td class="number">{amount}</td>' in figures
+    assert "highest 90\u202f071\u202f992\u202f547\u202f409.93\u202fZAR." in document.html
+
+
 @pytest.fixture
 def place(ready: Settings) -> Iterator[tuple[Ledger, Person]]:
     settings = ready.model_copy(update={"retention": RetentionSettings(grace_days=0)})

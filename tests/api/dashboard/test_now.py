@@ -84,6 +84,11 @@ def test_open_alerts_are_said_where_all_checks_are_healthy() -> None:
     both = AlertPage(items=[*warned.items, alert(Severity.CRITICAL, "b")], rules=[], next_before=None)
     assert now.sentence(healthy, both) == "2 alerts are open, the worst: An object is wrong (b)."
     assert now.state_of(healthy, both) is ComponentState.CRITICAL
+    ill = report(component(ComponentState.HEALTHY), component(ComponentState.WARNING))
+    assert now.sentence(ill, warned).startswith("Something needs attention: months overdue")
+    assert now.sentence(ill, both) == (
+        "2 alerts are open, the worst: An object is wrong (b). 1 check is not healthy."
+    )  # the worst reason: a check that only warns is none of a critical state
     none = AlertPage(items=[], rules=[], next_before=None)
     assert now.state_of(healthy, none) is ComponentState.HEALTHY
     assert now.sentence(healthy, none).startswith("Everything works")
@@ -181,6 +186,17 @@ def test_an_alert_that_is_not_there_is_not_acknowledged(person: Person, number: 
     given = {"form_token": person.form_token}
     answer = person.client.post(f"{HOME}/alerts/{number}/acknowledge", data=given, headers=SAME_ORIGIN)
     assert answer.status_code == status
+
+
+def test_newer_warnings_never_hide_a_critical_alert(person: Person, shared: Settings) -> None:
+    number = raised(shared, "An archived object is wrong")
+    for one in range(now.MOST_ALERTS):
+        raised(shared, f"Warning {one}", Severity.WARNING)
+    document = person.read(HOME)
+    check_html(document)
+    assert f"{HOME}/alerts/{number}/acknowledge" in [form.action for form in document.forms]
+    assert document.text.index("An archived object is wrong") < document.text.index("Warning 19")
+    assert f"only {now.MOST_ALERTS} of them" in document.text
 
 
 def test_a_hostile_alert_is_text(person: Person, shared: Settings) -> None:

@@ -63,6 +63,16 @@ def test_without_a_session_every_page_asks_for_a_key(shared_http: httpx.Client, 
         assert Document(answer.text).forms[0].action == "/dashboard/sign-in"
 
 
+@pytest.mark.parametrize("page", [page for page in GUARDED if page.method == "POST"], ids=name)
+def test_after_signing_in_a_person_is_at_the_page_of_the_form_that_was_refused(person: Person, page: Page) -> None:
+    with httpx.Client(base_url=person.client.base_url) as nobody:
+        answer = nobody.post(address(page), data={"form_token": "x"}, headers=SAME_ORIGIN)
+    document = Document(answer.text)
+    assert "Nothing was recorded" in document.text
+    form_at = document.forms[0].fields["next"]
+    assert person.open(form_at).status_code in (200, 404)  # a page; of a break that is not there
+
+
 @guarded_page
 def test_a_bearer_key_is_no_session(shared_http: httpx.Client, person: Person, page: Page) -> None:
     headers = SAME_ORIGIN | {"Authorization": f"Bearer {person.key}"}

@@ -37,6 +37,13 @@ def propose(person: Person, **changes: str) -> Document:
     return person.read(answer.headers["location"])
 
 
+def confirm(person: Person, decision: str = "close", reason: str = "seen") -> Document:
+    """Decide about the proposal that the page lists, as it is there."""
+    answer = person.send(QUEUE, PERIODS, decision=decision, reason=reason)
+    assert answer.status_code == 303, Document(answer.text).text
+    return person.read(answer.headers["location"])
+
+
 def refused(person: Person, status: int, **fields: str) -> Document:
     answer = person.client.post(PERIODS, data={"form_token": person.form_token} | fields, headers=SAME_ORIGIN)
     assert answer.status_code == status
@@ -60,10 +67,11 @@ def test_a_period_is_proposed_by_one_client_and_closed_by_another(desk: Desk) ->
         in refused(desk.sit_down("thandi"), 409, **DAYS, reason="x", decision="close").text
     )
 
-    carrying = refused(sipho, 409, **DAYS, reason="seen", decision="close", carry="yes")
+    shown = next(form for form in sipho.read(QUEUE).forms if form.action == PERIODS).fields
+    carrying = refused(sipho, 409, **shown | {"reason": "seen", "decision": "close", "carry": "yes"})
     assert "closing without carrying breaks on is proposed; confirm that, or reject it first" in carrying.text
 
-    document = propose(sipho, reason="seen")
+    document = confirm(sipho)
     assert "The period is closed." in document.text
     assert "flash 2026-02-03 2026-02-03 1 100.00 ZAR thandi sipho" in document.text
     (row,) = desk.books.sql("SELECT actor, account, own_rows FROM recon_periods")
@@ -77,9 +85,41 @@ def test_the_second_person_refuses_and_the_first_takes_back(desk: Desk) -> None:
     thandi, sipho = desk.sit_down("thandi"), desk.sit_down("sipho")
     for person in (sipho, thandi):
         propose(thandi)
-        assert "The proposal is rejected." in propose(person, decision="reject", reason="not yet").text
+        assert "The proposal is rejected." in confirm(person, "reject", "not yet").text
         assert desk.books.sql("SELECT 1 FROM recon_periods") == []
     assert "nothing is proposed" in refused(sipho, 409, **DAYS, reason="no", decision="reject").text
+
+
+def test_a_form_that_proposes_never_closes_what_somebody_has_proposed_meanwhile(desk: Desk) -> None:
+    thandi, sipho = desk.sit_down("thandi"), desk.sit_down("sipho")
+    older = next(form for form in sipho.read(PERIODS).forms if form.action == PERIODS).fields
+    propose(thandi)
+    fields = older | DAYS | {"reason": "month end"}
+    document = refused(sipho, 409, **fields, decision="close")
+    assert (
+        "thandi has proposed to close these days meanwhile: see that proposal, and confirm or refuse it"
+        in document.text
+    )
+    assert "Reason: month end" in document.text  # the proposal, on the page that refuses
+    assert "thandi has proposed" in refused(sipho, 409, **fields, decision="reject").text
+    assert desk.books.sql("SELECT 1 FROM recon_periods") == []
+    assert "The period is closed." in confirm(sipho).text
+
+
+def test_a_form_that_confirms_is_about_the_proposal_that_it_shows(desk: Desk) -> None:
+    thandi, sipho = desk.sit_down("thandi"), desk.sit_down("sipho")
+    propose(thandi)
+    older = next(form for form in sipho.read(QUEUE).forms if form.action == PERIODS).fields
+    fields = older | {"reason": "seen", "decision": "close"}
+    confirm(thandi, "reject", "too early")
+    gone = "the proposal that you saw is not open any more"
+    assert gone in refused(sipho, 409, **fields).text
+    assert len(desk.books.sql("SELECT 1 FROM recon_period_proposals")) == 2  # closing is not proposed by that
+    propose(thandi, reason="another reason")
+    for decision in ("close", "reject"):
+        assert gone in refused(sipho, 409, **fields | {"decision": decision}).text
+    assert desk.books.sql("SELECT 1 FROM recon_periods") == []
+    assert "The period is closed." in confirm(sipho).text
 
 
 def test_breaks_that_wait_stop_it_unless_they_are_carried(settings: Settings, tmp_path: Path) -> None:
@@ -92,7 +132,7 @@ def test_breaks_that_wait_stop_it_unless_they_are_carried(settings: Settings, tm
         assert "1 339.01 ZAR" in queue.text
         different = refused(sipho, 409, **DAYS, reason="seen", decision="close")
         assert "4 breaks still wait" in different.text
-        propose(sipho, carry="yes", reason="seen")
+        confirm(sipho)
         (moved,) = desk.books.sql("SELECT DISTINCT period_day FROM recon_breaks")
         assert moved["period_day"] == DAY + timedelta(days=1)
 
@@ -108,6 +148,7 @@ def test_breaks_that_wait_stop_it_unless_they_are_carried(settings: Settings, tm
         ({"reason": "\u202e"}, "This must be 1 to 1000 printable characters."),
         ({"carry": "maybe"}, "This must be yes, or not given."),
         ({"decision": "open"}, "decision: must be one of close, reject"),
+        ({"proposal": "x"}, "proposal: must be a whole number"),
     ],
 )
 def test_a_wrong_field_is_named_and_what_was_entered_stays(desk: Desk, changes: dict[str, str], said: str) -> None:

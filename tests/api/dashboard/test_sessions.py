@@ -23,7 +23,9 @@ from tasks.admin.keys import create_key, revoke_key
 from tasks.admin.sessions import list_sessions, revoke_session
 from tests.api.conftest import serving, unlimited
 from tests.api.dashboard.conftest import MakePerson
+from tests.api.dashboard.desk import PERIODS
 from tests.api.dashboard.person import SAME_ORIGIN, Document, Person, cookie_name
+from tests.api.dashboard.test_pages import check_html
 
 SESSIONS = "/dashboard/sessions"
 SIGN_IN = "/dashboard/sign-in"
@@ -213,8 +215,51 @@ def test_a_form_without_the_token_of_its_session_is_refused(person: Person, make
     for token in ("", "0" * 64, theirs, "\u202e"):
         answer = person.client.post("/dashboard/sign-out", data={"form_token": token}, headers=SAME_ORIGIN)
         assert answer.status_code == 403
-        assert "The form is not of this session." in answer.text
+        assert "The form is not of this session, so nothing was recorded." in answer.text
     assert person.open(SESSIONS).status_code == 200
+
+
+WRITTEN = "looked at <b>both</b> sides, and the supplier is right"
+DECISION = {"supplier": "flash", "first_day": "2026-02-03", "last_day": "2026-02-03", "reason": WRITTEN}
+
+
+def test_a_form_that_is_sent_after_the_session_ended_leads_back_and_gives_back_what_was_written(
+    person: Person, shared_database: psycopg.Connection[Any]
+) -> None:
+    token = person.form_token
+    change(shared_database, person, "last_used_at = now() - interval '31 minutes'")
+    answer = person.client.post(PERIODS, data={"form_token": token, **DECISION}, headers=SAME_ORIGIN)
+    assert is_asked_to_sign_in(answer)
+    document = Document(answer.text)
+    check_html(document)
+    assert "Nothing was recorded, because your session had ended." in document.text
+    assert WRITTEN in document.text
+    assert document.forms[0].fields["next"] == PERIODS
+    assert person.sign_in(document.forms[0].fields["next"]).headers["location"] == PERIODS
+    another_site = person.client.post(PERIODS, data=DECISION, headers={"Sec-Fetch-Site": "cross-site"})
+    assert WRITTEN not in Document(another_site.text).text
+
+
+def test_a_form_of_the_session_before_says_that_nothing_was_recorded_and_leads_back(person: Person) -> None:
+    older = person.form_token
+    person.sign_in()
+    answer = person.client.post(PERIODS, data={"form_token": older, **DECISION}, headers=SAME_ORIGIN)
+    assert answer.status_code == 403
+    document = Document(answer.text)
+    check_html(document)
+    assert "The form is not of this session, so nothing was recorded." in document.text
+    assert WRITTEN in document.text
+    assert PERIODS in document.links
+    assert "scope" not in document.text  # the key has it
+
+
+def test_the_advice_about_scopes_is_for_a_key_that_lacks_one(make_person: MakePerson) -> None:
+    someone = make_person([Scope.TRANSACTIONS_READ])
+    lacking = Document(someone.open(PERIODS).text).text
+    assert "Sign in with a key that has the scope. treasury key create makes one and lists all scopes." in lacking
+    another_site = someone.client.post(PERIODS, headers={"Sec-Fetch-Site": "cross-site"})
+    assert "sent from another site" in another_site.text
+    assert "has the scope" not in another_site.text
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none", ""])

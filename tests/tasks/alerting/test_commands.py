@@ -51,6 +51,17 @@ def test_open_alerts_are_listed_and_acknowledged_once(command: CliRunner, connec
     assert [one.title for one in list_alerts(connection, state="open")] == ["again"]
 
 
+def test_a_critical_alert_is_listed_first_however_many_warnings_are_newer(
+    command: CliRunner, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.alerting.store.PAGE_LIMIT", 2)
+    raise_alert(connection, Alert("disk", "the oldest", Severity.CRITICAL, "full", "Look", {}))
+    for number in range(4):
+        raise_alert(connection, Alert("velocity", f"w-{number}", Severity.WARNING, "41 rows", "Look", {}))
+    listed = json.loads(command.invoke(app, ["alert", "list", "--json"]).stdout)
+    assert [one["subject"] for one in listed] == ["the oldest", "w-3", "w-2", "w-1", "w-0"]
+
+
 def test_a_test_notice_shows_the_result_of_each_target(command: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     with receiving() as receiver, receiving() as broken:
         broken.status = 500
