@@ -138,17 +138,37 @@ LIMIT %(limit)s
 -- and which no later row will be older than. A row is at most delay_s older than the moment when its transaction stores
 -- it (`store` makes sure). So what is not visible yet belongs to a transaction that has a number now, and is at most
 -- delay_s older than the start of that; or to one that stores later than this transaction began.
--- NULL where other sessions do not show what they do: there is no horizon then.
-SELECT CASE WHEN current_setting('track_activities')::boolean AND NOT other.hidden
-       THEN date_trunc('milliseconds', least(now(), other.since, prepared.since)
-                                       - make_interval(secs => %(delay_s)s::float8)) END
-FROM (
-    SELECT min(xact_start) FILTER (WHERE backend_xid IS NOT NULL) AS since,
-           coalesce(bool_or(backend_type IS NULL AND usesysid IS NOT NULL), false) AS hidden
+-- Some transactions do not show their start: that of a session with track_activities off, and a prepared one, of which
+-- PostgreSQL knows only when it was prepared. It took its number after the newest instant that the watch noted with a
+-- lower one (`note_horizon`). A session that is idle took its number after it was looked at. Prepared transactions are
+-- looked for after the sessions: one that is just being prepared is seen as the one or as the other.
+-- NULL where other sessions do not show what they do (second column: false), and where no instant was noted before the
+-- number of a transaction that does not show its start. There is no horizon then.
+WITH session AS MATERIALIZED (
+    SELECT backend_xid AS number, xact_start AS since, state, backend_type IS NULL AND usesysid IS NOT NULL AS hidden
     FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-) AS other, (
-    SELECT min(prepared) AS since FROM pg_prepared_xacts WHERE database = current_database()
-) AS prepared
+), prepared AS MATERIALIZED (
+    SELECT p.number
+    FROM (SELECT count(*) FROM session) AS looked(sessions)
+    CROSS JOIN LATERAL (SELECT transaction AS number FROM pg_prepared_xacts
+                        WHERE database = current_database() AND looked.sessions >= 0 OFFSET 0) AS p
+), startless AS MATERIALIZED (
+    SELECT number FROM session WHERE number IS NOT NULL AND since IS NULL AND state IS DISTINCT FROM 'idle'
+    UNION ALL
+    SELECT number FROM prepared
+), noted AS MATERIALIZED (
+    SELECT (SELECT max(h.at) FROM watch_horizons AS h
+            WHERE pg_snapshot_xmax(pg_current_snapshot())::text::bigint - h.taken_xid::text::bigint BETWEEN 0 AND 2000000000
+              AND age(h.taken_xid::xid) > age(startless.number)) AS since
+    FROM startless
+), other AS (
+    SELECT least((SELECT min(since) FROM session WHERE number IS NOT NULL), (SELECT min(since) FROM noted)) AS since,
+           EXISTS (SELECT FROM noted WHERE since IS NULL) AS unknown,
+           current_setting('track_activities')::boolean AND NOT EXISTS (SELECT FROM session WHERE hidden) AS seen
+)
+SELECT CASE WHEN seen AND NOT unknown
+       THEN date_trunc('milliseconds', least(now(), since) - make_interval(secs => %(delay_s)s::float8)) END, seen
+FROM other
 
 -- name: newest_archived
 -- The newest month from a first one on that is not in PostgreSQL any more.
