@@ -26,9 +26,9 @@ _NO_SIGHT = (
     "pg_read_all_stats to it, and leave track_activities on"
 )
 _NO_START = (
-    "a transaction that stores rows does not show its start, and no run of the watch noted an instant before it, so the "
+    "a transaction that stores rows does not show its start, and no run of the watch noted an instant before it. The "
     "feed has no horizon until it ends: COMMIT or ROLLBACK PREPARED what pg_prepared_xacts has, leave track_activities "
-    "on for every role, and let the watch run"
+    "on, and let the watch run"
 )
 
 
@@ -75,8 +75,8 @@ class Feed:
     ) -> FeedPage:
         """At most ``limit`` rows of ``client_id`` (None: of all) behind ``after``; None begins at the horizon.
 
-        Raises FieldError for ``field`` when a month behind ``after`` is archived, a 503 problem when one is missing,
-        ConfigError where the horizon cannot be known, TransientError while one transaction keeps it from being known.
+        Raises FieldError for ``field`` when a month behind ``after`` is archived, a 503 problem when one is missing.
+        Raises ConfigError where the horizon cannot be known, TransientError while one transaction hides it.
         """
         reading = _Reading(table, client_id, after, limit, field)
         return await self._database.run(lambda connection: self._read(connection, reading), "feed")

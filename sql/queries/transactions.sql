@@ -8,8 +8,9 @@
 -- One flush of the API: claims each request's idempotency key and stores the rows of those that got theirs. One
 -- statement, so one transaction. Gives back the claimed keys; a request that is not among them was answered before.
 -- What PostgreSQL stored is compared with what was sent: in number, and value by value where the database has a trigger
--- that may change a row (tgtype: before each row of an INSERT). Where they differ a text is cast to a number, for a
--- statement can raise an error of its own by nothing else; that rolls back keys and rows.
+-- that may change a row (tgtype: before each row of an INSERT), or the table a column that rounds (as `rounding` in
+-- catalog.sql). Where they differ a text is cast to a number, for a statement can raise an error of its own by nothing
+-- else; that rolls back keys and rows.
 -- Rows whose time is longer ago than the feed allows are refused, by PostgreSQL's clock and in the same way: a page of
 -- the feed has gone past them (`feed_horizon`). The transaction takes its number first and then reads the clock: a reader
 -- that does not see the number yet has looked before that.
@@ -38,7 +39,10 @@ WITH request AS (
            (SELECT count(*) FROM stored) AS stored
 )
 SELECT client_id, key, CASE WHEN sent <> stored OR (
-    EXISTS (SELECT FROM pg_trigger WHERE tgtype & 7 = 7 AND NOT tgisinternal AND tgname <> 'treasury_sealed_rows')
+    (EXISTS (SELECT FROM pg_trigger WHERE tgtype & 7 = 7 AND NOT tgisinternal AND tgname <> 'treasury_sealed_rows')
+     OR EXISTS (SELECT FROM pg_attribute WHERE attrelid = {hot_name}::regclass AND NOT attisdropped
+                AND (atttypid = 'numeric'::regtype AND (((atttypmod - 4) & 2047) # 1024) - 1024 < 2
+                     OR atttypid = 'timestamptz'::regtype AND atttypmod BETWEEN 0 AND 2)))
     AND EXISTS (
         SELECT {values} FROM unnest(%(row_keys)s::text::text[], {arrays}) AS given(row_key, {columns})
         JOIN claimed ON claimed.client_id = given.client_id AND claimed.key = given.row_key
@@ -193,14 +197,14 @@ ORDER BY found.{id}
 
 -- name: change_status
 -- Moves a row on if its status may be moved from; of two callers at once only one finds it there. A status that a
--- trigger changed raises an error, as in `store`.
+-- trigger changed raises an error, as in `store`. The client is compared by its bytes, whatever the column's collation.
 WITH hot AS (
     UPDATE {hot} SET {status} = %(status)s, updated_at = greatest(updated_at, %(now)s)
-    WHERE {id} = %(id)s AND {time} = %(time)s AND client_id = %(client_id)s AND {status} = ANY(%(movable)s)
+    WHERE {id} = %(id)s AND {time} = %(time)s AND client_id COLLATE "C" = %(client_id)s AND {status} = ANY(%(movable)s)
     RETURNING {columns}
 ), warm AS (
     UPDATE {warm} SET {status} = %(status)s, updated_at = greatest(updated_at, %(now)s)
-    WHERE {id} = %(id)s AND {time} = %(time)s AND client_id = %(client_id)s AND {status} = ANY(%(movable)s)
+    WHERE {id} = %(id)s AND {time} = %(time)s AND client_id COLLATE "C" = %(client_id)s AND {status} = ANY(%(movable)s)
     RETURNING {columns}
 )
 SELECT * FROM (SELECT * FROM hot UNION ALL SELECT * FROM warm) AS moved
