@@ -43,8 +43,14 @@ _SETTINGS = {
     "log_line_prefix": "%m [%p] ",
     "client_min_messages": "warning",
 }
-# For tests alone: the data do not outlive the run.
-_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
+# For tests alone: the data do not outlive the run. One of them prepares transactions, as the ledgers of others do.
+_FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "128MB",
+    "max_prepared_transactions": "8",
+}
 # Hashing a password 4,096 times, the default, is most of what a connection costs the client.
 _FAST_LOGINS = {"scram_iterations": "1"}
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError
+from ledger.tables import BUILT_IN, TieredTable
+from ledger.totals import TotalsGroup
 from sql.connection import Connection
 from sql.queries import load
 from sql.relations import Relation
@@ -25,6 +27,7 @@ _KINDS = {
 _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)\Z")
 _MODIFIER = re.compile(r"\(\d+\)")
 RESERVED_COLUMNS = frozenset({"tier", "month"})  # the views over all tiers add them
+_TOTALS_GROUPS = (TotalsGroup.CLIENT.value, TotalsGroup.SUPPLIER.value)
 MAX_PRECISION = 38  # of a DECIMAL in Parquet's 16 bytes and in DuckDB
 
 
@@ -56,6 +59,27 @@ def _check_names(relation: Relation, names: Sequence[str]) -> None:
                 f"{relation}.{name}: the table has {other} too, and in the views over all tiers capitals do not count: "
                 "rename one of the two"
             )
+
+
+def check_exactness(connection: Connection, table: TieredTable, parent: Relation) -> None:
+    """Raise ConfigError naming a column of ``parent`` that would round a value or holds different texts for equal.
+
+    A third table's amounts and times are as its application wants them: nothing of this project stores rows there.
+    """
+    is_built_in = table.name in {one.name for one in BUILT_IN}
+    if is_built_in:
+        written = [*table.money_columns, table.time_column, "updated_at", "processed_at"]
+        for name, kind, wanted in connection.execute(
+            _QUERIES["rounding"], {"relation": parent.oid, "columns": written}
+        ):
+            raise ConfigError(f"{parent}.{name} is {kind} and rounds what is stored: make it {wanted}, or wider")
+    distinguishing = None if is_built_in else [name for name in (*table.kind_columns, *_TOTALS_GROUPS) if name]
+    asked = {"relation": parent.oid, "columns": distinguishing}
+    for name, collation in connection.execute(_QUERIES["nondeterministic"], asked):
+        raise ConfigError(
+            f"{parent}.{name} has the collation {collation}, for which different texts are equal: give the column a "
+            "deterministic collation"
+        )
 
 
 def _column(relation: Relation, name: str, type_name: str, not_null: bool) -> Column:

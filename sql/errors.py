@@ -54,7 +54,7 @@ _LOGIN_REFUSED = re.compile(r"FATAL: .*(authentication failed|does not exist|no 
 _POLICY_CHECK = "check_enable_rls"
 _RULES = frozenset({"RewriteQuery", "rewriteTargetListIU", "transformOnConflictClause", "transformInsertStmt"})
 _FEATURE = "0A000"  # feature_not_supported
-_AFTER_STORING = "a trigger drops or changes them. Nothing was stored; `treasury health` names the trigger"
+_AFTER_STORING = "a trigger or a column changes them. Nothing was stored; `treasury health` names it"
 _IN_QUOTES = re.compile(r"[\"«„“'](.+?)[\"»“”']")
 
 

@@ -16,7 +16,7 @@ from ledger.errors import ConfigError, DataError, TransientError, TreasuryError
 from ledger.identifiers import id_bounds
 from ledger.months import FIRST_YEAR, LAST_YEAR, Month
 from ledger.tables import VAS_TRANSACTIONS, TieredTable
-from sql.catalog import columns_of
+from sql.catalog import check_exactness, columns_of
 from sql.connection import Connection, fetch_one, schema_of
 from sql.errors import translate
 from sql.fields import assign_fields
@@ -161,6 +161,7 @@ def _check_shape(
     if missing:
         raise ConfigError(f"table {table.name}: cold_sort names {', '.join(missing)}, which {hot} lacks")
     check_key(connection, table, hot)
+    check_exactness(connection, table, hot)
     return hot
 
 
@@ -192,6 +193,7 @@ def _check_warm(
     if generated[0] != generated[1]:
         raise ConfigError(f"{warm} and {hot} do not have the same generated columns: no month can move between them")
     check_key(connection, table, warm)
+    check_exactness(connection, table, warm)
 
 
 def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relation) -> None:

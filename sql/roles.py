@@ -106,7 +106,7 @@ CATALOGUE: Mapping[str, Access] = {
     "vend_failures": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "watch_baselines": Access(auditor=("SELECT",)),
     "watch_findings": Access(auditor=("SELECT",)),
-    "watch_horizons": Access(auditor=("SELECT",)),
+    "watch_horizons": Access(api=("SELECT",), auditor=("SELECT",)),
     "watch_progress": Access(auditor=("SELECT",)),
 }
 # The relations of each tiered table; the API reaches partitions through their parents only. An UPDATE of some columns

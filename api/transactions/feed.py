@@ -14,7 +14,7 @@ from api.connections.database import AsyncConnection, Database
 from api.transactions import statements
 from api.transactions.archived import Row
 from api.transactions.reading import refuse_missing
-from ledger.errors import ConfigError, FieldError
+from ledger.errors import ConfigError, FieldError, TransientError
 from ledger.identifiers import first_id, from_unix_ms, unix_us
 from ledger.tables import TieredTable
 from sql.relations import ledger_schema_of
@@ -24,6 +24,11 @@ _MOST_PASSED = 2000  # rows that one page looks at, those of other clients inclu
 _NO_SIGHT = (
     "the API's login does not see what other sessions of PostgreSQL do, so the feed has no horizon. GRANT "
     "pg_read_all_stats to it, and leave track_activities on"
+)
+_NO_START = (
+    "a transaction that stores rows does not show its start, and no run of the watch noted an instant before it. The "
+    "feed has no horizon until it ends: COMMIT or ROLLBACK PREPARED what pg_prepared_xacts has, leave track_activities "
+    "on, and let the watch run"
 )
 
 
@@ -70,8 +75,8 @@ class Feed:
     ) -> FeedPage:
         """At most ``limit`` rows of ``client_id`` (None: of all) behind ``after``; None begins at the horizon.
 
-        Raises FieldError for ``field`` when a month behind ``after`` is archived, a 503 problem when one is missing,
-        ConfigError where the horizon cannot be known.
+        Raises FieldError for ``field`` when a month behind ``after`` is archived, a 503 problem when one is missing.
+        Raises ConfigError where the horizon cannot be known, TransientError while one transaction hides it.
         """
         reading = _Reading(table, client_id, after, limit, field)
         return await self._database.run(lambda connection: self._read(connection, reading), "feed")
@@ -104,10 +109,10 @@ class Feed:
         async with connection.pipeline():
             await connection.execute(statements.lock_parents(reading.table, schema))
             asked = await connection.execute(statements.FEED_HORIZON, {"delay_s": self._delay_s})
-            row = await asked.fetchone()
-        if row is None or row[0] is None:
-            raise ConfigError(_NO_SIGHT)
-        until: datetime = row[0]
+        until: datetime | None
+        until, seen = await asked.fetchone() or (None, False)
+        if until is None:
+            raise TransientError(_NO_START) if seen else ConfigError(_NO_SIGHT)
         return until
 
 

@@ -14,6 +14,7 @@ from api.connections.database import AsyncConnection, Database
 from api.routing.problems import UNAVAILABLE, HttpError
 from api.transactions import statements
 from api.transactions.archived import ArchivedRows, ColdMonth, Row, chunks, refuse_other_values
+from ledger.errors import ConfigError
 from ledger.identifiers import time_of
 from ledger.months import LAST_YEAR, Month
 from ledger.policy import Tier
@@ -177,6 +178,7 @@ async def _read_postgres(
     refuse_missing(await missing.fetchall())
     columns = statements.columns_of(table)
     rows = [dict(zip(columns, values, strict=True)) for values in await page.fetchall()]
+    _refuse_other_texts(table, wanted, rows)
     return rows, _cold_months(await months.fetchall())
 
 
@@ -210,6 +212,19 @@ async def _beside(connection: AsyncConnection, table: TieredTable, row: Row) -> 
 def _cold_filter(wanted: Wanted) -> ColdFilter:
     equal = {name: getattr(wanted, name) for name in (*_EQUAL, "created_from", "created_before")}
     return ColdFilter(**equal, before=wanted.before)
+
+
+def _refuse_other_texts(table: TieredTable, wanted: Wanted, rows: Sequence[Row]) -> None:
+    """Raise ConfigError for a row with another text than was asked for: such as another client's, whose name differs by
+    capitals alone, where PostgreSQL compares without them.
+    """
+    for name in _EQUAL:
+        asked = getattr(wanted, name)
+        if asked is not None and any(row[name] != asked for row in rows):
+            raise ConfigError(
+                f"{table.hot_parent}.{name}: its collation holds different texts for equal: give the column a "
+                "deterministic collation"
+            )
 
 
 def refuse_missing(missing: Sequence[tuple[Any, ...]]) -> None:

@@ -10,6 +10,25 @@ FROM pg_attribute a
 WHERE a.attrelid = %(relation)s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 
+-- name: rounding
+-- Of the columns, those in which PostgreSQL stores another value than it is given and says nothing: numbers with fewer
+-- than two decimal places (the scale is the lower 11 bits of the modifier, signed), instants without milliseconds.
+SELECT a.attname::text, format_type(a.atttypid, a.atttypmod),
+       CASE WHEN a.atttypid = 'numeric'::regtype THEN 'numeric(18,2)' ELSE 'timestamptz(3)' END
+FROM pg_attribute a
+WHERE a.attrelid = %(relation)s AND a.attname = ANY(%(columns)s) AND NOT a.attisdropped
+  AND (a.atttypid = 'numeric'::regtype AND (((a.atttypmod - 4) & 2047) # 1024) - 1024 < 2
+       OR a.atttypid = 'timestamptz'::regtype AND a.atttypmod BETWEEN 0 AND 2)
+ORDER BY a.attnum
+
+-- name: nondeterministic
+-- The text columns for which PostgreSQL may hold different texts for equal, of all or of the ones that are named.
+SELECT a.attname::text, c.collname::text
+FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation
+WHERE a.attrelid = %(relation)s AND a.attnum > 0 AND NOT a.attisdropped AND NOT c.collisdeterministic
+  AND (%(columns)s::text[] IS NULL OR a.attname = ANY(%(columns)s))
+ORDER BY a.attnum
+
 -- name: partitioning
 -- The partitioning strategy ('r' is range) and the key columns of a partitioned table.
 SELECT p.partstrat::text, array(

@@ -9,8 +9,9 @@
 -- One flush of the API: claims each request's idempotency key and stores the rows of those that got theirs. One
 -- statement, so one transaction. Gives back the claimed keys; a request that is not among them was answered before.
 -- What PostgreSQL stored is compared with what was sent: in number, and value by value where the database has a trigger
--- that may change a row (tgtype: before each row of an INSERT). Where they differ a text is cast to a number, for a
--- statement can raise an error of its own by nothing else; that rolls back keys and rows.
+-- that may change a row (tgtype: before each row of an INSERT), or the table a column that rounds (as `rounding` in
+-- catalog.sql). Where they differ a text is cast to a number, for a statement can raise an error of its own by nothing
+-- else; that rolls back keys and rows.
 -- Rows whose time is longer ago than the feed allows are refused, by PostgreSQL's clock and in the same way: a page of
 -- the feed has gone past them (`feed_horizon`). The transaction takes its number first and then reads the clock: a reader
 -- that does not see the number yet has looked before that.
@@ -39,7 +40,10 @@ WITH request AS (
            (SELECT count(*) FROM stored) AS stored
 )
 SELECT client_id, key, CASE WHEN sent <> stored OR (
-    EXISTS (SELECT FROM pg_trigger WHERE tgtype & 7 = 7 AND NOT tgisinternal AND tgname <> 'treasury_sealed_rows')
+    (EXISTS (SELECT FROM pg_trigger WHERE tgtype & 7 = 7 AND NOT tgisinternal AND tgname <> 'treasury_sealed_rows')
+     OR EXISTS (SELECT FROM pg_attribute WHERE attrelid = {hot_name}::regclass AND NOT attisdropped
+                AND (atttypid = 'numeric'::regtype AND (((atttypmod - 4) & 2047) # 1024) - 1024 < 2
+                     OR atttypid = 'timestamptz'::regtype AND atttypmod BETWEEN 0 AND 2)))
     AND EXISTS (
         SELECT {values} FROM unnest(%(row_keys)s::text::text[], {arrays}) AS given(row_key, {columns})
         JOIN claimed ON claimed.client_id = given.client_id AND claimed.key = given.row_key
@@ -141,17 +145,37 @@ LIMIT %(limit)s
 -- and which no later row will be older than. A row is at most delay_s older than the moment when its transaction stores
 -- it (`store` makes sure). So what is not visible yet belongs to a transaction that has a number now, and is at most
 -- delay_s older than the start of that; or to one that stores later than this transaction began.
--- NULL where other sessions do not show what they do: there is no horizon then.
-SELECT CASE WHEN current_setting('track_activities')::boolean AND NOT other.hidden
-       THEN date_trunc('milliseconds', least(now(), other.since, prepared.since)
-                                       - make_interval(secs => %(delay_s)s::float8)) END
-FROM (
-    SELECT min(xact_start) FILTER (WHERE backend_xid IS NOT NULL) AS since,
-           coalesce(bool_or(backend_type IS NULL AND usesysid IS NOT NULL), false) AS hidden
+-- Some transactions do not show their start: that of a session with track_activities off, and a prepared one, of which
+-- PostgreSQL knows only when it was prepared. It took its number after the newest instant that the watch noted with a
+-- lower one (`note_horizon`). A session that is idle took its number after it was looked at. Prepared transactions are
+-- looked for after the sessions: one that is just being prepared is seen as the one or as the other.
+-- NULL where other sessions do not show what they do (second column: false), and where no instant was noted before the
+-- number of a transaction that does not show its start. There is no horizon then.
+WITH session AS MATERIALIZED (
+    SELECT backend_xid AS number, xact_start AS since, state, backend_type IS NULL AND usesysid IS NOT NULL AS hidden
     FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-) AS other, (
-    SELECT min(prepared) AS since FROM pg_prepared_xacts WHERE database = current_database()
-) AS prepared
+), prepared AS MATERIALIZED (
+    SELECT p.number
+    FROM (SELECT count(*) FROM session) AS looked(sessions)
+    CROSS JOIN LATERAL (SELECT transaction AS number FROM pg_prepared_xacts
+                        WHERE database = current_database() AND looked.sessions >= 0 OFFSET 0) AS p
+), startless AS MATERIALIZED (
+    SELECT number FROM session WHERE number IS NOT NULL AND since IS NULL AND state IS DISTINCT FROM 'idle'
+    UNION ALL
+    SELECT number FROM prepared
+), noted AS MATERIALIZED (
+    SELECT (SELECT max(h.at) FROM watch_horizons AS h
+            WHERE pg_snapshot_xmax(pg_current_snapshot())::text::bigint - h.taken_xid::text::bigint BETWEEN 0 AND 2000000000
+              AND age(h.taken_xid::xid) > age(startless.number)) AS since
+    FROM startless
+), other AS (
+    SELECT least((SELECT min(since) FROM session WHERE number IS NOT NULL), (SELECT min(since) FROM noted)) AS since,
+           EXISTS (SELECT FROM noted WHERE since IS NULL) AS unknown,
+           current_setting('track_activities')::boolean AND NOT EXISTS (SELECT FROM session WHERE hidden) AS seen
+)
+SELECT CASE WHEN seen AND NOT unknown
+       THEN date_trunc('milliseconds', least(now(), since) - make_interval(secs => %(delay_s)s::float8)) END, seen
+FROM other
 
 -- name: newest_archived
 -- The newest month from a first one on that is not in PostgreSQL any more.
@@ -176,14 +200,14 @@ ORDER BY found.{id}
 
 -- name: change_status
 -- Moves a row on if its status may be moved from; of two callers at once only one finds it there. A status that a
--- trigger changed raises an error, as in `store`.
+-- trigger changed raises an error, as in `store`. The client is compared by its bytes, whatever the column's collation.
 WITH hot AS (
     UPDATE {hot} SET {status} = %(status)s, updated_at = greatest(updated_at, %(now)s)
-    WHERE {id} = %(id)s AND {time} = %(time)s AND client_id = %(client_id)s AND {status} = ANY(%(movable)s)
+    WHERE {id} = %(id)s AND {time} = %(time)s AND client_id COLLATE "C" = %(client_id)s AND {status} = ANY(%(movable)s)
     RETURNING {columns}
 ), warm AS (
     UPDATE {warm} SET {status} = %(status)s, updated_at = greatest(updated_at, %(now)s)
-    WHERE {id} = %(id)s AND {time} = %(time)s AND client_id = %(client_id)s AND {status} = ANY(%(movable)s)
+    WHERE {id} = %(id)s AND {time} = %(time)s AND client_id COLLATE "C" = %(client_id)s AND {status} = ANY(%(movable)s)
     RETURNING {columns}
 )
 SELECT * FROM (SELECT * FROM hot UNION ALL SELECT * FROM warm) AS moved

@@ -48,8 +48,12 @@ SELECT max(at) FROM watch_horizons
 WHERE taken_xid < pg_snapshot_xmin(pg_current_snapshot()) AND at <= %(at)s
 
 -- name: forget_horizons
--- The older ones say no more than the newest that is certain; those with a higher number are another server's.
-DELETE FROM watch_horizons WHERE at < %(until)s OR taken_xid >= pg_snapshot_xmax(pg_current_snapshot())
+-- The older ones say no more than the newest that is certain; those with a higher number are another server's. The
+-- newest before the oldest transaction stays, however long that is open: the feed asks for it (`feed_horizon`).
+DELETE FROM watch_horizons
+WHERE at < %(until)s AND at <> (SELECT coalesce(max(at) FILTER (WHERE taken_xid < pg_snapshot_xmin(pg_current_snapshot())),
+                                                min(at)) FROM watch_horizons)
+   OR taken_xid >= pg_snapshot_xmax(pg_current_snapshot())
 
 -- name: advance
 -- What was seen grows, and is as of the first slice of the run; a clock that went back changes nothing of it.

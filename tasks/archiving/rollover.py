@@ -10,7 +10,7 @@ from ledger.errors import ConfigError
 from ledger.months import Month, months_between
 from ledger.policy import Tier
 from ledger.tables import TieredTable
-from sql.catalog import columns_of
+from sql.catalog import check_exactness, columns_of
 from sql.connection import Connection, connect
 from sql.obstacles import obstacles
 from sql.partition_checks import ensure_bounds_check
@@ -162,7 +162,7 @@ def report_table(
         outside=tuple(
             line for part in (*hot, *warm) if part.bound == "DEFAULT" for line in _outside(connection, table, part)
         ),
-        unfit=_unfit(connection, parents),
+        unfit=_unfit(connection, table, parents),
     )
 
 
@@ -179,11 +179,12 @@ def _outside(connection: Connection, table: TieredTable, partition: Partition) -
     ]
 
 
-def _unfit(connection: Connection, parents: Parents) -> str:
-    """Return why a column cannot be archived or be in the views; nothing where all can."""
+def _unfit(connection: Connection, table: TieredTable, parents: Parents) -> str:
+    """Return why a column cannot be archived, be in the views or keep values exactly; nothing where all can."""
     try:
         for parent in parents.found:
             columns_of(connection, parent)
+            check_exactness(connection, table, parent)
     except ConfigError as error:
         return str(error)
     return ""

@@ -30,6 +30,13 @@ def _point(settings: Settings, company: psycopg.Connection) -> Settings:
     return settings
 
 
+def _rounding(settings: Settings, company: psycopg.Connection) -> Settings:
+    company.execute("DROP VIEW vas_transactions")
+    company.execute("ALTER TABLE vas_transactions_partitioned ALTER fee TYPE numeric(18,1)")
+    company.execute("ALTER TABLE vas_transactions_archive_warm ALTER fee TYPE numeric(18,1)")
+    return settings
+
+
 def _taken_view(settings: Settings, company: psycopg.Connection) -> Settings:
     company.execute("DROP VIEW vas_transactions")
     company.execute("CREATE TABLE vas_transactions (theirs int)")
@@ -54,6 +61,11 @@ def _taken_parent(settings: Settings, company: psycopg.Connection) -> Settings:
 
 WRONG: dict[str, tuple[Callable[[Settings, psycopg.Connection], Settings], str, str]] = {
     "a column of an unsupported type": (_point, "vas_transactions", "column of type point"),
+    "a column that rounds amounts": (
+        _rounding,
+        "vas_transactions",
+        "vas_transactions_partitioned.fee is numeric(18,1)",
+    ),
     "the name of a view is taken": (_taken_view, "vas_transactions", "a table called vas_transactions"),
     "the name of a third table is taken": (_third, "events", "a table called events"),
     "the name of a parent is taken": (_taken_parent, "vas_transactions", "vas_transactions_partitioned"),

@@ -6,7 +6,7 @@ import pytest
 from config import Settings, load_settings
 from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError
-from ledger.tables import TRANSACTIONS, TieredTable
+from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection
 from sql.partitions import prepare_table
@@ -126,6 +126,78 @@ def test_a_column_that_the_archive_cannot_keep_exactly_is_refused_by_name(
     for kind in (*floats, *times, *others):
         _create(connection, extra=kind)
         _refused(connection, settings, r"events_partitioned\.extra: the archive cannot keep a column of type")
+
+
+def _changed(connection: Connection, table: TieredTable, column: str, kind: str) -> None:
+    """The hot parent as an application makes it that has another type for one column."""
+    hot = table.hot_parent
+    connection.execute(f"CREATE TABLE draft (LIKE {hot} INCLUDING DEFAULTS)")
+    connection.execute(f"ALTER TABLE draft ALTER {column} TYPE {kind}")
+    connection.execute(f"DROP TABLE {hot}")
+    connection.execute(
+        f"CREATE TABLE {hot} (LIKE draft INCLUDING DEFAULTS, PRIMARY KEY (id, created_at)) {PARTITIONING}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "kind"),
+    [
+        (TRANSACTIONS, "amount", "numeric(18,1)"),
+        (TRANSACTIONS, "fee", "numeric(18)"),
+        (VAS_TRANSACTIONS, "commission", "numeric(18,0)"),
+        (TRANSACTIONS, "created_at", "timestamptz(0)"),
+        (TRANSACTIONS, "updated_at", "timestamptz(2)"),
+        (VAS_TRANSACTIONS, "processed_at", "timestamptz(0)"),
+    ],
+)
+def test_a_column_that_would_round_what_is_stored_is_refused_by_name(
+    settings: Settings, connection: Connection, table: TieredTable, column: str, kind: str
+) -> None:
+    _changed(connection, table, column, kind)
+    with pytest.raises(ConfigError, match=rf"{table.hot_parent}\.{column} is .*rounds.*make it (numeric|timestamptz)"):
+        prepare_table(connection, settings, table)
+    assert find_relation(connection, table.warm_parent) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [("amount", "numeric(20,4)"), ("created_at", "timestamptz"), ("updated_at", "timestamptz(6)")],
+)
+def test_a_wider_column_is_as_good(settings: Settings, connection: Connection, column: str, kind: str) -> None:
+    _changed(connection, TRANSACTIONS, column, kind)
+    assert prepare_table(connection, settings, TRANSACTIONS)
+
+
+def test_a_third_table_may_have_money_and_times_as_it_likes(settings: Settings, connection: Connection) -> None:
+    _create(connection, value="numeric(12, 0)", created_at="timestamptz(0) NOT NULL")
+    assert prepare_table(connection, settings, EVENTS)
+
+
+def _blurring(connection: Connection) -> None:
+    """A collation that PostgreSQL holds for a nondeterministic one, also where it is built without ICU."""
+    connection.execute("CREATE COLLATION blurring (provider = libc, locale = 'C')")
+    connection.execute("UPDATE pg_collation SET collisdeterministic = false WHERE collname = 'blurring'")
+
+
+@pytest.mark.parametrize("column", ["client_id", "wallet_id", "currency", "description"])
+def test_a_text_for_which_different_values_are_equal_is_refused_by_name(
+    settings: Settings, connection: Connection, column: str
+) -> None:
+    _blurring(connection)
+    _changed(connection, TRANSACTIONS, column, "varchar(64) COLLATE blurring")
+    with pytest.raises(ConfigError, match=rf"transactions_partitioned\.{column} has the collation blurring"):
+        prepare_table(connection, settings, TRANSACTIONS)
+
+
+def test_of_a_third_table_it_is_refused_where_rows_are_told_apart_by_it(
+    settings: Settings, connection: Connection
+) -> None:
+    _blurring(connection)
+    for column in ("status", "currency"):
+        _create(connection, **{column: "text COLLATE blurring NOT NULL"})
+        _refused(connection, settings, rf"events_partitioned\.{column} has the collation blurring")
+    _create(connection, note="text COLLATE blurring")
+    assert prepare_table(connection, settings, EVENTS)
 
 
 def test_a_table_without_a_primary_key_is_refused_and_nothing_is_made(

@@ -3,13 +3,13 @@
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import msgspec
@@ -23,6 +23,7 @@ from ledger.identifiers import created_at_of, new_id
 from ledger.months import Month
 from ledger.scopes import Scope
 from ledger.tables import TRANSACTIONS
+from tasks.watch.run import watch_transactions
 from tests.api.conftest import MakeKey, serving, unlimited
 from tests.api.ledger_rows import BODIES, BODY, PATHS, Ledger, keyed
 
@@ -144,23 +145,72 @@ def test_a_reading_transaction_holds_nothing_back(feed_api: httpx.Client, prompt
         assert poller.follow_until(datetime.fromisoformat(stored["created_at"])) == [stored["id"]]
 
 
-def test_a_prepared_transaction_holds_the_feed_back_until_it_ends(feed_api: httpx.Client, prompt: Settings) -> None:
-    with psycopg.connect(prompt.database_dsn, autocommit=True) as other:
-        if other.execute("SHOW max_prepared_transactions").fetchone() == ("0",):
-            pytest.skip("this server takes no prepared transactions")
-        poller = Poller(feed_api)
-        created_at = utc_now()
-        held = new_id(created_at, random.getrandbits)
+@contextmanager
+def prepared_later(other: Looking) -> Iterator[Callable[[], UUID]]:
+    """Makes a row whose transaction is prepared long after it stored the row, and commits it at the end."""
+    if other.execute("SHOW max_prepared_transactions").fetchone() == ("0",):
+        pytest.skip("this server takes no prepared transactions")
+    name, held = sql.Literal(uuid4().hex), new_id(utc_now(), random.getrandbits)
+
+    def prepare() -> UUID:
         with other.transaction():
             other.execute(INSERT, (held, created_at_of(held), created_at_of(held)))
-            other.execute("PREPARE TRANSACTION 'feed'")
-        quick = feed_api.post(PATH, json=BODY, headers=keyed()).json()
-        time.sleep(2 * DELAY_S)
-        poller.poll()
-        assert poller.ids == []
-        other.execute("COMMIT PREPARED 'feed'")
+            time.sleep(2 * DELAY_S)
+            other.execute(sql.SQL("PREPARE TRANSACTION {}").format(name))
+        return held
 
+    try:
+        yield prepare
+    finally:  # else no database of that server can be dropped
+        other.execute(sql.SQL("COMMIT PREPARED {}").format(name))
+
+
+@contextmanager
+def unseen_later(other: Looking) -> Iterator[Callable[[], UUID]]:
+    """Makes a row in a session that does not show since when its transaction is open, and commits it at the end."""
+    held = new_id(utc_now(), random.getrandbits)
+    other.execute("SET track_activities = off")
+    with other.transaction():
+
+        def store() -> UUID:
+            other.execute(INSERT, (held, created_at_of(held), created_at_of(held)))
+            time.sleep(2 * DELAY_S)
+            return held
+
+        yield store
+
+
+@pytest.mark.parametrize("late", [prepared_later, unseen_later])
+def test_a_transaction_that_does_not_show_its_start_holds_the_feed_back_until_it_ends(
+    feed_api: httpx.Client, prompt: Settings, late: Callable[..., Any]
+) -> None:
+    """The time of PREPARE is not the start: rows that it stored before would be passed and never listed."""
+    watch_transactions(prompt)
+    with psycopg.connect(prompt.database_dsn, autocommit=True) as other:
+        poller = Poller(feed_api)
+        with late(other) as make:
+            held = make()
+            quick = feed_api.post(PATH, json=BODY, headers=keyed()).json()
+            time.sleep(2 * DELAY_S)
+            poller.poll()
+            assert poller.ids == []
+            assert datetime.fromisoformat(poller.complete_until) <= created_at_of(held)
         assert poller.follow_until(datetime.fromisoformat(quick["created_at"])) == [str(held), quick["id"]]
+
+
+@pytest.mark.parametrize("late", [prepared_later, unseen_later])
+def test_without_a_noted_instant_before_such_a_transaction_there_is_no_page_until_it_ends(
+    feed_api: httpx.Client, prompt: Settings, late: Callable[..., Any], heard: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(prompt.database_dsn, autocommit=True) as other:
+        poller = Poller(feed_api)
+        with late(other) as make:
+            held = make()
+            watch_transactions(prompt)  # what is noted after the transaction's number says nothing of it
+            refused = feed_api.get(f"{PATH}/feed", params={"cursor": poller.cursor})
+            assert (refused.status_code, refused.json()["type"]) == (503, "urn:treasury:problem:unavailable")
+            assert "pg_prepared_xacts" in str([record.__dict__ for record in heard.records])
+        assert poller.follow_until(utc_now()) == [str(held)]
 
 
 @contextmanager

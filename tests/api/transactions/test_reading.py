@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from api.transactions.cursor import Cursors
 from ledger.identifiers import new_id
 from ledger.months import Month
+from tests.api.conftest import MakeKey
 from tests.api.ledger_rows import BODY, PATHS, Ledger, keyed
 from tests.examples import examples
 
@@ -280,3 +282,28 @@ def test_a_row_of_no_month_stops_no_list(api: httpx.Client, ledger: Ledger, this
         (far,) = ledger.far(table, this_month.lower + timedelta(days=number), {"created_at": time})
         assert api.get(f"{PATH}/{far['id']}").status_code == 404
     assert [ids(page) for page in pages(api, wallet_id=BODY["wallet_id"], limit=1)] == [[str(row["id"])]]
+
+
+def test_a_collation_without_capitals_shows_and_changes_no_row_of_another_client(
+    api: httpx.Client, make_key: MakeKey, database: psycopg.Connection[Any], heard: pytest.LogCaptureFixture
+) -> None:
+    """`treasury setup` refuses such a table. The API that runs already takes acme for no other client than ACME."""
+    try:
+        database.execute(
+            "CREATE COLLATION blurring (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+        )
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("this server is built without ICU")
+    database.execute("DROP VIEW transactions")
+    for name in ("transactions_partitioned", "transactions_archive_warm"):
+        database.execute(f"ALTER TABLE {name} ALTER client_id TYPE varchar(64) COLLATE blurring")
+    row = api.post(PATH, json=BODY, headers=keyed())
+    assert row.status_code == 201
+    with httpx.Client(base_url=api.base_url, headers=make_key("ACME"), timeout=30) as other:
+        listed = other.get(PATH, params={"wallet_id": BODY["wallet_id"]})
+        changed = other.post(f"{row.headers['location']}/status", json={"status": "completed"})
+
+    assert (listed.status_code, listed.json()["type"]) == (500, "urn:treasury:problem:internal")
+    assert "give the column a deterministic collation" in str([record.__dict__ for record in heard.records])
+    assert changed.status_code == 404
+    assert api.get(row.headers["location"]).json() == row.json()

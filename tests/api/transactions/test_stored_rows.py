@@ -70,6 +70,19 @@ def test_a_row_that_a_trigger_changes_is_not_acknowledged(
     assert api.get(good.headers["location"]).json() == good.json()
 
 
+@pytest.mark.parametrize(("column", "kind"), [("amount", "numeric(18,0)"), ("updated_at", "timestamptz(0)")])
+def test_a_value_that_the_column_rounds_is_not_acknowledged(
+    api: httpx.Client, database: Any, column: str, kind: str
+) -> None:
+    """`treasury setup` refuses such a table, and an API that runs already may meet one."""
+    database.execute("DROP VIEW transactions")
+    for name in ("transactions_partitioned", "transactions_archive_warm"):
+        database.execute(f"ALTER TABLE {name} ALTER {column} TYPE {kind}")
+    check_refused(
+        api.post(PATH, json={**BODY, "amount": "0.55"}, headers=keyed()), database, "transactions_partitioned"
+    )
+
+
 def test_a_batch_of_which_one_row_is_dropped_is_not_stored_at_all(
     api: httpx.Client, database: Any, interfere: Interfere
 ) -> None:

@@ -267,6 +267,14 @@ def test_a_month_that_is_not_where_the_catalogue_says_is_critical(ledger: Settin
     assert "not where the catalogue says" in result.line
 
 
+def test_a_column_that_rounds_amounts_is_critical_and_named(ledger: Settings, connection: Connection) -> None:
+    connection.execute("DROP VIEW transactions")
+    connection.execute("ALTER TABLE transactions_partitioned ALTER amount TYPE numeric(18,0)")
+    result = run(ledger, "partition_gaps")["partition_gaps"]
+    assert result.state is HealthState.CRITICAL
+    assert "unfit: transactions_partitioned.amount is numeric(18,0)" in result.line
+
+
 def test_months_that_were_never_there_are_named_only(ledger: Settings, connection: Connection) -> None:
     """As after an import: between its month and the present one no month is known, the young ones neither."""
     old_month(ledger, connection, 4, "completed")
