@@ -1,7 +1,7 @@
 -- What the health checks ask of PostgreSQL. Everything is read; nothing waits.
 
 -- name: server
-SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('default_transaction_read_only', true)
+SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'off'
 
 -- name: connections
 -- Sessions of all databases, and how many an ordinary role may have (some are reserved, since 16 in two ways).

@@ -25,11 +25,18 @@ def postgres(context: Context) -> Measure:
     """It answers, and takes writes."""
     started = time.monotonic()
     with context.connect() as connection:
-        version, in_recovery, _ = fetch_one(connection, _QUERIES["server"])
+        connection.execute("RESET default_transaction_read_only")  # what every other session begins with
+        version, in_recovery, takes_writes = fetch_one(connection, _QUERIES["server"])
         took_ms = round((time.monotonic() - started) * 1000)
     if in_recovery:
         return Measure(
             f"PostgreSQL {version} is a standby in recovery: it takes no writes", took_ms, HealthState.CRITICAL
+        )
+    if not takes_writes:
+        return Measure(
+            f"PostgreSQL {version} takes no writes: default_transaction_read_only is on for this login",
+            took_ms,
+            HealthState.CRITICAL,
         )
     return Measure(f"PostgreSQL {version} answered in {took_ms} ms", took_ms)
 

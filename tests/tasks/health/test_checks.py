@@ -78,6 +78,14 @@ def test_every_check_has_a_name_of_its_own_and_says_what_to_do() -> None:
 # --- PostgreSQL
 
 
+def test_a_database_that_takes_no_writes_is_critical(ledger: Settings, connection: Connection) -> None:
+    assert run(ledger, "postgres")["postgres"].state is HealthState.HEALTHY
+    connection.execute(f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = on")
+    result = run(ledger, "postgres")["postgres"]
+    assert result.state is HealthState.CRITICAL
+    assert "takes no writes: default_transaction_read_only is on for this login" in result.line
+
+
 def test_connections_in_use_are_counted(ledger: Settings) -> None:
     asked = limited(ledger, connections_warning_percent=1, connections_critical_percent=100)
     with connect(ledger.database_dsn, "tests"):  # 2 of 197 are 1 %, whatever else is open
