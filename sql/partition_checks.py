@@ -1,5 +1,5 @@
-"""What a partition must have so that PostgreSQL attaches it without looking at its rows: a CHECK of its bounds, and the
-indexes of the parent. Partitions that this project makes are born with the CHECK; others get theirs here.
+"""What PostgreSQL needs to attach a partition without looking at its rows: a CHECK of its bounds, and the indexes of
+the parent. Partitions that this project makes are born with the CHECK; others get theirs here.
 """
 
 from collections.abc import Iterator

@@ -391,8 +391,8 @@ def move_to_warm(connection: Connection, settings: Settings, table: TieredTable,
 
     No row is copied and nothing is scanned: the cost does not depend on the number of rows. Both parents are locked
     before anything changes, in the order in which the view reads them. So no statement sees the month twice or not at
-    all. Safe to run again. Raises TransientError when the locks were not to be had, or the partition lacks an index of
-    the warm parent: `sql.partition_checks.ensure_indexes` is to be called before.
+    all. Safe to run again. Raises TransientError when the locks were not to be had. It does so too when the partition
+    lacks an index of the warm parent: `sql.partition_checks.ensure_indexes` makes it.
     """
 
     def move() -> bool:

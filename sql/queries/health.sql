@@ -33,6 +33,21 @@ WHERE NOT l.granted AND a.datname = current_database()
 ORDER BY coalesce(l.waitstart, a.query_start)
 LIMIT 1
 
+-- name: changed_collations
+-- What orders texts otherwise than when it was first used: the collation of the database, and others that an index uses.
+-- Since then an index may be searched in an order that it does not have. A NULL was recorded by no version before 15.
+WITH used AS MATERIALIZED (
+    SELECT oid, collversion FROM pg_collation WHERE oid IN (SELECT unnest(indcollation::oid[]) FROM pg_index)
+)
+SELECT 'the collation of database ' || datname, datcollversion, pg_database_collation_actual_version(oid)
+FROM pg_database
+WHERE datname = current_database() AND datcollversion <> coalesce(pg_database_collation_actual_version(oid), '')
+UNION ALL
+SELECT 'collation ' || oid::regcollation, collversion, pg_collation_actual_version(oid)
+FROM used
+WHERE collversion <> coalesce(pg_collation_actual_version(oid), '')
+ORDER BY 1
+
 -- name: database_bytes
 SELECT pg_database_size(current_database())
 

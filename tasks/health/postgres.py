@@ -76,6 +76,17 @@ def locks(context: Context) -> Measure:
     return Measure(f"{number} waiting; the longest for {waited_s:.0f} s: {who}{blind}", waited_s)
 
 
+def collations(context: Context) -> Measure:
+    """Indexes of texts are in the order that the server has now."""
+    with context.connect() as connection:
+        changed = connection.execute(_QUERIES["changed_collations"]).fetchall()
+    if not changed:
+        return Measure("the server orders texts as it did when their indexes were made", 0)
+    lines = [f"{name} was version {before} and is {now or 'unknown'}" for name, before, now in changed]
+    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return Measure(f"the server orders texts otherwise than before: {'; '.join(lines[:3])}{more}", len(lines))
+
+
 def _blind_spot(connection: Connection) -> str:
     """Return what the answer does not cover: without pg_read_all_stats a role sees only its own sessions."""
     sees_all = fetch_one(connection, _QUERIES["sees_all_sessions"])[0]

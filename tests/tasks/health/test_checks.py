@@ -124,6 +124,26 @@ def test_who_waits_for_a_lock_and_who_is_in_front_are_named(ledger: Settings, co
     assert run(ledger, "locks")["locks"].line == "nobody waits for a lock"
 
 
+def test_a_database_whose_order_of_texts_the_server_changed_is_critical(
+    ledger: Settings, connection: Connection
+) -> None:
+    assert run(ledger, "collations")["collations"].state is HealthState.HEALTHY
+    connection.execute("UPDATE pg_database SET datcollversion = '0' WHERE datname = current_database()")
+    result = run(ledger, "collations")["collations"]
+    assert result.state is HealthState.CRITICAL
+    assert f"the collation of database {connection.info.dbname} was version 0 and is" in result.line
+    assert "REINDEX DATABASE" in result.to_do
+
+
+def test_of_other_collations_those_that_an_index_uses_are_looked_at(ledger: Settings, connection: Connection) -> None:
+    for name in ("used", "unused"):
+        connection.execute(f'CREATE COLLATION public.{name} FROM "C"')
+    connection.execute("UPDATE pg_collation SET collversion = '1.0' WHERE collname IN ('used', 'unused')")
+    assert run(ledger, "collations")["collations"].state is HealthState.HEALTHY
+    connection.execute("CREATE INDEX ON imports (file_name COLLATE used)")
+    assert "collation used was version 1.0 and is" in run(ledger, "collations")["collations"].line
+
+
 def await_line(look: Callable[[], CheckResult], wanted: Callable[[CheckResult], bool]) -> str:
     """The line of the first result that is as wanted."""
     for _ in range(200):
