@@ -89,6 +89,12 @@ class ClockError(ConfigError, TransientError):
     exit_code = ConfigError.exit_code
 
 
+class ReadOnlyError(ConfigError, TransientError):
+    """The database takes no writes: it is a standby, or it is set so, as managed services do when a disk is full."""
+
+    exit_code = ConfigError.exit_code
+
+
 class NotYetError(DataError):
     """What is asked for will be there later; the text says when. It names no row, so every client may see it."""
 

@@ -51,7 +51,17 @@ PINNED: Mapping[str, str] = MappingProxyType(
     }
 )
 # What the address of the database may set otherwise, a role or a database may not: a move takes as long as it takes.
-_LIMITS = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+_LIMITS = " ".join(
+    f"-c {name}=0"
+    for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout")
+)
+# PostgreSQL 15 and 16 refuse it as a startup option: it is set in the session where there is one.
+NEW_LIMIT = "transaction_timeout"
+LIFT_NEW_LIMIT = """
+    CASE WHEN current_setting('transaction_timeout', true) <> '0' THEN
+        (SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout' AND source <> 'client')
+    END
+"""
 # Only a superuser may set these, so they are looked at: under any other value rows are left out or guards are off.
 _SERVERS = MappingProxyType(
     {
@@ -60,8 +70,9 @@ _SERVERS = MappingProxyType(
         "ignore_checksum_failure": ("off",),
     }
 )
-_FOUND = sql.SQL("SELECT {}").format(
-    sql.SQL(", ").join(sql.SQL("current_setting({}, true)").format(sql.Literal(name)) for name in (*PINNED, *_SERVERS))
+_FOUND = sql.SQL("SELECT {}, {}").format(
+    sql.SQL(", ").join(sql.SQL("current_setting({}, true)").format(sql.Literal(name)) for name in (*PINNED, *_SERVERS)),
+    sql.SQL(LIFT_NEW_LIMIT),
 )
 
 
@@ -154,17 +165,18 @@ def connect(dsn: str, purpose: str) -> Iterator[Connection]:
 
 
 def check_session(connection: Connection) -> None:
-    """Raise ConfigError when the session is not what it was asked to be, naming the setting.
+    """Raise ConfigError when the session is not what it was asked to be, naming the setting. Lift the one limit that is
+    no startup option.
 
     A pooler may leave the startup options out, and libpq sends PGTZ and PGDATESTYLE after them.
     """
-    check_found(fetch_one(connection, _FOUND), schema_of(connection))
+    check_found(fetch_one(connection, _FOUND)[:-1], schema_of(connection))
 
 
 async def check_session_of(connection: psycopg.AsyncConnection[TupleRow]) -> None:
     """`check_session` for a connection of an asynchronous pool."""
     row = await (await connection.execute(_FOUND)).fetchone()
-    check_found(row or (), schema_of(connection))
+    check_found((row or ())[:-1], schema_of(connection))
 
 
 def check_found(values: TupleRow, schema: str = OWN_SCHEMA) -> None:

@@ -11,6 +11,7 @@ from ledger.errors import (
     DataError,
     LateRowsError,
     NotStoredError,
+    ReadOnlyError,
     TransientError,
     TreasuryError,
 )
@@ -31,7 +32,7 @@ _BY_STATE: dict[str, type[TreasuryError]] = {
     "3D000": ConfigError,  # invalid_catalog_name
     "25P03": TransientError,  # idle_in_transaction_session_timeout
     "25P04": TransientError,  # transaction_timeout
-    "25006": ConfigError,  # read_only_sql_transaction: a standby, or a role that only reads
+    "25006": ReadOnlyError,  # read_only_sql_transaction
     "42501": ConfigError,  # insufficient_privilege
     "42P01": ConfigError,  # undefined_table: not migrated
     "55P03": TransientError,  # lock_not_available

@@ -15,7 +15,7 @@ from sql.connection import Connection
 T = TypeVar("T")
 
 MAINTENANCE_LOCK = 0x7472_6561_0002
-_QUEUE_TIMEOUT_MS = 60_000  # for the maintenance lock itself: waiting for it holds nothing that a writer needs
+QUEUE_TIMEOUT_MS = 60_000  # for the maintenance lock itself: waiting for it holds nothing that a writer needs
 _CANCELLED_MS = 2_000  # for an autovacuum to end after it was cancelled
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 1.0
@@ -59,18 +59,18 @@ def keep_vacuum_out(connection: Connection, relation: sql.Composable) -> None:
     timeout_ms = connection.execute("SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'").fetchone()
     before = connection.execute("SHOW lock_timeout").fetchone()
     assert timeout_ms is not None and before is not None  # noqa: S101, PT018  # PostgreSQL has both settings
-    _set_lock_timeout(connection, min(int(timeout_ms[0]) + _CANCELLED_MS, _QUEUE_TIMEOUT_MS))
+    _set_lock_timeout(connection, min(int(timeout_ms[0]) + _CANCELLED_MS, QUEUE_TIMEOUT_MS))
     connection.execute(sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(relation))
     connection.execute("SELECT set_config('lock_timeout', %s, true)", before)
 
 
 def _enter(connection: Connection) -> None:
     """Take the maintenance lock. Waiting for it is not tried again: whoever holds it for so long is in trouble."""
-    _set_lock_timeout(connection, _QUEUE_TIMEOUT_MS)
+    _set_lock_timeout(connection, QUEUE_TIMEOUT_MS)
     try:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (MAINTENANCE_LOCK,))
     except errors.LockNotAvailable as error:
-        raise TransientError(f"the maintenance lock was not free within {_QUEUE_TIMEOUT_MS // 1000} s") from error
+        raise TransientError(f"the maintenance lock was not free within {QUEUE_TIMEOUT_MS // 1000} s") from error
 
 
 def _set_lock_timeout(connection: Connection, timeout_ms: int) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ledger.errors import ConfigError
-from sql.connection import connect, schema_named, session_parameters
+from sql.connection import LIFT_NEW_LIMIT, connect, schema_named, session_parameters
 from sql.errors import translate
 from sql.own_schema import VERSIONS, make_schema
 
@@ -41,6 +41,8 @@ def _upgrade(dsn: str, url: URL) -> None:
     config = Config()
     config.set_main_option("script_location", str(VERSIONS.parent))
     with engine.connect() as connection:
+        connection.execute(text(f"SELECT {LIFT_NEW_LIMIT}"))
+        connection.commit()
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
         connection.commit()
         with connect(dsn, "migration") as own:

@@ -58,10 +58,10 @@ def dependents(connection: Connection, relations: Collection[Relation]) -> dict[
     return {by_oid[oid]: f"{by_oid[oid]} cannot leave its table: {', '.join(names)}; {advice}" for oid, names in rows}
 
 
-def missing_checks(connection: Connection, partition: Relation, warm: Relation) -> str | None:
-    """Return why ``partition`` cannot be attached to the warm parent, or None."""
+def missing_constraints(connection: Connection, partition: Relation, warm: Relation) -> str | None:
+    """Return why ``partition`` cannot be attached to the warm parent, or cannot without a look at its rows; or None."""
     missing = connection.execute(
-        _QUERIES["missing_checks"], {"partition": partition.oid, "parent": warm.oid}
+        _QUERIES["missing_constraints"], {"partition": partition.oid, "parent": warm.oid}
     ).fetchall()
     if not missing:
         return None

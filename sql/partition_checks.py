@@ -1,14 +1,19 @@
-"""The CHECK of a partition's bounds: with it PostgreSQL attaches the partition without looking at its rows. Partitions
-that this project makes are born with one; those that others made get theirs here.
+"""What PostgreSQL needs to attach a partition without looking at its rows: a CHECK of its bounds, and the indexes of
+the parent. Partitions that this project makes are born with the CHECK; others get theirs here.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from config import Settings
+from ledger.errors import TransientError
 from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import Connection
-from sql.maintenance import keep_vacuum_out, run_ddl
+from sql.maintenance import QUEUE_TIMEOUT_MS, keep_vacuum_out, run_ddl
+from sql.obstacles import missing_constraints
 from sql.queries import load
 from sql.relations import Relation, check_partition
 
@@ -39,6 +44,50 @@ def ensure_bounds_check(
     run_ddl(connection, settings, add)
     connection.execute(SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(partition.identifier, Identifier(_CHECK)))
     return True
+
+
+def ensure_indexes(connection: Connection, partition: Relation, parent: Relation) -> None:
+    """Build on ``partition`` the indexes that ``parent`` has and it has not, while everybody reads and writes.
+
+    The build waits for transactions that began before it. Where one lasts a minute, PostgreSQL's error is transient.
+    Safe to run again and to kill: what a killed build left, which is not valid, is dropped first.
+    """
+    for oid, _, definition in _missing_indexes(connection, partition, parent):
+        name = f"treasury_{partition.oid}_{oid}"
+        with _waiting_for_a_minute(connection):
+            connection.execute(SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(partition.sibling(name)))
+            connection.execute(
+                SQL("CREATE INDEX CONCURRENTLY {} ON {} {}").format(
+                    Identifier(name), partition.identifier, SQL(definition)
+                )
+            )
+
+
+def check_attachable(connection: Connection, partition: Relation, parent: Relation) -> None:
+    """Raise TransientError where the parent got a constraint or an index after the partition was made ready: ATTACH
+    would look at every row. To be called under the lock of the parent.
+    """
+    reason = missing_constraints(connection, partition, parent)
+    names = [name for _, name, _ in _missing_indexes(connection, partition, parent)]
+    if names:
+        reason = f"{partition} lacks indexes of {parent} ({', '.join(names)}): they are built by the next try"
+    if reason is not None:
+        raise TransientError(reason)
+
+
+def _missing_indexes(connection: Connection, partition: Relation, parent: Relation) -> list[tuple[int, str, str]]:
+    question = {"partition": partition.oid, "parent": parent.oid}
+    return [(oid, name, text) for oid, name, text in connection.execute(_QUERIES["missing_indexes"], question)]
+
+
+@contextmanager
+def _waiting_for_a_minute(connection: Connection) -> Iterator[None]:
+    connection.execute(SQL("SET lock_timeout = {}").format(Literal(QUEUE_TIMEOUT_MS)))
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("RESET lock_timeout")
 
 
 def _condition(table: TieredTable, month: Month) -> tuple[Composable, ...]:

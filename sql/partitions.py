@@ -23,6 +23,7 @@ from sql.fields import assign_fields
 from sql.ledger_tables import make_hot_parent
 from sql.maintenance import keep_vacuum_out, run_ddl
 from sql.names import require_free, taken, taken_names
+from sql.partition_checks import check_attachable
 from sql.queries import load
 from sql.relations import Parents, Relation, check_partition, find_in_schema
 from sql.roles import grant_partition, grant_table
@@ -392,7 +393,8 @@ def move_to_warm(connection: Connection, settings: Settings, table: TieredTable,
 
     No row is copied and nothing is scanned: the cost does not depend on the number of rows. Both parents are locked
     before anything changes, in the order in which the view reads them. So no statement sees the month twice or not at
-    all. Safe to run again. Raises TransientError when the locks were not to be had.
+    all. Safe to run again. Raises TransientError when the locks were not to be had. It does so too when the partition
+    lacks an index of the warm parent: `sql.partition_checks.ensure_indexes` makes it.
     """
 
     def move() -> bool:
@@ -434,5 +436,6 @@ def _reattach(connection: Connection, table: TieredTable, month: Month) -> None:
     )
     connection.execute(SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(partition.identifier))
     check_partition(connection, partition, hot)
+    check_attachable(connection, partition, warm)
     connection.execute(SQL("ALTER TABLE {} DETACH PARTITION {}").format(hot.identifier, partition.identifier))
     connection.execute(_attach(warm, partition.identifier, month))

@@ -124,7 +124,7 @@ class Database:
                         if lost:
                             await connection.execute("")  # whether this one is broken, too, before the work is repeated
                         attempts += 1
-                        return await _timed(work, connection, query)
+                        return await _done(work, connection, query)
             except (PoolClosed, PoolTimeout, TooManyRequests) as error:
                 raise OutOfTimeError("no connection to PostgreSQL within the time limit") from error
             except psycopg.errors.QueryCanceled as error:
@@ -197,6 +197,15 @@ def _break(connection: AsyncConnection) -> None:
 def _sooner(most_s: float, ends_s: float | None) -> float:
     """The seconds that are left: ``most_s``, or until ``ends_s`` of the monotonic clock when that comes sooner."""
     return most_s if ends_s is None else max(0.0, min(most_s, ends_s - time.monotonic()))
+
+
+async def _done(work: Callable[[AsyncConnection], Awaitable[T]], connection: AsyncConnection, query: str) -> T:
+    """Do ``work``. A connection that takes no writes is closed: the next one shows whether the database does by now."""
+    try:
+        return await _timed(work, connection, query)
+    except psycopg.errors.ReadOnlySqlTransaction:
+        await connection.close()
+        raise
 
 
 async def _timed(work: Callable[[AsyncConnection], Awaitable[T]], connection: AsyncConnection, query: str) -> T:

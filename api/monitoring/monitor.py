@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 
-from api.connections.database import Database
+import psycopg
+
+from api.connections.database import AsyncConnection, Database
 from api.monitoring import (
     alert_page,
     archive_figures,
@@ -40,7 +42,8 @@ FIGURES_KEPT_S = 3.0
 READY_KEPT_S = 0.5
 ARCHIVE_KEPT_S = 60.0
 READY_TIMEOUT_S = 2.0
-_READY = "SELECT FROM archive_months LIMIT 1"  # connected, and migrated
+# Connected, migrated, and no standby or database that is set to be read only.
+_READY = "SELECT EXISTS (SELECT FROM archive_months), current_setting('transaction_read_only') = 'off'"
 
 
 class Monitor:
@@ -85,8 +88,8 @@ class Monitor:
         return await self._health.recent(HEALTH_FRESH_S, HEALTH_STALE_S)
 
     async def ready(self) -> None:
-        """PostgreSQL has just answered this process: one question at a time, however many ask. Raises the project's
-        errors, within two seconds.
+        """PostgreSQL has just answered this process, and takes writes: one question at a time, however many ask. Raises
+        the project's errors, within two seconds.
         """
         await self._ready.get()
 
@@ -156,12 +159,18 @@ class Monitor:
         return performance.key_figures(latest, earlier), await cache_report.cache_report(self.cache, latest)
 
     async def _read_ready(self) -> bool:
-        await self._database.run(lambda connection: connection.execute(_READY), "ready", READY_TIMEOUT_S)
+        await self._database.run(_require_writes, "ready", READY_TIMEOUT_S)
         return True
 
     async def _read_database(self) -> DatabaseReport:
         own = (await self.performance()).queries
         return await database_report.database_report(self._database, own)
+
+
+async def _require_writes(connection: AsyncConnection) -> None:
+    row = await (await connection.execute(_READY)).fetchone()
+    if row is None or not row[1]:
+        raise psycopg.errors.ReadOnlySqlTransaction("the database takes no writes")
 
 
 def _answers(health: HealthReport) -> bool:

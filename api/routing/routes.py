@@ -284,7 +284,7 @@ _HEALTH = (
     _probe(
         name="ready",
         path="/health/ready",
-        summary="Check that PostgreSQL answers the process",
+        summary="Check that PostgreSQL answers the process and takes writes",
         handler=handlers.ready,
         answers={200: messages.Health},
         problems=frozenset({503}),

@@ -109,6 +109,22 @@ WHERE c.conrelid = %(relation)s AND c.contype = 'c' AND c.convalidated AND e.tex
   AND starts_with(e.text, format($$((%%1$I IS NOT NULL) AND (%%1$I >= %%2$L::timestamp with time zone) AND (%%1$I < %%3$L::timestamp with time zone)$$,
                                  %(column)s::text, %(lower)s::text, %(upper)s::text))
 
+-- name: missing_indexes
+-- The indexes of a parent that demand nothing of its rows and that a partition has no valid equal of: ATTACH would make
+-- them. Each index of the parent takes one of the partition.
+WITH indexes AS (
+    SELECT indrelid, indexrelid, definition, row_number() OVER (PARTITION BY indrelid, definition ORDER BY indexrelid) AS place
+    FROM pg_index CROSS JOIN LATERAL (SELECT substring(pg_get_indexdef(indexrelid) FROM ' (USING .*)$')) AS d(definition)
+    WHERE indrelid = %(parent)s AND NOT indisunique AND NOT indisexclusion
+       OR indrelid = %(partition)s AND NOT indisunique AND NOT indisexclusion AND indisvalid
+)
+SELECT p.indexrelid::bigint, c.relname::text, p.definition
+FROM indexes p JOIN pg_class c ON c.oid = p.indexrelid
+WHERE p.indrelid = %(parent)s
+  AND NOT EXISTS (SELECT FROM indexes o
+                  WHERE (o.indrelid, o.definition, o.place) = (%(partition)s::oid, p.definition, p.place))
+ORDER BY 1
+
 -- name: generated
 -- The generated columns of a relation.
 SELECT attname::text FROM pg_attribute

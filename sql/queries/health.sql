@@ -1,7 +1,7 @@
 -- What the health checks ask of PostgreSQL. Everything is read; nothing waits.
 
 -- name: server
-SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('default_transaction_read_only', true)
+SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'off'
 
 -- name: connections
 -- Sessions of all databases, and how many an ordinary role may have (some are reserved, since 16 in two ways).
@@ -32,6 +32,21 @@ FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE NOT l.granted AND a.datname = current_database()
 ORDER BY coalesce(l.waitstart, a.query_start)
 LIMIT 1
+
+-- name: changed_collations
+-- What orders texts otherwise than when it was first used: the collation of the database, and others that an index uses.
+-- Since then an index may be searched in an order that it does not have. A NULL was recorded by no version before 15.
+WITH used AS MATERIALIZED (
+    SELECT oid, collversion FROM pg_collation WHERE oid IN (SELECT unnest(indcollation::oid[]) FROM pg_index)
+)
+SELECT 'the collation of database ' || datname, datcollversion, pg_database_collation_actual_version(oid)
+FROM pg_database
+WHERE datname = current_database() AND datcollversion <> coalesce(pg_database_collation_actual_version(oid), '')
+UNION ALL
+SELECT 'collation ' || oid::regcollation, collversion, pg_collation_actual_version(oid)
+FROM used
+WHERE collversion <> coalesce(pg_collation_actual_version(oid), '')
+ORDER BY 1
 
 -- name: database_bytes
 SELECT pg_database_size(current_database())

@@ -56,11 +56,21 @@ FROM (
 ) AS found
 GROUP BY root
 
--- name: missing_checks
--- The CHECKs of a warm parent that a partition has not: it cannot be attached without them.
+-- name: missing_constraints
+-- What a warm parent demands of its rows and a partition does not. It cannot be attached without the CHECKs, by name. The
+-- keys, foreign keys and unique indexes, under any name, ATTACH would make, looking at every row under its locks.
 SELECT p.conname::text
 FROM pg_constraint p
-WHERE p.conrelid = %(parent)s AND p.contype = 'c' AND NOT p.connoinherit
-  AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = %(partition)s AND c.contype = 'c'
-                  AND c.conname = p.conname AND pg_get_constraintdef(c.oid) = pg_get_constraintdef(p.oid))
+WHERE p.conrelid = %(parent)s AND (p.contype = 'c' AND NOT p.connoinherit OR p.contype IN ('p', 'u', 'x', 'f'))
+  AND NOT EXISTS (SELECT FROM pg_constraint c
+                  WHERE c.conrelid = %(partition)s AND c.contype = p.contype AND (c.conname = p.conname OR c.contype <> 'c')
+                    AND pg_get_constraintdef(c.oid) = pg_get_constraintdef(p.oid))
+UNION ALL
+SELECT p.indexrelid::regclass::text
+FROM pg_index p
+WHERE p.indrelid = %(parent)s AND p.indisunique AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = p.indexrelid)
+  AND NOT EXISTS (SELECT FROM pg_index c
+                  WHERE c.indrelid = %(partition)s AND c.indisunique AND c.indisvalid
+                    AND substring(pg_get_indexdef(c.indexrelid) FROM ' (USING .*)$')
+                      = substring(pg_get_indexdef(p.indexrelid) FROM ' (USING .*)$'))
 ORDER BY 1

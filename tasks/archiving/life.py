@@ -24,7 +24,7 @@ from sql.deletions import MonthEnd, month_ends
 from sql.holds import read_now
 from sql.installation import read_installation
 from sql.log import LogRow, count_waiting, read_log
-from sql.obstacles import dependents, missing_checks
+from sql.obstacles import dependents, missing_constraints
 from sql.queries import load
 from sql.relations import Parents, Relation
 from sql.verified import PartAge, part_ages
@@ -193,7 +193,7 @@ class _VisitorsLook:
         if kind != _TABLE:
             return f"{partition} has another shape: a month is archived from one plain table"
         if state.tier is Tier.HOT and self.parents.warm is not None:
-            return missing_checks(self.connection, partition, self.parents.warm)
+            return missing_constraints(self.connection, partition, self.parents.warm)
         return None
 
     def size(self, partition: Relation) -> int:

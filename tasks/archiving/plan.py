@@ -12,7 +12,7 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
-from sql.obstacles import missing_checks, obstacles
+from sql.obstacles import missing_constraints, obstacles
 from sql.partitions import prepare_table
 from sql.relations import Parents, Relation
 from sql.seal import count_unfinished
@@ -163,7 +163,7 @@ class _OwnersLook:
         reason = obstacles(self.connection, [partition]).get(partition)
         warm = Parents.of(self.connection, self.table).warm
         if reason is None and state.tier is Tier.HOT and warm is not None:
-            reason = missing_checks(self.connection, partition, warm)
+            reason = missing_constraints(self.connection, partition, warm)
         return reason
 
     def size(self, partition: Relation) -> int:

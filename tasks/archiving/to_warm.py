@@ -8,7 +8,7 @@ from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect, fetch_one
 from sql.maintenance import keep_vacuum_out, run_ddl
-from sql.partition_checks import ensure_bounds_check
+from sql.partition_checks import ensure_bounds_check, ensure_indexes
 from sql.partitions import monthly_partitions, move_to_warm
 from sql.queries import load
 from sql.relations import Parents, check_partition
@@ -24,7 +24,7 @@ def warm_month(settings: Settings, table: TieredTable, month: Month, tidy: bool 
     TransientError when the locks were not to be had, DataError when catalogue and database disagree.
     """
     with connect(settings.database_dsn, "warm") as connection:
-        _ensure_check(connection, settings, table, month)
+        _make_ready(connection, settings, table, month)
         moved = move_to_warm(connection, settings, table, month)
         if moved:
             detail = Jsonb({"run": run} if run else {})
@@ -35,12 +35,15 @@ def warm_month(settings: Settings, table: TieredTable, month: Month, tidy: bool 
         return moved or _was_moved_by(connection, table, month, run)
 
 
-def _ensure_check(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> None:
-    """Before any parent is locked: ATTACH would look at every row of a partition that others made."""
-    hot = Parents.of(connection, table).hot
-    partition = monthly_partitions(connection, hot).get(month)
-    if hot is not None and partition is not None:
-        ensure_bounds_check(connection, settings, table, month, partition, hot)
+def _make_ready(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> None:
+    """Before any parent is locked: ATTACH would look at every row for a CHECK or an index that is not there."""
+    parents = Parents.of(connection, table)
+    partition = monthly_partitions(connection, parents.hot).get(month)
+    if parents.hot is None or partition is None:
+        return
+    ensure_bounds_check(connection, settings, table, month, partition, parents.hot)
+    if parents.warm is not None:
+        ensure_indexes(connection, partition, parents.warm)
 
 
 def _was_moved_by(connection: Connection, table: TieredTable, month: Month, run: str) -> bool:

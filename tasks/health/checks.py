@@ -103,6 +103,15 @@ CHECKS: tuple[Check, ...] = (
         asks_postgres=True,
     ),
     Check(
+        "collations",
+        "The server orders texts as it did when their indexes were made",
+        postgres.collations,
+        "Stop what posts, REINDEX DATABASE, then record the version (ALTER DATABASE ... REFRESH COLLATION VERSION): "
+        "until then a key or a row may not be found.",
+        lambda _: Limits(1, 1, "collations"),
+        asks_postgres=True,
+    ),
+    Check(
         postgres.DATABASE_SIZE,
         "Size of the database in bytes; database_growth judges it",
         postgres.database_size,

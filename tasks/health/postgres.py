@@ -25,11 +25,18 @@ def postgres(context: Context) -> Measure:
     """It answers, and takes writes."""
     started = time.monotonic()
     with context.connect() as connection:
-        version, in_recovery, _ = fetch_one(connection, _QUERIES["server"])
+        connection.execute("RESET default_transaction_read_only")  # what every other session begins with
+        version, in_recovery, takes_writes = fetch_one(connection, _QUERIES["server"])
         took_ms = round((time.monotonic() - started) * 1000)
     if in_recovery:
         return Measure(
             f"PostgreSQL {version} is a standby in recovery: it takes no writes", took_ms, HealthState.CRITICAL
+        )
+    if not takes_writes:
+        return Measure(
+            f"PostgreSQL {version} takes no writes: default_transaction_read_only is on for this login",
+            took_ms,
+            HealthState.CRITICAL,
         )
     return Measure(f"PostgreSQL {version} answered in {took_ms} ms", took_ms)
 
@@ -67,6 +74,17 @@ def locks(context: Context) -> Measure:
     holders = ", ".join(map(str, blockers[:5])) or "unknown"
     who = f"pid {pid}, {application or 'unnamed'}, behind pid {holders}"
     return Measure(f"{number} waiting; the longest for {waited_s:.0f} s: {who}{blind}", waited_s)
+
+
+def collations(context: Context) -> Measure:
+    """Indexes of texts are in the order that the server has now."""
+    with context.connect() as connection:
+        changed = connection.execute(_QUERIES["changed_collations"]).fetchall()
+    if not changed:
+        return Measure("the server orders texts as it did when their indexes were made", 0)
+    lines = [f"{name} was version {before} and is {now or 'unknown'}" for name, before, now in changed]
+    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return Measure(f"the server orders texts otherwise than before: {'; '.join(lines[:3])}{more}", len(lines))
 
 
 def _blind_spot(connection: Connection) -> str:

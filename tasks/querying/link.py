@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import duckdb
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError
-from sql.connection import connection_parameters
+from sql.connection import NEW_LIMIT, connection_parameters
 from sql.errors import hidden_by_policy
 from sql.relations import Relation
 from storage.engine import identifier, literal, load_extension
@@ -60,9 +61,21 @@ def _attach(connection: duckdb.DuckDBPyConnection, settings: Settings, links: in
     parameters = connection_parameters(settings.database_dsn, "archive scan")
     if timeout_s is not None:
         parameters["options"] += f" -c statement_timeout={milliseconds(timeout_s)}"
-    dsn = make_conninfo(**{**parts, **parameters})
     for number in range(links):
-        connection.execute(f"ATTACH {literal(dsn)} AS {link_name(number)} ({options})")
+        _attach_one(connection, {**parts, **parameters}, f"AS {link_name(number)} ({options})")
+
+
+def _attach_one(connection: duckdb.DuckDBPyConnection, parameters: dict[str, Any], named: str) -> None:
+    """One link. PostgreSQL 15 and 16 do not know the newest limit, and the engine makes sessions by itself: only a
+    startup option reaches all of them.
+    """
+    newest = {**parameters, "options": f"{parameters['options']} -c {NEW_LIMIT}=0"}
+    try:
+        connection.execute(f"ATTACH {literal(make_conninfo(**newest))} {named}")
+    except duckdb.Error as error:
+        if NEW_LIMIT not in str(error).replace(newest["options"], ""):
+            raise
+        connection.execute(f"ATTACH {literal(make_conninfo(**parameters))} {named}")
 
 
 def milliseconds(seconds: float) -> int:

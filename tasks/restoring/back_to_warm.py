@@ -32,6 +32,7 @@ from sql.connection import Connection, connect
 from sql.deep import find_copy
 from sql.log import record_event
 from sql.maintenance import keep_vacuum_out, run_ddl
+from sql.partition_checks import check_attachable
 from sql.partitions import attach, list_partitions, make_like, monthly_partitions, prepare_table
 from sql.queries import load
 from sql.relations import Parents, Relation, find_in_schema
@@ -416,6 +417,7 @@ def _flip(
     connection.execute(SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(work.warm.identifier))
     _require_free(work)
     _require_unchanged(work, loaded)
+    check_attachable(connection, relation, work.warm)
     with naming_misfits(str(work), work.warm):
         partition = attach(connection, work.table, work.warm, relation, work.month)
     _enter(work, loaded, made)

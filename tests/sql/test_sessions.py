@@ -1,5 +1,8 @@
 """Every session sees the rows as they are: what a role, a database or the environment sets is pinned or refused."""
 
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -11,7 +14,7 @@ from config import Settings
 from ledger.errors import ConfigError
 from ledger.tables import TRANSACTIONS
 from sql import migrate
-from sql.connection import PINNED, Connection, check_found, connect
+from sql.connection import PINNED, Connection, check_found, check_session_of, connect, connection_parameters
 from sql.partitions import ensure_partition, prepare_table
 from sql.relations import find_relation
 from storage.engine import engine
@@ -39,6 +42,7 @@ OTHER = {
     "statement_timeout": "1ms",
     "lock_timeout": "1ms",
     "idle_in_transaction_session_timeout": "1ms",
+    "idle_session_timeout": "1ms",
     "client_encoding": "latin1",
 }
 
@@ -56,36 +60,77 @@ def other_defaults(dsn: str, another: Connector) -> str:
     admin = another()
     admin.execute("CREATE SCHEMA decoy")
     name = admin.info.dbname
-    for setting, value in OTHER.items():
+    for setting, value in (OTHER | _newest(admin)).items():
         values = ", ".join(f"'{part.strip()}'" for part in value.split(","))
         admin.execute(f"ALTER DATABASE {name} SET {setting} = {values}")
     return dsn
 
 
+def _newest(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """Others that PostgreSQL has since 17. Its limit must leave time for the first query of a session."""
+    return {"transaction_timeout": "1s"} if connection.info.server_version >= 170000 else {}
+
+
 def test_what_a_database_sets_does_not_reach_a_session(other_defaults: str) -> None:
     with connect(other_defaults, "tests") as connection:
-        found = {name: shown(connection, name) for name in OTHER}
+        names = [*OTHER, *_newest(connection)]
+        found = {name: shown(connection, name) for name in names}
     assert {name: found[name].replace(" ", "") for name in PINNED if name in OTHER} == {
         name: value.replace(" ", "") for name, value in PINNED.items() if name in OTHER
     }
-    assert [found[name] for name in OTHER if name.endswith("timeout")] == ["0", "0", "0"]
+    assert {value for name, value in found.items() if name.endswith("timeout")} == {"0"}
     assert found["client_encoding"] == "UTF8"
 
 
 def test_the_address_may_set_limits_and_nothing_that_is_pinned(dsn: str) -> None:
-    options = "-c statement_timeout=4s -c row_security=on -c search_path=pg_catalog"
+    options = "-c statement_timeout=4s -c idle_session_timeout=1h -c row_security=on -c search_path=pg_catalog"
     with connect(make_conninfo(dsn, options=options), "tests") as connection:
         assert connection.execute("SHOW statement_timeout").fetchone() == ("4s",)
+        assert connection.execute("SHOW idle_session_timeout").fetchone() == ("1h",)
         assert connection.execute("SHOW row_security").fetchone() == ("off",)
         assert connection.execute("SHOW search_path").fetchone() == ("treasury,public,pg_temp",)
 
 
+def test_the_address_may_set_the_limit_of_a_transaction(dsn: str, another: Connector) -> None:
+    if not _newest(another()):
+        pytest.skip("PostgreSQL 15 and 16 have no transaction_timeout")
+    with connect(make_conninfo(dsn, options="-c transaction_timeout=1h"), "tests") as connection:
+        assert connection.execute("SHOW transaction_timeout").fetchone() == ("1h",)
+
+
 def test_the_engines_link_is_such_a_session_too(settings: Settings, other_defaults: str) -> None:
     names = ("row_security", "search_path", "TimeZone", "bytea_output", "default_transaction_isolation")
-    query = "SELECT " + ", ".join(f"current_setting('{name}') AS {name}" for name in names)
+    limits = ("statement_timeout", "idle_session_timeout", "transaction_timeout")
+    query = "SELECT " + ", ".join(f"current_setting('{name}', true) AS {name}" for name in (*names, *limits))
     with engine(settings) as duck, linked(duck, settings, links=1):
         found = duck.execute(f"SELECT * FROM {postgres_query(0, query)}").fetchone()
-    assert found == tuple(PINNED[name] for name in names)
+    assert found is not None
+    assert found[: len(names)] == tuple(PINNED[name] for name in names)
+    assert set(found[len(names) :]) <= {"0", None}  # PostgreSQL 15 and 16 have no transaction_timeout
+
+
+def test_the_session_of_a_pool_has_no_limits_but_those_that_the_pool_sets(other_defaults: str) -> None:
+    async def limits() -> tuple[Any, ...]:
+        parameters = connection_parameters(other_defaults, "tests")
+        connection = await psycopg.AsyncConnection.connect(other_defaults, autocommit=True, **parameters)
+        async with connection:
+            await check_session_of(connection)
+            names = ("idle_session_timeout", "transaction_timeout")
+            query = "SELECT " + ", ".join(f"current_setting('{name}', true)" for name in names)
+            return await (await connection.execute(query)).fetchone() or ()
+
+    assert set(asyncio.run(limits())) <= {"0", None}
+
+
+def test_migrations_wait_for_one_another_whatever_the_limit_of_a_transaction_is(other_defaults: str) -> None:
+    with psycopg.connect(other_defaults, autocommit=True, options="-c idle_session_timeout=0") as other:
+        other.execute("SELECT pg_advisory_lock(%s)", (0x7472_6561_0001,))
+        with ThreadPoolExecutor(1) as pool:
+            upgrading = pool.submit(migrate.upgrade, other_defaults)
+            time.sleep(1.5)
+            assert not upgrading.done()
+            other.execute("SELECT pg_advisory_unlock(%s)", (0x7472_6561_0001,))
+            upgrading.result()
 
 
 @pytest.mark.parametrize("name", ["PGTZ", "PGDATESTYLE"])

@@ -8,11 +8,11 @@ import psycopg
 import pytest
 
 from config import Settings
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, TransientError
 from ledger.months import Month
 from sql.connection import connect
 from sql.partition_checks import ensure_bounds_check
-from sql.partitions import prepare_table
+from sql.partitions import move_to_warm, prepare_table
 from sql.relations import Parents
 from tasks.admin.setup import prepare_database
 from tasks.archiving.catalogue import register_months
@@ -234,6 +234,84 @@ def test_a_check_that_the_warm_parent_has_and_the_month_has_not_is_named_in_the_
     (move,) = plan_table(ledger.settings, ledger.table, TODAY, TODAY)
     assert move.refused
     assert "lacks constraints of transactions_archive_warm (theirs)" in move.held_back
+
+
+INDEXES = """
+    SELECT substring(pg_get_indexdef(indexrelid) FROM ' (USING .*)$'), indisvalid FROM pg_index
+    WHERE indrelid = %s::regclass AND NOT indisprimary AND pg_get_indexdef(indexrelid) ~ '\\((reference|user_id, id)\\)'
+    ORDER BY 1
+"""
+
+
+def _built(ledger: Ledger, relation: str) -> list[tuple[object, ...]]:
+    return ledger.sql(INDEXES, relation)
+
+
+def test_an_index_that_only_the_warm_parent_has_is_built_before_a_parent_is_locked(ledger: Ledger) -> None:
+    ledger.fill(WARM)
+    for columns in ("(reference)", "(user_id, id)"):
+        ledger.sql(f"CREATE INDEX ON transactions_archive_warm {columns}")
+    few = ledger.settings.model_copy(update={"lock_attempts": 1})
+    with psycopg.connect(ledger.settings.database_dsn) as reader:
+        reader.execute("LOCK TABLE ONLY transactions_partitioned IN ACCESS SHARE MODE")
+        with pytest.raises(TransientError, match="no lock within 1 tries"):
+            warm_month(few, ledger.table, WARM)
+        built = _built(ledger, ledger.table.partition(WARM))
+    assert built == [("USING btree (reference)", True), ("USING btree (user_id, id)", True)]
+    files = "SELECT array_agg(indexrelid ORDER BY indexrelid) FROM pg_index WHERE indrelid = %s::regclass"
+    before = ledger.sql(files, ledger.table.partition(WARM))
+    assert warm_month(ledger.settings, ledger.table, WARM, tidy=False)
+    assert ledger.sql(files, ledger.table.partition(WARM)) == before
+
+
+def test_what_a_killed_build_left_is_built_again(ledger: Ledger) -> None:
+    ledger.fill(WARM)
+    ledger.sql("CREATE INDEX ON transactions_archive_warm (reference)")
+    few = ledger.settings.model_copy(update={"lock_attempts": 1})
+    with psycopg.connect(ledger.settings.database_dsn) as reader:
+        reader.execute("LOCK TABLE ONLY transactions_partitioned IN ACCESS SHARE MODE")
+        with pytest.raises(TransientError):
+            warm_month(few, ledger.table, WARM)
+    partition = ledger.table.partition(WARM)
+    ledger.sql("UPDATE pg_index SET indisvalid = false WHERE indrelid = %s::regclass AND NOT indisprimary", partition)
+    assert _built(ledger, partition) == [("USING btree (reference)", False)]
+    assert warm_month(ledger.settings, ledger.table, WARM)
+    assert _built(ledger, partition) == [("USING btree (reference)", True)]
+
+
+def test_an_index_that_the_warm_parent_got_meanwhile_is_seen_under_the_locks(ledger: Ledger) -> None:
+    ledger.fill(WARM)
+    ledger.sql("CREATE INDEX ON transactions_archive_warm (reference)")
+    with (
+        connect(ledger.settings.database_dsn, "tests") as connection,
+        pytest.raises(
+            TransientError, match=r"transactions_2026_02 lacks indexes of transactions_archive_warm \(.*reference_idx"
+        ),
+    ):
+        move_to_warm(connection, ledger.settings, ledger.table, WARM)
+    assert ledger.tier(WARM) == "hot"
+
+
+RULES = {
+    "a unique index": "CREATE UNIQUE INDEX theirs ON {} (wallet_id, id, created_at)",
+    "a unique constraint": "ALTER TABLE {} ADD CONSTRAINT theirs UNIQUE (wallet_id, id, created_at)",
+    "a foreign key": "ALTER TABLE {} ADD CONSTRAINT theirs FOREIGN KEY (reference) REFERENCES customers",
+}
+
+
+@pytest.mark.parametrize("what", RULES)
+def test_a_rule_whose_rows_attach_would_look_at_is_named_in_the_plan(ledger: Ledger, what: str) -> None:
+    ledger.fill(WARM)
+    ledger.sql("CREATE TABLE customers (id varchar(64) PRIMARY KEY)")
+    ledger.sql("INSERT INTO customers SELECT DISTINCT reference FROM transactions WHERE reference IS NOT NULL")
+    ledger.sql(RULES[what].format("transactions_archive_warm"))
+    (move,) = plan_table(ledger.settings, ledger.table, TODAY, TODAY)
+    assert move.refused
+    assert "lacks constraints of transactions_archive_warm (theirs)" in move.held_back
+    ledger.sql(RULES[what].format(ledger.table.partition(WARM)).replace("theirs", "ours"))
+    (move,) = plan_table(ledger.settings, ledger.table, TODAY, TODAY)
+    assert not move.refused
+    assert warm_month(ledger.settings, ledger.table, WARM)
 
 
 def test_generated_columns_stop_neither_new_partitions_nor_moves(ledger: Ledger) -> None:

@@ -78,6 +78,14 @@ def test_every_check_has_a_name_of_its_own_and_says_what_to_do() -> None:
 # --- PostgreSQL
 
 
+def test_a_database_that_takes_no_writes_is_critical(ledger: Settings, connection: Connection) -> None:
+    assert run(ledger, "postgres")["postgres"].state is HealthState.HEALTHY
+    connection.execute(f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = on")
+    result = run(ledger, "postgres")["postgres"]
+    assert result.state is HealthState.CRITICAL
+    assert "takes no writes: default_transaction_read_only is on for this login" in result.line
+
+
 def test_connections_in_use_are_counted(ledger: Settings) -> None:
     asked = limited(ledger, connections_warning_percent=1, connections_critical_percent=100)
     with connect(ledger.database_dsn, "tests"):  # 2 of 197 are 1 %, whatever else is open
@@ -114,6 +122,26 @@ def test_who_waits_for_a_lock_and_who_is_in_front_are_named(ledger: Settings, co
         assert f"behind pid {connection.info.backend_pid}" in line
     waiting.join()
     assert run(ledger, "locks")["locks"].line == "nobody waits for a lock"
+
+
+def test_a_database_whose_order_of_texts_the_server_changed_is_critical(
+    ledger: Settings, connection: Connection
+) -> None:
+    assert run(ledger, "collations")["collations"].state is HealthState.HEALTHY
+    connection.execute("UPDATE pg_database SET datcollversion = '0' WHERE datname = current_database()")
+    result = run(ledger, "collations")["collations"]
+    assert result.state is HealthState.CRITICAL
+    assert f"the collation of database {connection.info.dbname} was version 0 and is" in result.line
+    assert "REINDEX DATABASE" in result.to_do
+
+
+def test_of_other_collations_those_that_an_index_uses_are_looked_at(ledger: Settings, connection: Connection) -> None:
+    for name in ("used", "unused"):
+        connection.execute(f'CREATE COLLATION public.{name} FROM "C"')
+    connection.execute("UPDATE pg_collation SET collversion = '1.0' WHERE collname IN ('used', 'unused')")
+    assert run(ledger, "collations")["collations"].state is HealthState.HEALTHY
+    connection.execute("CREATE INDEX ON imports (file_name COLLATE used)")
+    assert "collation used was version 1.0 and is" in run(ledger, "collations")["collations"].line
 
 
 def await_line(look: Callable[[], CheckResult], wanted: Callable[[CheckResult], bool]) -> str:
