@@ -28,6 +28,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -375,10 +376,32 @@ def shown(layout: dict[str, Any], fields: dict[str, str]) -> str:
 
 
 def sort_value(layout: dict[str, Any], name: str, field: str) -> tuple[bool, Any]:
+    """What a field compares by, NULL last. A field has one spelling: in another one it would lie at another place."""
     kind = kind_of(layout, name)
     if field == NULL:
         return True, None
-    return False, {"integer": int, "timestamp": int, "date": int, "decimal": Decimal}.get(kind, str)(field)
+    read: dict[str, Callable[[str], Any]] = {"integer": int, "timestamp": int, "date": int, "decimal": Decimal}
+    value = read.get(kind, str)(field)
+    require(
+        is_canonical(layout, name, field, value), f"{name}: {field!r} is not of the kind {kind} in its one spelling"
+    )
+    return False, value
+
+
+def is_canonical(layout: dict[str, Any], name: str, field: str, value: Any) -> bool:
+    """Whether a value is written again as the field that it was read from."""
+    match kind_of(layout, name):
+        case "uuid":
+            return str(UUID(field)) == field
+        case "boolean":
+            return field in {"f", "t"}
+        case "integer" | "timestamp" | "date":
+            return str(value) == field
+        case "decimal":
+            scale = next(column[4] for column in layout["columns"] if column[1] == name)
+            is_plain = set(field) <= set("-.0123456789")  # no exponent, whose digits might fill the memory
+            return is_plain and f"{value or abs(value):.{scale}f}" == field
+    return field.encode().decode() == field and not {SEPARATOR, NULL} & set(field)
 
 
 def totals_text(layout: dict[str, Any], rows: list[dict[str, str]]) -> str:
