@@ -453,6 +453,8 @@ class MonthProof:
     def __init__(self, proof: dict[str, Any], archived: dict[str, Any]) -> None:
         self.proof, self.layout = proof, archived["layout"]
         self.size, self.root = archived["tree"]["size"], bytes.fromhex(archived["tree"]["root"])
+        kept = f", the rows that {', '.join(archived['kept']['holds'])} kept" if archived.get("kept") else ""
+        self.where = f"part {archived['part']} of the month{kept}"  # what is not in it may be in another part
 
     def check(self) -> str:
         """What is proved, in a sentence."""
@@ -498,7 +500,7 @@ class MonthProof:
         require(header_text(self.layout, group, rows) == leaves[0], "the rows do not have the totals of the header")
         all_rows = "this row is the only row" if count == 1 else f"these {count} rows are all rows"
         lines = "".join(f"\n      {shown(self.layout, fields_of(self.layout, row))}" for row in rows)
-        return f"{all_rows} of {group!r} in the month{lines}"
+        return f"{all_rows} of {group!r} in {self.where}{lines}"
 
     def _no_group(self) -> str:
         group, index = self.proof["group"], 0
@@ -513,7 +515,7 @@ class MonthProof:
             name, _ = parse_header(self._one(behind))
             require(behind["index"] == index, "there are leaves between the two headers of the proof")
             self._after(name, group)
-        return f"there is no row of {group!r} in the month"
+        return f"there is no row of {group!r} in {self.where}"
 
     def _no_row(self) -> str:
         leaves = self._many()
@@ -525,7 +527,8 @@ class MonthProof:
         outside = (first and wanted < places[0]) or (last and wanted > places[-1])
         between = len(places) == 2 and places[0] < wanted < places[1]
         require(between or (len(places) == 1 and outside), "the place is not between the leaves of the proof")
-        return f"there is no row with {shown(self.layout, dict(zip(names, place, strict=True)))} in the month"
+        named = shown(self.layout, dict(zip(names, place, strict=True)))
+        return f"there is no row with {named} in {self.where}"
 
 
 def canonical(value: Any) -> bytes:
