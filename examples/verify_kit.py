@@ -28,6 +28,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -375,10 +376,32 @@ def shown(layout: dict[str, Any], fields: dict[str, str]) -> str:
 
 
 def sort_value(layout: dict[str, Any], name: str, field: str) -> tuple[bool, Any]:
+    """What a field compares by, NULL last. A field has one spelling: in another one it would lie at another place."""
     kind = kind_of(layout, name)
     if field == NULL:
         return True, None
-    return False, {"integer": int, "timestamp": int, "date": int, "decimal": Decimal}.get(kind, str)(field)
+    read: dict[str, Callable[[str], Any]] = {"integer": int, "timestamp": int, "date": int, "decimal": Decimal}
+    value = read.get(kind, str)(field)
+    require(
+        is_canonical(layout, name, field, value), f"{name}: {field!r} is not of the kind {kind} in its one spelling"
+    )
+    return False, value
+
+
+def is_canonical(layout: dict[str, Any], name: str, field: str, value: Any) -> bool:
+    """Whether a value is written again as the field that it was read from."""
+    match kind_of(layout, name):
+        case "uuid":
+            return str(UUID(field)) == field
+        case "boolean":
+            return field in {"f", "t"}
+        case "integer" | "timestamp" | "date":
+            return str(value) == field
+        case "decimal":
+            scale = next(column[4] for column in layout["columns"] if column[1] == name)
+            is_plain = set(field) <= set("-.0123456789")  # no exponent, whose digits might fill the memory
+            return is_plain and f"{value or abs(value):.{scale}f}" == field
+    return field.encode().decode() == field and not {SEPARATOR, NULL} & set(field)
 
 
 def totals_text(layout: dict[str, Any], rows: list[dict[str, str]]) -> str:
@@ -430,6 +453,8 @@ class MonthProof:
     def __init__(self, proof: dict[str, Any], archived: dict[str, Any]) -> None:
         self.proof, self.layout = proof, archived["layout"]
         self.size, self.root = archived["tree"]["size"], bytes.fromhex(archived["tree"]["root"])
+        kept = f", the rows that {', '.join(archived['kept']['holds'])} kept" if archived.get("kept") else ""
+        self.where = f"part {archived['part']} of the month{kept}"  # what is not in it may be in another part
 
     def check(self) -> str:
         """What is proved, in a sentence."""
@@ -475,7 +500,7 @@ class MonthProof:
         require(header_text(self.layout, group, rows) == leaves[0], "the rows do not have the totals of the header")
         all_rows = "this row is the only row" if count == 1 else f"these {count} rows are all rows"
         lines = "".join(f"\n      {shown(self.layout, fields_of(self.layout, row))}" for row in rows)
-        return f"{all_rows} of {group!r} in the month{lines}"
+        return f"{all_rows} of {group!r} in {self.where}{lines}"
 
     def _no_group(self) -> str:
         group, index = self.proof["group"], 0
@@ -490,7 +515,7 @@ class MonthProof:
             name, _ = parse_header(self._one(behind))
             require(behind["index"] == index, "there are leaves between the two headers of the proof")
             self._after(name, group)
-        return f"there is no row of {group!r} in the month"
+        return f"there is no row of {group!r} in {self.where}"
 
     def _no_row(self) -> str:
         leaves = self._many()
@@ -502,7 +527,8 @@ class MonthProof:
         outside = (first and wanted < places[0]) or (last and wanted > places[-1])
         between = len(places) == 2 and places[0] < wanted < places[1]
         require(between or (len(places) == 1 and outside), "the place is not between the leaves of the proof")
-        return f"there is no row with {shown(self.layout, dict(zip(names, place, strict=True)))} in the month"
+        named = shown(self.layout, dict(zip(names, place, strict=True)))
+        return f"there is no row with {named} in {self.where}"
 
 
 def canonical(value: Any) -> bytes:

@@ -103,17 +103,20 @@ def parse_month_proof(content: Any) -> MonthProof:
     return proof
 
 
-def check_month_proof(proof: MonthProof, head: TreeHead, layout: Layout) -> Proved:
-    """What ``proof`` shows of the month with this head. Raises VerificationError for a proof that does not hold."""
+def check_month_proof(proof: MonthProof, head: TreeHead, layout: Layout, where: str = "the month") -> Proved:
+    """What ``proof`` shows of the tree with this head. Raises VerificationError for a proof that does not hold.
+
+    ``where`` names what the tree is of, in words: what is not in one part of a month may be in another part.
+    """
     match proof:
         case RowProof():
             return _check_row(proof, head, layout)
         case StatementProof():
-            return _check_statement(proof, head, layout)
+            return _check_statement(proof, head, layout, where)
         case GroupAbsenceProof():
-            return _check_group_absence(proof, head, layout)
+            return _check_group_absence(proof, head, layout, where)
         case RowAbsenceProof():
-            return _check_row_absence(proof, head, layout)
+            return _check_row_absence(proof, head, layout, where)
 
 
 def encoded(path: Sequence[bytes]) -> tuple[str, ...]:
@@ -130,7 +133,7 @@ def _check_row(proof: RowProof, head: TreeHead, layout: Layout) -> Proved:
     return Proved("the row is in the month", (_row_fields(layout, proof.text),))
 
 
-def _check_statement(proof: StatementProof, head: TreeHead, layout: Layout) -> Proved:
+def _check_statement(proof: StatementProof, head: TreeHead, layout: Layout, where: str) -> Proved:
     _require_range(proof.leaves, proof.index, proof.path, head)
     header = Header.parse(proof.leaves[0])
     rows = proof.leaves[1:]
@@ -142,10 +145,10 @@ def _check_statement(proof: StatementProof, head: TreeHead, layout: Layout) -> P
     totals = totals_text(layout, fields)
     if totals_hash(leaf_hash(rows[0].encode()), totals) != header.totals:
         raise VerificationError("the totals of the rows are not those of the header")
-    return Proved(f"{_all_rows(header.rows)} of {_named(header.group)} in the month", fields, totals)
+    return Proved(f"{_all_rows(header.rows)} of {_named(header.group)} in {where}", fields, totals)
 
 
-def _check_group_absence(proof: GroupAbsenceProof, head: TreeHead, layout: Layout) -> Proved:
+def _check_group_absence(proof: GroupAbsenceProof, head: TreeHead, layout: Layout, where: str) -> Proved:
     next_index = 0
     if proof.before is not None:
         _require_leaf(proof.before, head)
@@ -160,10 +163,10 @@ def _check_group_absence(proof: GroupAbsenceProof, head: TreeHead, layout: Layou
         if proof.behind.index != next_index:
             raise VerificationError("there are leaves between the two headers of the proof")
         _require_after(layout, Header.parse(proof.behind.text).group, proof.group)
-    return Proved(f"there is no row of {_named(proof.group)} in the month")
+    return Proved(f"there is no row of {_named(proof.group)} in {where}")
 
 
-def _check_row_absence(proof: RowAbsenceProof, head: TreeHead, layout: Layout) -> Proved:
+def _check_row_absence(proof: RowAbsenceProof, head: TreeHead, layout: Layout, where: str) -> Proved:
     if len(proof.place) != len(layout.sorted_by):
         raise VerificationError(f"the place of the proof has {len(proof.place)} fields, not {len(layout.sorted_by)}")
     if head.leaves == 0:
@@ -180,7 +183,7 @@ def _check_row_absence(proof: RowAbsenceProof, head: TreeHead, layout: Layout) -
         raise VerificationError("the place of the row is not between the leaves of the proof")
     fields = zip(layout.sorted_by, proof.place, strict=True)
     named = ", ".join(f"{name} {_shown(layout.column(name), field)}" for name, field in fields)
-    return Proved(f"there is no row with {named} in the month")
+    return Proved(f"there is no row with {named} in {where}")
 
 
 def _require_leaf(place: Place, head: TreeHead) -> None:

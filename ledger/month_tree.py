@@ -10,6 +10,7 @@ never begins as a header's does: in it U+001E is a whole field.
 """
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,18 +139,33 @@ def _described(field_id: int, name: str, kind: str, precision: int | None = None
 def sort_value(column: Column, field: str) -> tuple[bool, Any]:
     """What the field of a row's text compares by: NULL after everything, text by its UTF-8 bytes, numbers by value.
 
-    Raises VerificationError for a field that is not a value of the column's kind.
+    Raises VerificationError for a field that is not the canonical text of a value of the column's kind. With a second
+    spelling, such as an id in capital letters, the place of an existing row would look empty.
     """
     if field == NULL_MARK:
         return True, None
+    wrong = VerificationError(f"{column.name}: {field!r} is not of the kind {column.kind} in its canonical text")
+    is_canonical = _CANONICAL[column.kind].fullmatch(field) is not None
+    if not is_canonical or (column.scale is not None and len(field.partition(".")[2]) != column.scale):
+        raise wrong
     try:
         return False, _COMPARED[column.kind](field)
-    except ArithmeticError as error:
-        raise VerificationError(f"{column.name}: {field!r} is not of the kind {column.kind}") from error
-    except ValueError as error:
-        raise VerificationError(f"{column.name}: {field!r} is not of the kind {column.kind}") from error
+    except ValueError:
+        raise wrong from None
 
 
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+_TEXT = re.compile(f"[^{NULL_MARK}{FIELD_SEPARATOR}]*")
+_CANONICAL: Mapping[ColumnKind, re.Pattern[str]] = {  # the texts that `ledger.canonical` defines
+    ColumnKind.UUID: re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    ColumnKind.TEXT: _TEXT,
+    ColumnKind.JSON: _TEXT,
+    ColumnKind.BOOLEAN: re.compile("[ft]"),
+    ColumnKind.INTEGER: _INTEGER,
+    ColumnKind.DECIMAL: re.compile(r"(?!-[0.]*\Z)-?(0|[1-9][0-9]*)([.][0-9]+)?"),
+    ColumnKind.TIMESTAMP: _INTEGER,
+    ColumnKind.DATE: _INTEGER,
+}
 _COMPARED: Mapping[ColumnKind, Callable[[str], Any]] = {
     ColumnKind.UUID: str,
     ColumnKind.TEXT: str.encode,

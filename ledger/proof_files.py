@@ -66,8 +66,14 @@ def check_proof(content: bytes, policy: LogPolicy) -> CheckedProof:
         raise VerificationError("the log's entry is not of an archived month whose tree is known here")
     head = TreeHead(archived.tree.size, bytes.fromhex(archived.tree.root))
     layout = Layout.from_record(archived.layout)
-    proved = check_month_proof(parse_month_proof(extra["proof"]), head, layout)
+    proved = check_month_proof(parse_month_proof(extra["proof"]), head, layout, _named_part(archived))
     return CheckedProof(event, archived, file.index, checkpoint, proved, layout)
+
+
+def _named_part(archived: Archived) -> str:
+    """A part of a month, in words: whoever has one file cannot know whether the month has further parts."""
+    kept = f", the rows that {', '.join(archived.kept.holds)} kept" if archived.kept else ""
+    return f"part {archived.part} of the month{kept}"
 
 
 def pack(content: bytes) -> bytes:

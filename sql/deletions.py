@@ -61,18 +61,21 @@ def old_parts(connection: Connection, table: str, last: Month) -> list[OldPart]:
         return cursor.execute(_QUERIES["old_parts"], {"table": table, "last_month": last.first_day}).fetchall()
 
 
-def rows_in_postgres(connection: Connection, table: TieredTable, last: Month) -> dict[Month, str]:
-    """Where PostgreSQL has rows of the months up to ``last``, whatever partition somebody made for them: for each month
-    a partition. Only old partitions, and a DEFAULT one, are read.
+def rows_in_postgres(
+    connection: Connection, table: TieredTable, last: Month, first: Month | None = None
+) -> dict[Month, str]:
+    """Where PostgreSQL has rows of the months up to ``last``, or from ``first`` to it, whatever partition somebody made
+    for them: for each month a partition. Only partitions of these months, and a DEFAULT one, are read.
     """
     partitions: dict[Month, str] = {}
     time = Identifier(table.time_column)
     query = SQL(
         "SELECT date_trunc('month', {} AT TIME ZONE 'UTC')::date, min(tableoid::regclass::text) FROM {} WHERE {} < %s"
-        " GROUP BY 1"
+        " AND {} >= %s GROUP BY 1"
     )
     for parent in Parents.of(connection, table).found:
-        rows = connection.execute(query.format(time, parent.identifier, time), (last.upper,))
+        since = "-infinity" if first is None else first.lower
+        rows = connection.execute(query.format(time, parent.identifier, time, time), (last.upper, since))
         partitions |= {Month.of(day): partition for day, partition in rows}
     return partitions
 

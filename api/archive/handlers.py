@@ -1,6 +1,7 @@
 """The handlers of the archive's operations."""
 
 from collections.abc import Mapping
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -66,15 +67,16 @@ async def prove_statement(call: Call) -> Response:
 
 
 async def row_proof(services: Services, key: ApiKey, table: TieredTable, row_id: UUID) -> Response:
-    """The proof file of a row that ``key`` may see. Raises a 404 problem for any other, and what `Prover.row` does."""
+    """The proof file of a row that ``key`` may see. Any other is answered as one that does not exist.
+
+    Raises a 404 problem, and what `Prover.row` does.
+    """
     try:
-        file = await services.proofs.prove(lambda prover: prover.row(table, row_id))
+        file = await services.proofs.prove(lambda prover: prover.row(table, row_id, partial(_is_seen, key)))
     except GoneError:
         raise
     except NotFoundError:
         raise HttpError(NOT_FOUND) from None
-    if not _is_seen(key, file):
-        raise HttpError(NOT_FOUND)
     return _proof(file, f"row-{row_id}")
 
 

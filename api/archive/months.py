@@ -87,7 +87,7 @@ class ArchivedMonths(Struct, kw_only=True):
 class MonthOfTable(Struct, kw_only=True):
     """A month of a table. ``provable_from`` is the day, UTC, from which on the policy archives it, null once it is
     archived. ``parts`` are its archived parts; a month with rows that came late has several. ``certificate`` is the
-    number of the certificate of its deletion.
+    number of the newest certificate of a deletion of its rows; with it, ``parts`` are what holds have kept.
     """
 
     table: str

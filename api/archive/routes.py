@@ -66,7 +66,8 @@ def _proofs(of_table: Parameter) -> tuple[Operation, ...]:
             name="proveRow",
             path=f"{PREFIX}/proofs/rows/{{id}}",
             summary="Get the proof that a row is in the archive",
-            description=f"{_PROOF} 409 says when a row of a month that is not archived yet becomes provable.",
+            description=f"{_PROOF} 409 says when a row of a month that is not archived yet becomes provable. 410 names "
+            "the certificate of a month that was deleted, also where legal holds keep other rows of it.",
             handler=handlers.prove_row,
             parameters=(of_table,),
         ),
@@ -75,7 +76,9 @@ def _proofs(of_table: Parameter) -> tuple[Operation, ...]:
             path=f"{PREFIX}/proofs/statements",
             summary="Get the proof of all rows of a wallet in a month",
             description=f"{_PROOF} It shows these rows, and that there are no others. For a part without rows of the "
-            "wallet the file proves their absence; it names two other wallets, and requires the scope `read:all`.",
+            "wallet the file proves their absence; it names two other wallets, and requires the scope `read:all`. "
+            "409 says when all parts of the month are archived. 410 names the certificate of a month that was deleted, "
+            "also where legal holds keep some of its rows: these are not all rows of the month.",
             handler=handlers.prove_statement,
             parameters=(
                 Parameter("wallet_id", "The wallet", wallet, required=True),

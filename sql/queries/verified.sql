@@ -52,10 +52,12 @@ WHERE m.tier IN ('cold', 'deep') AND (%(table)s::text IS NULL OR m.table_name = 
 ORDER BY m.month DESC, m.table_name, m.part
 
 -- name: month_tier
--- The tier of the newest part of a month that is not deleted, or of a deleted month; the certificate of its deletion; the
--- last day of the work on a month that went back to warm.
-SELECT tier, certificate, work_until
-FROM archive_months
+-- The tier of the newest part of a month that is not deleted, or of a deleted month; the newest certificate of a deletion
+-- of any part, also where held rows are left; the last day of the work on a month that went back to warm.
+SELECT tier, (SELECT p.certificate FROM archive_months p
+              WHERE (p.table_name, p.month) = (m.table_name, m.month) AND p.certificate IS NOT NULL
+              ORDER BY p.part DESC LIMIT 1), work_until
+FROM archive_months m
 WHERE table_name = %(table)s AND month = %(month)s
 ORDER BY tier = 'deleted', part DESC
 LIMIT 1

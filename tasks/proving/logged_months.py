@@ -1,21 +1,23 @@
 """An archived month with all that a proof about it needs: its manifest, and its entry in the published log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.errors import GoneError, NotFoundError, NotYetError, VerificationError
 from ledger.merkle_proofs import SubtreeRoot, inclusion_path
 from ledger.month_proofs import MonthProof
 from ledger.months import Month
-from ledger.policy import Tier
 from ledger.proof_files import write_proof
 from ledger.tables import TieredTable
 from ledger.transparency.events import Archived, Event
 from ledger.transparency.tiles import root_of_size, roots_from
 from sql.connection import Connection
+from sql.deletions import rows_in_postgres
 from sql.installation import read_installation
 from sql.log import LogRow, find_archived, read_log
 from storage.manifest import Manifest
 from storage.store import ObjectStore, StoredFile
+from tasks.archiving.calendar import utc_today
 from tasks.archiving.catalogue import MonthState, gone_text, month_states
 from tasks.transparency.archived_log import ArchivedLog
 
@@ -78,25 +80,45 @@ def _checked_tiles(archive: ArchivedLog, row: LogRow) -> SubtreeRoot:
     return root_of
 
 
-def archived_parts(connection: Connection, table: TieredTable, month: Month) -> list[MonthState]:
-    """The archived parts of a month, in order.
+def whole_month(connection: Connection, table: TieredTable, month: Month) -> list[MonthState]:
+    """The parts of a month, in order, which have all of its rows: what a statement or an absence is proved of.
 
-    Raises NotFoundError for a month that no tier has, GoneError for a deleted one, NotYetError for one that is still in
-    PostgreSQL, which says when it will be provable.
+    Raises what `require_archived` does, and NotYetError where PostgreSQL has rows of the month that belong to no part.
     """
-    states = [state for state in month_states(connection, table) if state.month == month]
-    if not states:
+    parts = [state for state in month_states(connection, table) if state.month == month]
+    require_archived(table, month, parts)
+    if found := rows_in_postgres(connection, table, month, month):
+        raise NotYetError(
+            f"{table.name} {month}: PostgreSQL has rows of it in {found[month]}, which the catalogue does not know: "
+            "provable once these are archived as late rows, or removed"
+        )
+    return parts
+
+
+def require_archived(table: TieredTable, month: Month, parts: Sequence[MonthState]) -> None:
+    """Raise unless every part of a month is archived: what is left of a month proves nothing of the rest.
+
+    Raises NotFoundError for a month without parts, GoneError where one was deleted, and NotYetError where one is still
+    in PostgreSQL, which says when it will be provable.
+    """
+    if not parts:
         raise NotFoundError(f"{table.name} has no month {month}")
-    archived = [state for state in states if state.is_archived]
-    if not archived:
-        tier = states[-1].tier
-        if tier not in (Tier.HOT, Tier.WARM):
-            raise GoneError(f"{table.name} {month} {gone_text(states)}")
-        if (until := states[-1].catalogue.work_until) is not None:
-            raise NotYetError(
-                f"{table.name} {month} went back to warm, and is in work until {until}: provable again once it is "
-                "archived after that. Proof files that were made before still show what was archived then"
-            )
-        due = table.policy.archived_from(month)
-        raise NotYetError(f"{table.name} {month} is {tier}: provable once it is archived, by its policy from {due} on")
-    return archived
+    if gone := gone_text(parts):
+        is_left = any(part.is_archived for part in parts)
+        kept = ". The rows that holds have kept are not all rows of the month" if is_left else ""
+        raise GoneError(f"{table.name} {month} {gone}{kept}")
+    for part in parts:
+        if not part.is_archived:
+            raise NotYetError(_not_yet(table, part))
+
+
+def _not_yet(table: TieredTable, part: MonthState) -> str:
+    if (until := part.catalogue.work_until) is not None:
+        return (
+            f"{table.name} {part.month} went back to warm, and is in work until {until}: provable again once it is "
+            "archived after that. Proof files that were made before still show what was archived then"
+        )
+    number, due = part.catalogue.part, table.policy.archived_from(part.month)
+    named = f"{table.name} {part.month}" + (f", part {number}," if number > 1 else "")
+    when = f"by its policy from {due} on" if due > utc_today() else "by the next nightly run"
+    return f"{named} is {part.tier}: provable once it is archived, {when}"

@@ -3,7 +3,7 @@
 Reads PostgreSQL's catalogue and log, and a few row groups of the archive. Changes nothing; safe to run again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ import duckdb
 import psycopg
 
 from config import Settings
-from ledger.errors import ConfigError, DataError, FieldError, NotFoundError, NotYetError
+from ledger.errors import ConfigError, DataError, FieldError, NotFoundError
 from ledger.identifiers import time_of, unix_us
 from ledger.month_proofs import MonthProof, RowAbsenceProof, RowProof, StatementProof
 from ledger.month_tree import HEADER_MARK
@@ -26,7 +26,7 @@ from storage.engine import engine
 from storage.month_proofs import MonthProver
 from storage.store import ObjectStore
 from tasks.archiving.catalogue import MonthState, month_states
-from tasks.proving.logged_months import LoggedMonth, PublishedLog, archived_parts
+from tasks.proving.logged_months import LoggedMonth, PublishedLog, require_archived, whole_month
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,9 @@ class ProofFile:
 class Prover:
     """Makes proof files, each against the log as it is then. Not thread-safe: one for a piece of work, or a pool.
 
-    Every method may raise NotFoundError for what is not there, NotYetError for a month that is not provable yet,
-    VerificationError where the archive does not hold what the log says, and TransientError.
+    Every method may raise NotFoundError for what is not there, GoneError for what was deleted, NotYetError for a month
+    that is not provable yet, VerificationError where the archive does not hold what the log says, and TransientError.
+    A statement or an absence is of all parts of a month: one that is not archived, or deleted, refuses both.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -79,16 +80,18 @@ class Prover:
         """Give back what it has open."""
         self._stack.close()
 
-    def row(self, table: TieredTable, key: UUID) -> ProofFile:
-        """The proof of a row, wherever in the archive it is."""
+    def row(self, table: TieredTable, key: UUID, is_shown: Callable[[ProofFile], bool] = lambda _: True) -> ProofFile:
+        """The proof of a row, wherever in the archive it is. One that is not ``is_shown`` counts as not there."""
         log: PublishedLog | None = None  # read when it is needed: a hot row is answered without one
         for state in self._months_of(table, key):
             log = log or self._log()
             logged = _logged(log, table, state)
             try:
-                return _file(logged, self._prover(logged).row(key))
+                file = _file(logged, self._prover(logged).row(key))
             except NotFoundError:
                 continue
+            if is_shown(file):
+                return file
         raise NotFoundError(f"{table.name} has no archived row with {table.key_column} {key}")
 
     def statement(self, table: TieredTable, group: str, month: Month) -> list[ProofFile]:
@@ -115,7 +118,7 @@ class Prover:
         created_at = _time_of(table, key)
         month, values = Month.of(created_at), {table.time_column: str(unix_us(created_at)), table.key_column: str(key)}
         files = []
-        parts = archived_parts(self._connection, table, month)
+        parts = whole_month(self._connection, table, month)
         log = self._log()
         for state in parts:
             logged = _logged(log, table, state)
@@ -133,7 +136,7 @@ class Prover:
         return files
 
     def _of_parts(self, table: TieredTable, group: str, month: Month) -> Iterator[tuple[bool, ProofFile]]:
-        parts = archived_parts(self._connection, table, month)
+        parts = whole_month(self._connection, table, month)
         log = self._log()
         for state in parts:
             logged = _logged(log, table, state)
@@ -144,22 +147,16 @@ class Prover:
     def _months_of(self, table: TieredTable, key: UUID) -> Iterator[MonthState]:
         """The archived parts of months that may have a row with the key, those of the key's own month first.
 
-        Raises NotYetError, at its end, where the key's own month is still in PostgreSQL, and NotFoundError where there
-        is no such month.
+        Raises, at its end, what `require_archived` does of the key's own month.
         """
         moment = time_of(key) if table.key_is_uuid7 else None
         month = None if moment is None else Month.of(moment)
-        not_archived: NotYetError | NotFoundError | None = None
+        states = month_states(self._connection, table)
+        own = [state for state in states if state.month == month]
+        others = [state for state in states if state.month != month and not state.catalogue.keys_tell_month]
+        yield from (state for state in (*own, *others) if state.is_archived)
         if month is not None:
-            try:
-                yield from archived_parts(self._connection, table, month)
-            except (NotYetError, NotFoundError) as error:
-                not_archived = error
-        for state in month_states(self._connection, table):
-            if state.is_archived and not state.catalogue.keys_tell_month and state.month != month:
-                yield state
-        if not_archived is not None:
-            raise not_archived
+            require_archived(table, month, own)
 
     def _log(self) -> PublishedLog:
         return PublishedLog(self._connection, self._store)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -27,9 +29,11 @@ from tasks.restoring.back_to_warm import return_month
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
+from tests.ledger.test_month_tree import SPELLINGS
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger, make_row, moment
 
 NEXT = COLD.plus(1)
+VERIFIER = Path(__file__).resolve().parents[2] / "examples" / "verify_kit.py"
 
 
 @pytest.fixture
@@ -102,7 +106,7 @@ def test_a_kit_verifies_log_months_rows_and_proofs_and_needs_none_of_the_project
     assert {one["wallet_id"] for one in rows} == {row["wallet_id"], "wallet-8"}
     assert f"ok    transactions {COLD}, part 1: {ROWS} rows, manifest, tree and every row" in lines
     assert any("are all rows of 'wallet-" in line for line in lines)
-    assert any("there is no row of 'wallet-55' in the month" in line for line in lines)
+    assert any("there is no row of 'wallet-55' in part 1 of the month" in line for line in lines)
     imports = [line for line in (kit / "verify_kit.py").read_text().splitlines() if "import " in line]
     assert not any(name in line for line in imports for name in (" ledger", " storage", " tasks", " sql", " config"))
 
@@ -130,7 +134,7 @@ def test_a_month_that_went_back_to_warm_is_not_missed_and_its_proofs_hold(ledger
     (["--data", "nowhere"], "--data: nowhere is not a folder"),
 ])  # fmt: skip
 def test_options_that_verify_less_than_they_say_are_refused(tmp_path: Path, options: list[str], reason: str) -> None:
-    shutil.copy(Path(__file__).resolve().parents[2] / "examples" / "verify_kit.py", tmp_path)
+    shutil.copy(VERIFIER, tmp_path)
     answer = run(tmp_path, *options)
     assert (answer.returncode, answer.stdout) == (2, "")
     assert f"error: {reason}\n" in answer.stderr
@@ -211,8 +215,20 @@ def _forged(content: bytes, change: Callable[[dict[str, object]], None]) -> byte
     return TlogProof(proof.index, proof.path, proof.checkpoint, zlib.compress(shown)).to_bytes()
 
 
+@pytest.mark.parametrize(("kind", "spelling"), SPELLINGS)
+def test_a_second_spelling_of_a_value_has_no_place(kind: str, spelling: str) -> None:
+    verifier = runpy.run_path(str(VERIFIER))
+    layout = {"columns": [[1, "born", str(kind), *((9, 2) if kind == "decimal" else ())]]}
+    with pytest.raises((verifier["WrongError"], ValueError, ArithmeticError)):
+        verifier["sort_value"](layout, "born", spelling)
+
+
 def test_forged_proofs_are_refused(ledger: Ledger, kit: Path, tmp_path: Path) -> None:
-    files = proofs(ledger, tmp_path)
+    files, row = proofs(ledger, tmp_path), make_row(ledger.table, COLD, 7)
+    with Prover(ledger.settings) as prover:
+        (before,) = prover.absence_of_row(ledger.table, row["wallet_id"], UUID(int=row["id"].int - 1))
+    files["place before a row"] = tmp_path / "place before a row.tlog-proof"
+    files["place before a row"].write_bytes(before.content)
 
     def of(name: str, change: Callable[[dict[str, object]], None]) -> Path:
         path = tmp_path / f"forged {len(list(tmp_path.iterdir()))}.tlog-proof"
@@ -231,7 +247,11 @@ def test_forged_proofs_are_refused(ledger: Ledger, kit: Path, tmp_path: Path) ->
     def group(extra: dict[str, object]) -> None:
         extra["proof"]["group"] = "wallet-1"  # type: ignore[index]
 
+    def spelling(extra: dict[str, object]) -> None:
+        extra["proof"]["place"][2] = str(row["id"]).upper()  # type: ignore[index]
+
     forged = [of("row", text), of("row", root), of("statement", fewer), of("absence", group)]
+    forged += [of("place before a row", spelling)]
     cut = tmp_path / "cut.tlog-proof"
     cut.write_bytes(base64.b64encode(files["row"].read_bytes()))
     for path in (*forged, cut):

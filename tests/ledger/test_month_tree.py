@@ -1,16 +1,18 @@
 """The tree of a month: headers say what their rows come to, and every leaf is proved from the chunk that it is in."""
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.canonical import FIELD_SEPARATOR, NULL_MARK
+from ledger.canonical import FIELD_SEPARATOR, NULL_MARK, canonical_row
 from ledger.columns import Column, ColumnKind
-from ledger.errors import VerificationError
+from ledger.errors import DataError, VerificationError
 from ledger.merkle import EMPTY_ROOT, fold, leaf_hash, merkle_root
 from ledger.merkle_proofs import inclusion_path, range_path, root_from_path, root_from_range
 from ledger.month_tree import (
@@ -113,6 +115,77 @@ def test_a_header_is_read_as_it_was_written() -> None:
 def test_a_field_of_another_kind_is_named(kind: ColumnKind, field: str) -> None:
     with pytest.raises(VerificationError, match=f"born: '{field}' is not of the kind {kind}"):
         sort_value(_column(kind), field)
+
+
+_ID = "018e22e3-19db-7b2b-aa7f-46c78a4f2d37"
+_KEY = UUID(_ID)
+
+
+SPELLINGS = [
+    *((ColumnKind.UUID, other) for other in (_ID.upper(), _KEY.hex, f"{{{_ID}}}", f"urn:uuid:{_ID}", "0", "", "zz")),
+    *((ColumnKind.BOOLEAN, other) for other in ("T", "true", "", "1", "f ")),
+    *(
+        (kind, other)
+        for kind in (ColumnKind.INTEGER, ColumnKind.TIMESTAMP, ColumnKind.DATE)
+        for other in ("1_0", " 7", "7\n", "+7", "07", "-0", "\u0667", "0x7", "7.", "1" * 5000 + "_0")
+    ),
+    *(
+        (ColumnKind.DECIMAL, other)
+        for other in ("1", "1.0", "1.000", "01.00", "+1.00", "-0.00", ".50", "1E+2", "1_0.00", " 1.00", "NaN")
+    ),
+    (ColumnKind.DECIMAL, "1E+999999999999"),
+    (ColumnKind.TEXT, "a\x1eb"),
+    (ColumnKind.TEXT, "a\x1fb"),
+    (ColumnKind.TEXT, "\ud800"),
+    (ColumnKind.JSON, "{}\x1f"),
+]
+
+
+@pytest.mark.parametrize(("kind", "spelling"), SPELLINGS)
+def test_a_second_spelling_of_a_value_is_refused(kind: ColumnKind, spelling: str) -> None:
+    """A place in another spelling would lie elsewhere than the row with that very value."""
+    with pytest.raises(VerificationError, match=f"is not of the kind {kind}"):
+        sort_value(_column(kind), spelling)
+
+
+_READ: dict[ColumnKind, Any] = {
+    ColumnKind.UUID: UUID,
+    ColumnKind.BOOLEAN: {"t": True, "f": False}.__getitem__,
+    ColumnKind.INTEGER: int,
+    ColumnKind.DECIMAL: Decimal,
+    ColumnKind.DATE: lambda field: date.fromordinal(int(field) + date(1970, 1, 1).toordinal()),
+}
+_VALUES: dict[ColumnKind, st.SearchStrategy[Any]] = {
+    ColumnKind.UUID: st.uuids(),
+    ColumnKind.TEXT: st.text(),
+    ColumnKind.JSON: st.text(),
+    ColumnKind.BOOLEAN: st.booleans(),
+    ColumnKind.INTEGER: st.integers(-(2**63), 2**63 - 1),
+    ColumnKind.DECIMAL: st.decimals(-9999999, 9999999, places=2),
+    ColumnKind.TIMESTAMP: st.datetimes(timezones=st.timezones()),
+    ColumnKind.DATE: st.dates(),
+}
+
+
+@given(st.data())
+def test_every_value_has_a_place_by_its_one_text_and_no_text_beside_it_is_the_same_value(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(list(ColumnKind)))
+    column, value = _column(kind), data.draw(_VALUES[kind])
+    try:
+        field = canonical_row([column], [value]).decode()
+    except DataError:  # a text with a separator in it
+        return
+    assert sort_value(column, field)[0] is False
+    if kind not in _READ:
+        return
+    place = data.draw(st.integers(0, len(field)))
+    beside = field[:place] + data.draw(st.sampled_from(" +-_0.eE\n{}\u0660")) + field[place:]
+    for other in (beside, field.upper(), field.replace("-", ""), field.zfill(len(field) + 1)):
+        try:
+            sort_value(column, other)
+        except VerificationError:
+            continue
+        assert other == field or _READ[kind](other) != value
 
 
 def _column(kind: ColumnKind) -> Column:

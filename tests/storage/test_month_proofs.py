@@ -1,7 +1,7 @@
 """Everything that can be asked of an archived month is proved, and no proof holds after any change to it."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -231,6 +231,23 @@ def test_a_row_is_proved_absent_wherever_its_place_is(archive: Archive) -> None:
         for wallet in ("", "wallet-30y", "zzz", NULL_MARK):
             for at in (-(10**15), 10**18):
                 archive.check(prover.absence_of_row(place(wallet, at, UUID(int=5))))
+
+
+@pytest.mark.parametrize(
+    "spelled", [str.upper, lambda key: key.replace("-", ""), lambda key: f"{{{key}}}", lambda _: "0"]
+)
+def test_a_row_is_not_proved_absent_by_another_spelling_of_its_id(
+    archive: Archive, spelled: Callable[[str], str]
+) -> None:
+    """As text `018E22E3-...` lies before `018e22e3-...`, and as an id it is the same (RFC 9562, section 4)."""
+    row = archive.rows[301]
+    place = (row["wallet_id"], str(int(row["created_at"].timestamp() * 1000) * 1000), str(row["id"]))
+    with archive.prover() as prover:
+        before = prover.absence_of_row((*place[:2], str(UUID(int=row["id"].int - 1))))
+    assert str(row["id"]) in before.leaves[-1]
+    forged = msgspec.structs.replace(before, place=(*place[:2], spelled(place[2])))
+    with pytest.raises(VerificationError, match=r"id: .* is not of the kind uuid"):
+        archive.check(forged)
 
 
 def test_what_the_month_does_not_have_is_said(archive: Archive) -> None:

@@ -19,6 +19,7 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.proof_files import CheckedProof, check_proof, unpack
 from ledger.scopes import Scope
+from ledger.tables import TieredTable
 from ledger.transparency.notes import open_checkpoint
 from ledger.transparency.policies import LogPolicy
 from ledger.transparency.proof_files import TlogProof
@@ -26,10 +27,11 @@ from ledger.transparency.tiles import Tree, decode_bundle, tiles_of
 from sql.connection import connect
 from sql.installation import read_installation
 from sql.log import read_log
+from tasks.archiving.calendar import utc_today
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.life import read_life
 from tasks.retention.approvals import approve, request_deletion
-from tasks.retention.deletion import delete_months
+from tasks.retention.deletion import DeletionOutcome, delete_months
 from tasks.retention.holds import place_hold
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
@@ -205,6 +207,12 @@ def test_a_month_with_late_rows_asks_for_the_part(
     table = ready.table("transactions")
     open_late_rows(ready, table, COLD)
     late = ledger.add(table, [COLD.upper - timedelta(seconds=1)], wallet_id="w-late")
+    for path in (f"{STATEMENTS}?wallet_id=w-acme&month=2024-03", f"{ROWS}/{late[0]['id']}"):
+        answer = acme.get(path)
+        assert problem(answer) == (409, "not-yet")
+        assert answer.json()["detail"] == (
+            "transactions 2024-03, part 2, is hot: provable once it is archived, by the next nightly run"
+        )
     ledger.cold(table, COLD)
     publish_log(ready)
     wanted = {"wallet_id": "w-late", "month": "2024-03"}
@@ -217,7 +225,7 @@ def test_a_month_with_late_rows_asks_for_the_part(
     assert UUID(fields["id"]) == late[0]["id"]
     assert problem(acme.get(STATEMENTS, params=wanted | {"part": 1})) == (403, "forbidden")  # it names other wallets
     absence = acme.get(STATEMENTS, params=wanted | {"part": 1}, headers=make_key(scopes=READ_ALL))
-    assert checked(ready, absence).proved.sentence == "there is no row of 'w-late' in the month"
+    assert checked(ready, absence).proved.sentence == "there is no row of 'w-late' in part 1 of the month"
 
 
 def test_any_client_of_the_log_reads_it_over_http(acme: httpx.Client, ready: Settings, rows: Rows) -> None:
@@ -282,6 +290,15 @@ def test_a_damaged_archive_is_named_and_nothing_is_answered_from_it(
     assert acme.get(MONTHS).status_code == 200
 
 
+def deleted(ready: Settings, table: TieredTable) -> list[DeletionOutcome]:
+    """Delete all that is past its policy, with two approvals and no grace."""
+    at_once = ready.model_copy(update={"retention": RetentionSettings(grace_days=0)})
+    request = request_deletion(at_once, [table], "anna", "past the policy")
+    for person in ("ben", "carol"):
+        approve(at_once, request.request_id, person, "looked at it")
+    return delete_months(at_once)
+
+
 def test_a_proof_of_a_deleted_month_is_answered_with_the_certificate(
     acme: httpx.Client, ledger: Ledger, ready: Settings
 ) -> None:
@@ -289,11 +306,7 @@ def test_a_proof_of_a_deleted_month_is_answered_with_the_certificate(
     (row,) = ledger.add(table, [month.lower])
     ledger.cold(table, month)
     publish_log(ready)
-    at_once = ready.model_copy(update={"retention": RetentionSettings(grace_days=0)})
-    request = request_deletion(at_once, [table], "anna", "past the policy")
-    for person in ("ben", "carol"):
-        approve(at_once, request.request_id, person, "looked at it")
-    (outcome,) = delete_months(at_once)
+    (outcome,) = deleted(ready, table)
 
     for path in (f"{ROWS}/{row['id']}", f"{STATEMENTS}?wallet_id=wallet-1&month=2014-01"):
         answer = acme.get(path)
@@ -329,3 +342,29 @@ def test_a_month_whose_newest_part_is_deleted_is_where_its_other_part_is(
     (known,) = life.parts
     assert (life.tier, life.rows, life.size_bytes) == (Tier.COLD, 1, known.object_bytes)
     assert life.deletion != "deleted"
+
+
+def test_what_holds_keep_of_a_deleted_month_is_proved_row_by_row_only(
+    acme: httpx.Client, make_key: MakeKey, ledger: Ledger, ready: Settings
+) -> None:
+    month, table = Month(2014, 1), ready.table("transactions")
+    (kept,) = ledger.add(table, [month.lower], wallet_id="w-held", client_id="other")
+    (gone,) = ledger.add(table, [month.lower], wallet_id="w-acme")
+    ledger.cold(table, month)
+    publish_log(ready)
+    scope = HoldScope(month, month, None, Subject.WALLET, "w-held")
+    place_hold(ready, scope, "m-1", "court order", "anna", utc_today() + timedelta(days=90))
+    (outcome,) = deleted(ready, table)
+
+    read_all = make_key(scopes=READ_ALL)
+    assert checked(ready, acme.get(f"{ROWS}/{kept['id']}", headers=read_all)).archived.part == 2
+    statements = [f"{STATEMENTS}?wallet_id={wallet}&month=2014-01" for wallet in ("w-held", "w-acme", "w-none")]
+    unknown = [f"{ROWS}/{gone['id']}", f"{ROWS}/{new_id(month.lower, lambda _: 1)}"]
+    hidden = f"{ROWS}/{kept['id']}"  # of another client: answered like an id that does not exist
+    for path in (*statements, *unknown, hidden):
+        answer = acme.get(path)
+        assert problem(answer) == (410, "gone"), path
+        assert outcome.certificate in answer.json()["detail"]
+    found = acme.get(f"{MONTHS}/transactions/2014-01").json()
+    assert (found["tier"], found["certificate"]) == ("cold", outcome.certificate)
+    assert [part["part"] for part in found["parts"]] == [2]

@@ -1,7 +1,7 @@
 """Proof files are made from the archive and its log, and checked by somebody who has neither."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -82,7 +82,7 @@ def test_a_statement_has_every_row_of_the_wallet_in_the_month(archived: Ledger) 
     with Prover(archived.settings) as prover:
         (proof,) = checked(archived, prover.statement(archived.table, "wallet-3", COLD))
     assert {fields["id"] for fields in proof.proved.rows} == {str(row["id"]) for row in wanted}
-    assert proof.proved.sentence == f"these {len(wanted)} rows are all rows of 'wallet-3' in the month"
+    assert proof.proved.sentence == f"these {len(wanted)} rows are all rows of 'wallet-3' in part 1 of the month"
 
 
 def test_absence_is_proved_of_a_wallet_and_of_an_id(archived: Ledger) -> None:
@@ -96,8 +96,10 @@ def test_absence_is_proved_of_a_wallet_and_of_an_id(archived: Ledger) -> None:
             prover.absence(archived.table, "wallet-3", COLD)
         with pytest.raises(NotFoundError, match="its absence can be proved: `treasury prove absence`"):
             prover.statement(archived.table, "wallet-77", COLD)
-    assert of_wallet.proved.sentence == of_both.proved.sentence == "there is no row of 'wallet-77' in the month"
-    assert f"id {nobody} in the month" in of_row.proved.sentence
+    assert (
+        of_wallet.proved.sentence == of_both.proved.sentence == "there is no row of 'wallet-77' in part 1 of the month"
+    )
+    assert f"id {nobody} in part 1 of the month" in of_row.proved.sentence
 
 
 def test_a_month_with_late_rows_has_a_proof_for_each_part(archived: Ledger) -> None:
@@ -114,9 +116,52 @@ def test_a_month_with_late_rows_has_a_proof_for_each_part(archived: Ledger) -> N
         first, second = checked(archived, files)
         row = checked(archived, [prover.row(table, UUID(str(late["id"])))])[0]
     assert [file.part for file in files] == [1, 2]
-    assert first.proved.sentence == "there is no row of 'wallet-late' in the month"
-    assert second.proved.sentence == "this row is the only row of 'wallet-late' in the month"
+    assert first.proved.sentence == "there is no row of 'wallet-late' in part 1 of the month"
+    assert second.proved.sentence == "this row is the only row of 'wallet-late' in part 2 of the month"
     assert row.archived.part == 2
+
+
+@pytest.mark.parametrize("tier", ["hot", "warm"])
+def test_a_month_of_which_a_part_is_in_postgresql_is_not_proved_as_a_whole(archived: Ledger, tier: str) -> None:
+    settings, table = archived.settings, archived.table
+    open_late_rows(settings, table, COLD)
+    late = make_row(table, COLD, 1000) | {"wallet_id": "wallet-late"}
+    with connect(settings.database_dsn, "tests") as connection:
+        archived.insert(connection, table, [late])
+    if tier == "warm":
+        warm_month(settings, table, COLD)
+    said = f"transactions {COLD}, part 2, is {tier}: provable once it is archived, by the next nightly run"
+    early = rows_of(archived, COLD)[7]
+    with Prover(settings) as prover:
+        refused: list[Callable[[], object]] = [
+            lambda: prover.absence(table, "wallet-late", COLD),
+            lambda: prover.statement(table, "wallet-3", COLD),
+            lambda: prover.absence_of_row(table, "wallet-late", UUID(str(late["id"]))),
+            lambda: prover.row(table, UUID(str(late["id"]))),
+        ]
+        for proof in refused:
+            with pytest.raises(NotYetError, match=said):
+                proof()
+        (row,) = checked(archived, [prover.row(table, UUID(str(early["id"])))])
+    assert row.archived.part == 1
+
+
+def test_a_month_with_rows_in_a_partition_of_others_is_not_proved_as_a_whole(archived: Ledger) -> None:
+    settings, table = archived.settings, archived.table
+    late = make_row(table, COLD, 1000) | {"wallet_id": "wallet-late"}
+    archived.sql(f"CREATE TABLE overflow PARTITION OF {table.hot_parent} DEFAULT")
+    with connect(settings.database_dsn, "tests") as connection:
+        archived.insert(connection, table, [late])
+    with Prover(settings) as prover:
+        refused: list[Callable[[], object]] = [
+            lambda: prover.absence(table, "wallet-late", COLD),
+            lambda: prover.statement(table, "wallet-3", COLD),
+            lambda: prover.absence_of_row(table, "wallet-late", UUID(str(late["id"]))),
+        ]
+        for proof in refused:
+            with pytest.raises(NotYetError, match="PostgreSQL has rows of it in overflow, which the catalogue"):
+                proof()
+        assert prover.absence(table, "wallet-late", NEXT)
 
 
 @pytest.mark.heavy("a hot row is tested beside it")

@@ -6,17 +6,21 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
+from ledger.errors import GoneError
 from ledger.holds import HoldScope, Subject
 from ledger.month_proofs import check_month_proof, parse_month_proof
 from ledger.month_tree import Layout, TreeHead
+from ledger.proof_files import check_proof
 from ledger.retention import KeptMonth
+from ledger.transparency.policies import LogPolicy
 from storage.manifest import Manifest
 from storage.store import ObjectStore
 from tasks.proving.proofs import Prover
 from tasks.retention.deletion import DeletionResult
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import place_hold
-from tests.tasks.archiving.ledger import ROWS, Ledger
+from tasks.transparency.report import policy_text
+from tests.tasks.archiving.ledger import ROWS, Ledger, make_row
 from tests.tasks.retention.aged import (
     OLD,
     OLDER,
@@ -57,6 +61,34 @@ def test_held_rows_stay_the_rest_goes_and_every_reader_sees_them_once(aged: Ledg
     assert said == {"table": "transactions", "month": str(OLD), "part": "2", "installation": str(manifest.installation)}
     with Prover(aged.settings) as prover:
         assert prover.row(aged.table, before[0]["id"]).part == 2
+
+
+@pytest.mark.parametrize("scope", [(Subject.WALLET, WALLET), (Subject.USER, "user-3")])
+def test_what_is_left_of_a_month_is_no_proof_of_the_month(aged: Ledger, scope: tuple[Subject, str]) -> None:
+    """The certificate says that other rows were there: no statement and no absence may say that they were not."""
+    rows = [make_row(aged.table, OLD, number) for number in range(ROWS)]
+    column = {Subject.WALLET: "wallet_id", Subject.USER: "user_id"}[scope[0]]
+    kept, deleted = (
+        next(row for row in rows if row[column] == scope[1]),
+        next(row for row in rows if row[column] != scope[1]),
+    )
+    place_hold(aged.settings, HoldScope(OLD, OLD, None, *scope), "m-1", "court order", "anna", REVIEW)
+    approved(aged)
+    number = delete(aged)[1].certificate
+    said = f"transactions {OLD} was deleted with certificate {number}: .* not all rows of the month"
+    with Prover(aged.settings) as prover:
+        for proof in (
+            lambda: prover.statement(aged.table, kept["wallet_id"], OLD),
+            lambda: prover.statement(aged.table, deleted["wallet_id"], OLD),
+            lambda: prover.absence(aged.table, "wallet-none", OLD),
+            lambda: prover.absence_of_row(aged.table, deleted["wallet_id"], deleted["id"]),
+            lambda: prover.row(aged.table, deleted["id"]),
+        ):
+            with pytest.raises(GoneError, match=said):
+                proof()
+        file = prover.row(aged.table, kept["id"])
+    proved = check_proof(file.content, LogPolicy.parse(policy_text(aged.settings).encode()))
+    assert (proved.archived.part, proved.proved.sentence) == (2, "the row is in the month")
 
 
 @pytest.mark.parametrize("change", ["RENAME COLUMN wallet_id TO purse_id", "DROP COLUMN wallet_id CASCADE"])
