@@ -68,6 +68,7 @@ from tasks.retention.locks import compare_locks, release_store_holds
 from tasks.retention.pages import certificate_page
 from tasks.retention.restored_copies import check_droppable, drop_copies_of
 from tasks.transparency.publish import publish_log
+from tasks.watch.forgetting import forget_findings
 
 OnStep = Callable[[str], object]
 _SHOWN = 3
@@ -407,6 +408,8 @@ def _finish(work: _Work, deletion: Deletion) -> DeletionOutcome:
         named = (deletion.table_name, Month.of(deletion.month))
         drop_copies_of(connection, work.settings, *named, [part["part"] for part in order.content["parts"]])
         work.on_step("dropped")
+        forget_findings(connection, work.settings, work.settings.table(deletion.table_name), named[1])
+        work.on_step("forgotten")
         _remove(work, deletion)
         _refuse_strangers(work, *named)
         work.on_step("proved")
