@@ -76,6 +76,21 @@ def test_held_rows_stay_when_the_column_of_their_wallet_has_another_name_or_is_g
     assert wrong(old) == []
 
 
+def test_held_rows_that_are_kept_a_second_time_lead_to_the_root_that_the_month_had(old: Ledger) -> None:
+    before, manifest = old.ask(OF_WALLET), _manifest(old)
+    hold(old, OLD, WALLET)
+    other = hold(old, OLD, "wallet-5")
+    approved(old)
+    delete(old)
+    release(old, other.hold.number)
+    approved(old)
+    (second,) = delete(old)
+    assert certificate(old, second.certificate)["kept"][0]["part"] == 3
+    assert old.ask(OF_WALLET) == before
+    _check_proofs(old, manifest, len(before))
+    assert wrong(old) == []
+
+
 @pytest.mark.heavy("held rows that stay are tested beside it")
 def test_held_rows_are_deleted_once_their_hold_is_released(old: Ledger) -> None:
     placed = hold(old, OLD, WALLET)
