@@ -1,4 +1,4 @@
-"""Which months of a hold's scope had lost rows before it was placed."""
+"""What a hold cannot keep any more, and parts of which every row is held."""
 
 from sql.migrate import run_file
 
@@ -8,4 +8,4 @@ down_revision = "0036"
 
 def upgrade() -> None:
     """Apply the .sql file of the same number."""
-    run_file("0039_hold_lacks.sql")
+    run_file("0039_holds.sql")
