@@ -54,6 +54,8 @@ def place(
     with session("s3") as settings, terminal.working("placing the hold"):
         placed = legal.place_hold(settings, scope, matter, reason, actor or account, review.date(), account=account)
     typer.echo(f"{placed.hold.name} keeps {placed.hold.scope}; look at it again on {placed.hold.review_on}")
+    for lack in placed.hold.lacks:
+        typer.echo(f"{lack}: {placed.hold.name} keeps what is left")
     terminal.next_step(f"see it with `treasury hold show {placed.hold.name}`")
 
 
@@ -92,6 +94,7 @@ def show(number: Number, as_json: AsJson = False) -> None:
         ("placed by", f"{hold.actor}, account {hold.account}"),
         ("placed (UTC)", f"{hold.placed_at:%Y-%m-%d %H:%M:%S}"),
         ("review", str(hold.review_on)),
+        *(("lacks", str(lack)) for lack in hold.lacks),
     )
     terminal.table(hold.name, ("field", "value"), facts)
     decisions = [
@@ -136,6 +139,7 @@ def _as_json(hold_record: HoldRecord, decisions: Sequence[HoldDecision]) -> dict
         "account": hold.account,
         "placed_at": hold.placed_at,
         "review_on": hold.review_on,
+        "lacks": [one.to_record() for one in hold.lacks],
         "state": hold_record.state,
         "decisions": list(map(record, decisions)),
     }

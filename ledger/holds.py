@@ -88,10 +88,32 @@ class HoldScope:
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """A month of which rows were deleted before a hold was placed, and the certificate: the hold keeps what is left."""
+
+    table: str
+    month: Month
+    certificate: str
+
+    def __str__(self) -> str:
+        return f"rows of {self.table} {self.month} were deleted with certificate {self.certificate}"
+
+    def to_record(self) -> dict[str, str]:
+        """The values as JSON."""
+        return {"table": self.table, "month": str(self.month), "certificate": self.certificate}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, str]) -> "Lack":
+        """Read what `to_record` made."""
+        return cls(record["table"], Month.parse(record["month"]), record["certificate"])
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """A hold that was placed: its number, the matter that it belongs to, and who placed it when (UTC) and why.
 
     ``review_on`` is the day on which somebody must look at it again. ``account`` is what ``actor`` worked under.
+    ``lacks`` are the months of the scope of which rows were deleted before, and no hold of the same subject kept them.
     """
 
     number: int
@@ -102,6 +124,7 @@ class Hold:
     account: str
     placed_at: datetime
     review_on: date
+    lacks: tuple[Lack, ...] = ()
 
     @property
     def name(self) -> str:
@@ -110,7 +133,8 @@ class Hold:
 
     def to_record(self) -> dict[str, Any]:
         """The hold as JSON values: what its object in the archive contains."""
-        return {
+        lacks = {"lacks": [one.to_record() for one in self.lacks]} if self.lacks else {}
+        return lacks | {
             "format": FORMAT,
             "hold": self.name,
             "matter": self.matter,
@@ -135,6 +159,7 @@ class Hold:
                 account=record["account"],
                 placed_at=datetime.fromisoformat(record["placed_at"]),
                 review_on=date.fromisoformat(record["review_on"]),
+                lacks=tuple(Lack.from_record(one) for one in record.get("lacks", ())),
             )
         except (KeyError, TypeError, ValueError, ConfigError, FieldError) as error:
             raise DataError(f"{place}: cannot be read as a hold: {error}") from None

@@ -77,11 +77,12 @@ class DoomedMonth:
 
 @dataclass(frozen=True, slots=True)
 class KeptMonth:
-    """A month that is past its policy and stays, and why."""
+    """A month that is past its policy and stays, and why. ``is_wholly_held``: because holds keep every row of it."""
 
     table: str
     month: Month
     reason: str
+    is_wholly_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

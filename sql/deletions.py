@@ -53,6 +53,12 @@ class OldPart:
     digest: bytes | None
     manifest_sha256: bytes | None
     kept: Mapping[str, Any] | None
+    wholly_held: Sequence[str] | None
+
+    @property
+    def held_by(self) -> Sequence[Sequence[str]]:
+        """The names of holds that keep every row of the part together; there may be several such sets, or none."""
+        return [names for names in (self.kept and self.kept["holds"], self.wholly_held) if names]
 
 
 def old_parts(connection: Connection, table: str, last: Month) -> list[OldPart]:
@@ -365,6 +371,12 @@ def add_kept_part(connection: Connection, values: Mapping[str, Any], keys: Seque
     named = {name: values[name] for name in ("table", "month", "part")}
     adopted = connection.execute(_QUERIES["adopt_kept"], {**named, "keys": list(keys)})
     check_stored(adopted, len(keys), "archive_uploads")
+
+
+def mark_wholly_held(connection: Connection, table: str, month: Month, part: int, holds: Sequence[str]) -> None:
+    """Record that these holds keep every row of a part. It is forgotten when the part goes back to warm."""
+    named = {"table": table, "month": month.first_day, "part": part, "holds": list(holds)}
+    check_stored(connection.execute(_QUERIES["mark_wholly_held"], named), 1, "archive_months")
 
 
 def intend_kept(

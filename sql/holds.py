@@ -1,11 +1,14 @@
 """Legal holds in PostgreSQL: who placed them, who released them, and which are open."""
 
+import json
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import combinations
 from typing import Any
 
-from ledger.holds import Hold, HoldScope, Subject
+from psycopg.types.json import Jsonb
+
+from ledger.holds import Hold, HoldScope, Lack, Subject
 from ledger.months import Month
 from ledger.people import folded_names
 from ledger.transparency.events import LoggedObject
@@ -101,6 +104,7 @@ def add_hold(connection: Connection, hold: Hold, stored: LoggedObject) -> None:
         "account": hold.account,
         "placed_at": hold.placed_at,
         "review_on": hold.review_on,
+        "lacks": Jsonb([one.to_record() for one in hold.lacks]),
     }
     check_stored(connection.execute(_QUERIES["add_hold"], values | _object(stored)), 1, "holds")
 
@@ -164,6 +168,15 @@ def deleted_in(connection: Connection, scope: HoldScope) -> list[tuple[str, Mont
     return [(table, Month.of(month), certificate) for table, month, certificate in rows]
 
 
+def deletions_in(connection: Connection, scope: HoldScope) -> list[tuple[Lack, frozenset[str]]]:
+    """The deletions of months of a scope that have begun, the oldest first, each with the holds whose rows stayed."""
+    rows = connection.execute(_QUERIES["deletions_in"], _span(scope)).fetchall()
+    return [
+        (Lack(table, Month.of(month), certificate), frozenset(json.loads(bytes(order))["holds"]["on_rows"]))
+        for table, month, certificate, order in rows
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Review:
     """The number of open holds, the number past their review date, the oldest such date and its hold."""
@@ -191,9 +204,11 @@ def _object(stored: LoggedObject | None) -> dict[str, Any]:
 
 
 def _record(row: Any) -> HoldRecord:
-    number, matter, table, first, last, subject, value, reason, actor, account, placed_at, review_on, *rest = row
+    number, matter, table, first, last, subject, value, reason, actor, account, placed_at, review_on, lacks, *rest = row
     *decided, proposer, its_account = rest
     scope = HoldScope(Month.of(first), Month.of(last), table, None if subject is None else Subject(subject), value)
-    hold = Hold(number, matter, scope, reason, actor, account, placed_at, review_on)
+    hold = Hold(
+        number, matter, scope, reason, actor, account, placed_at, review_on, tuple(map(Lack.from_record, lacks))
+    )
     decision = None if decided[0] is None else HoldDecision(*decided)
     return HoldRecord(hold, decision, (proposer, its_account))

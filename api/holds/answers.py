@@ -31,6 +31,14 @@ class HoldDecisionRecord(Struct, kw_only=True):
     decided_at: datetime
 
 
+class HoldLack(Struct, kw_only=True):
+    """A month of which rows were deleted before the hold was placed: it keeps what is left."""
+
+    table: str
+    month: str
+    certificate: str
+
+
 class Hold(Struct, kw_only=True):
     """A legal hold. ``table`` is null for every ledger table; ``subject`` and ``value`` are null for whole months."""
 
@@ -46,6 +54,7 @@ class Hold(Struct, kw_only=True):
     account: str
     placed_at: datetime
     review_on: date
+    lacks: list[HoldLack]
     state: Annotated[str, Meta(description="`open`, `release proposed` or `released`")]
     decisions: list[HoldDecisionRecord]
 
@@ -93,6 +102,7 @@ def hold(record: HoldRecord, decisions: Sequence[HoldDecision] | None = None) ->
         account=placed.account,
         placed_at=placed.placed_at,
         review_on=placed.review_on,
+        lacks=[HoldLack(**one.to_record()) for one in placed.lacks],
         state=record.state,
         decisions=[
             HoldDecisionRecord(

@@ -135,3 +135,26 @@ LIMIT 1
 -- The notice of an alert that could not be stored when it was sent: the schedule goes on from then.
 UPDATE alerts SET notified_at = %(at)s, next_notice_at = %(next)s, notice_taken_by = '{}'
 WHERE alert_id = %(alert_id)s
+
+-- name: forget_events
+-- Takes events out of alerts, and the evidence where it is of one of them: where it has what is said of the event.
+UPDATE alerts a
+SET event_ids = ARRAY(SELECT event_id FROM unnest(a.event_ids) WITH ORDINALITY AS known (event_id, place)
+                      WHERE event_id <> ALL (gone.events) ORDER BY place),
+    evidence = CASE WHEN EXISTS (SELECT FROM unnest(gone.evidence) AS said WHERE a.evidence @> said) THEN '{}'
+        ELSE a.evidence END
+FROM (
+    SELECT fingerprint, array_agg(event_id) AS events, array_agg(evidence::jsonb) AS evidence
+    FROM unnest(%(fingerprints)s::bytea[], %(events)s::text[], %(evidence)s::text[]) AS g (fingerprint, event_id, evidence)
+    GROUP BY fingerprint
+) AS gone
+WHERE a.fingerprint = gone.fingerprint AND a.event_ids && gone.events
+
+-- name: forget_alerts
+-- Those of which no event is known any more.
+DELETE FROM alerts WHERE fingerprint = ANY (%(fingerprints)s::bytea[]) AND event_ids = '{}'
+
+-- name: forget_subjects
+-- Of an alert that many subjects share: whom it was about, where it was last seen within a stretch of time.
+UPDATE alerts SET evidence = evidence - 'subjects'
+WHERE subject = %(subject)s AND last_seen >= %(lower)s AND last_seen < %(upper)s

@@ -14,7 +14,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('treasury deletion requests', 7305
 
 -- name: old_parts
 -- Every part that is not deleted, of the months up to a last one: all tables at once.
-SELECT table_name, month, part, tier, step, row_count, digest, manifest_sha256, kept
+SELECT table_name, month, part, tier, step, row_count, digest, manifest_sha256, kept, wholly_held
 FROM archive_months
 WHERE table_name = %(table)s AND month <= %(last_month)s AND tier <> 'deleted'
 ORDER BY month, part
@@ -106,6 +106,10 @@ SELECT table_name, month, %(part)s, 'cold', %(attempt)s, %(row_count)s, %(sums)s
        keys_tell_month, columns, %(tree)s, layout, %(lookup)s, %(kept)s
 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s AND part = %(former)s
+
+-- name: mark_wholly_held
+UPDATE archive_months SET wholly_held = %(holds)s
+WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND tier IN ('cold', 'deep')
 
 -- name: intend_kept
 INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state, installation_id, incarnation)

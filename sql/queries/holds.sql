@@ -13,15 +13,15 @@ SELECT date_trunc('milliseconds', clock_timestamp())
 
 -- name: add_hold
 INSERT INTO holds (hold_id, matter, table_name, first_month, last_month, subject, subject_value, reason, actor, account,
-                   placed_at, review_on, object_key, object_bytes, object_sha256)
+                   placed_at, review_on, lacks, object_key, object_bytes, object_sha256)
 VALUES (%(hold_id)s, %(matter)s, %(table)s, %(first_month)s, %(last_month)s, %(subject)s, %(value)s, %(reason)s, %(actor)s,
-        %(account)s, %(placed_at)s, %(review_on)s, %(object_key)s, %(object_bytes)s, %(object_sha256)s)
+        %(account)s, %(placed_at)s, %(review_on)s, %(lacks)s, %(object_key)s, %(object_bytes)s, %(object_sha256)s)
 
 -- name: holds
 -- Every hold, the oldest first, with the decision that counts: the last one. NULL where nobody has decided. Behind it the
 -- proposal before it.
 SELECT h.hold_id, h.matter, h.table_name, h.first_month, h.last_month, h.subject, h.subject_value, h.reason, h.actor, h.account,
-       h.placed_at, h.review_on, d.action, d.actor, d.account, d.reason, d.decided_at, p.actor, p.account
+       h.placed_at, h.review_on, h.lacks, d.action, d.actor, d.account, d.reason, d.decided_at, p.actor, p.account
 FROM holds h
 LEFT JOIN LATERAL (
     SELECT * FROM hold_decisions WHERE hold_id = h.hold_id ORDER BY decision_id DESC LIMIT 1
@@ -51,13 +51,20 @@ GROUP BY table_name
 ORDER BY table_name
 
 -- name: deleted_months
--- Months of a span of which nothing is left, or whose deletion has begun, with the certificate's number.
+-- Months of a span of which nothing is left, with the certificate's number.
 SELECT table_name, month, max(certificate)
 FROM archive_months
 WHERE (%(table)s::text IS NULL OR table_name = %(table)s) AND month BETWEEN %(first_month)s AND %(last_month)s
 GROUP BY table_name, month
-HAVING bool_and(tier = 'deleted') OR bool_or(step = 'deleting')
+HAVING bool_and(tier = 'deleted')
 ORDER BY month, table_name
+
+-- name: deletions_in
+-- The deletions of months of a span that have begun, the oldest first, each with its order.
+SELECT table_name, month, certificate, order_content
+FROM deletions
+WHERE (%(table)s::text IS NULL OR table_name = %(table)s) AND month BETWEEN %(first_month)s AND %(last_month)s
+ORDER BY number
 
 -- name: review
 -- Holds that are open, how many are past their review date, and the oldest such date.

@@ -95,7 +95,7 @@ UPDATE archive_months
 SET tier = 'warm', step = 'idle', attempt = %(attempt)s, warm_at = now(), tidied_at = now(), work_until = %(until)s,
     row_count = NULL, sums = NULL, digest = NULL, postgres_bytes = NULL, object_key = NULL, object_bytes = NULL,
     object_sha256 = NULL, manifest_key = NULL, manifest_sha256 = NULL, columns = NULL, tree = NULL, layout = NULL, lookup = NULL,
-    kept = NULL, keys_tell_month = false, last_error = NULL, sealed_at = NULL, verified_at = NULL, cold_at = NULL,
+    kept = NULL, wholly_held = NULL, keys_tell_month = false, last_error = NULL, sealed_at = NULL, verified_at = NULL, cold_at = NULL,
     deep_at = NULL, storage_class = NULL, deep_etag = NULL
 WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND tier IN ('cold', 'deep') AND step = 'idle'
 

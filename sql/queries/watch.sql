@@ -310,3 +310,19 @@ DELETE FROM watch_baselines WHERE table_name = %(table)s AND day < %(oldest)s
 
 -- name: summed
 UPDATE watch_progress SET baseline_until = %(day)s WHERE table_name = %(table)s
+
+-- name: findings_of_month
+-- The findings whose last row is of a month, or that name rows of it, with the ids of those: ids tell the month. `at` is the
+-- time of the last row, so an earlier finding names none.
+SELECT f.rule, f.subject, f.window_key, named.ids
+FROM watch_findings f
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(id), '{}') FROM jsonb_array_elements_text(f.evidence -> 'row_ids') AS id
+    WHERE id::uuid >= %(first_id)s AND id::uuid < %(end_id)s
+) AS named (ids)
+WHERE f.table_name = %(table)s AND f.at >= %(lower)s AND (f.at < %(upper)s OR named.ids <> '{}')
+
+-- name: forget_findings
+DELETE FROM watch_findings f
+USING unnest(%(rules)s::text[], %(subjects)s::text[], %(windows)s::text[]) AS gone (rule, subject, window_key)
+WHERE (f.rule, f.table_name, f.subject, f.window_key) = (gone.rule, %(table)s, gone.subject, gone.window_key)

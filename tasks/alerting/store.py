@@ -31,6 +31,8 @@ __all__ = [
     "acknowledge",
     "close_alert",
     "count_by_rule",
+    "forget_events",
+    "forget_subjects",
     "list_alerts",
     "open_alerts",
     "raise_alert",
@@ -163,6 +165,27 @@ def close_alert(connection: Connection, alert_id: int, who: str, reason: str) ->
         "at": _stored(None),
     }
     return connection.execute(_QUERIES["close"], parameters).fetchone() is not None
+
+
+def forget_events(connection: Connection, events: Sequence[tuple[Alert, str]]) -> None:
+    """Take events out of the alerts that counted them, as if these rows had never been seen; safe to run again.
+
+    Each is given as it was raised: its ``event_id``, and an alert whose evidence may be a part of what it was. An alert
+    of which no event is known any more is deleted.
+    """
+    raised = [raise_parameters(alert, event_id=event_id) for alert, event_id in events]
+    parameters = {
+        "fingerprints": [one["fingerprint"] for one in raised],
+        "events": [one["event_id"] for one in raised],
+        "evidence": [one["evidence"] for one in raised],
+    }
+    connection.execute(_QUERIES["forget_events"], parameters)
+    connection.execute(_QUERIES["forget_alerts"], parameters)
+
+
+def forget_subjects(connection: Connection, subject: str, lower: datetime, upper: datetime) -> None:
+    """Take the names out of the alerts of a ``subject`` that stands for many, last seen in ``[lower, upper)``."""
+    connection.execute(_QUERIES["forget_subjects"], {"subject": subject, "lower": lower, "upper": upper})
 
 
 def list_alerts(

@@ -33,6 +33,7 @@ _FILE_METHOD = "file unlinked; then absent by name"
 NOT_COVERED = (
     "reconciliation records and supplier statements, which have their own retention",
     "fingerprints of imported rows (import_identities), which keep a row from being loaded twice",
+    "notices of alerts that were sent, and log files",
     "copies that other programs made of the objects, or of rows while they were restored",
 )
 
@@ -203,6 +204,7 @@ def certificate_of(connection: Connection, settings: Settings, owner: Owner, del
             "the catalogue of months (tier deleted, objects removed)",
             "the views over all tiers, and the API",
             "the copies of it in the schema of restored months",
+            "the findings of the watch that name its rows, and their alerts",
             "the indexes of the public log",
         ],
         "remains": "root, number of rows, sums per currency, times and this certificate",

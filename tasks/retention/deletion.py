@@ -5,7 +5,7 @@ commit on the deletion cannot be taken back, and every later run goes on with it
 version of every object, proves that each is gone, and only then writes the certificate.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,6 +25,7 @@ from sql.deletions import (
     DoomedObject,
     MonthPart,
     RequestState,
+    add_decision,
     add_deletion,
     add_kept_part,
     begin_parts,
@@ -40,6 +41,7 @@ from sql.deletions import (
     manifests,
     mark_removed,
     mark_upload_removed,
+    mark_wholly_held,
     month_parts,
     newest_part,
     next_number,
@@ -61,13 +63,16 @@ from storage.store import ObjectStore, StoredFile
 from storage.versions import KeptVersionError, VersionedStore
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.to_cold import month_lock
+from tasks.reconciliation.audit.people import SYSTEM
 from tasks.retention.approvals import require_month_unchanged, require_plan, require_rules
 from tasks.retention.certificates import Doomed, Order, certificate_of, order_of, read_order
+from tasks.retention.deletion_plan import read_plan
 from tasks.retention.held_rows import KeptPart, keep_rows
 from tasks.retention.locks import compare_locks, release_store_holds
 from tasks.retention.pages import certificate_page
 from tasks.retention.restored_copies import check_droppable, drop_copies_of
 from tasks.transparency.publish import publish_log
+from tasks.watch.forgetting import forget_findings
 
 OnStep = Callable[[str], object]
 _SHOWN = 3
@@ -78,6 +83,7 @@ class DeletionResult(StrEnum):
 
     DELETED = "deleted"
     KEPT = "kept"
+    HELD = "held"  # holds keep every row: there is nothing to delete
     FAILED = "failed"
 
 
@@ -111,7 +117,11 @@ def delete_months(
         owner = check_ownership(connection, settings)
         work = _Work(connection, settings, owner, on_step)
         outcomes = [work.outcome(_finished, deletion) for deletion in begun]
-        return outcomes + [work.outcome(_deleted, request, month) for request in requests for month in _left(request)]
+        for request in requests:
+            found = [work.outcome(_deleted, request, month) for month in _left(request)]
+            _end_held(connection, request, found)
+            outcomes += found
+        return outcomes
 
 
 def _due(connection: Connection, request_id: int | None) -> list[DeletionRequest]:
@@ -136,6 +146,15 @@ def require_due(request: DeletionRequest, now: datetime) -> None:
     elif request.due_at is not None and state is RequestState.GRACE:
         why = f"is in its grace period until {request.due_at:%Y-%m-%d %H:%M} UTC"
     raise RefusalError(f"request {request.request_id} {why}: nothing is deleted under it")
+
+
+def _end_held(connection: Connection, request: DeletionRequest, outcomes: Sequence[DeletionOutcome]) -> None:
+    """Revoke a request of which nothing is left but months whose every row is held: it would be due for ever."""
+    results = {one.result for one in outcomes}
+    if DeletionResult.HELD in results and results <= {DeletionResult.HELD, DeletionResult.DELETED}:
+        with connection.transaction():
+            lock_requests(connection)
+            add_decision(connection, request.request_id, "revoked", SYSTEM, SYSTEM, "every row that is left is held")
 
 
 def _left(request: DeletionRequest) -> list[DoomedMonth]:
@@ -186,6 +205,8 @@ def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> Dele
     with month_lock(work.connection, table, doomed.month):
         require_plan(request)
         require_rules(work.settings, request)
+        if reason := _why_held(work, request, doomed):
+            return DeletionOutcome(table.name, doomed.month, DeletionResult.HELD, reason=reason)
         require_month_unchanged(work.connection, work.settings, request, doomed)
         _sweep(work, doomed)
         parts = _parts(work, doomed)
@@ -193,12 +214,17 @@ def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> Dele
         holds = _holds_on(work.connection, doomed)
         _require_no_former(work, doomed, holds)
         kept = _keep(work, doomed, parts, holds)
-        whole = {one.of_part for one in kept if one.rows == _rows(parts, one.of_part)}
+        whole = {one.of_part: one for one in kept if one.rows == _rows(parts, one.of_part)}
+        _discard(work, [key for one in whole.values() for key in one.keys])
         parts = [part for part in parts if part.part not in whole]
         kept = [one for one in kept if one.of_part not in whole]
         if not parts:
-            raise RefusalError(f"{doomed}: every row is kept by {', '.join(doomed.keeps)}: there is nothing to delete")
+            _note_held(work, doomed, whole)
+            return DeletionOutcome(
+                table.name, doomed.month, DeletionResult.HELD, reason=_why_held(work, request, doomed)
+            )
         number = _begin(work, request, doomed, parts, kept, holds)
+        _note_held(work, doomed, whole)
         work.on_step("begun")
         deletion = get_deletion(work.connection, number)
         try:
@@ -207,6 +233,18 @@ def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> Dele
             if not work.connection.closed:
                 note_error(work.connection, number, str(error))
             raise
+
+
+def _why_held(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> str:
+    """Which holds keep every row of a month that is left, where they do."""
+    plan = read_plan(work.connection, [work.settings.table(doomed.table)], request.as_of)
+    return next((one.reason for one in plan.kept if one.month == doomed.month and one.is_wholly_held), "")
+
+
+def _note_held(work: _Work, doomed: DoomedMonth, whole: Mapping[int, KeptPart]) -> None:
+    """Record the parts of which every row is held, so that they are not planned again."""
+    for part, one in whole.items():
+        mark_wholly_held(work.connection, doomed.table, doomed.month, part, one.holds)
 
 
 def _rows(parts: Sequence[MonthPart], number: int) -> int:
@@ -238,11 +276,16 @@ def _holds_on(connection: Connection, doomed: DoomedMonth) -> list[Hold]:
 
 def _sweep(work: _Work, doomed: DoomedMonth) -> None:
     """Remove the held rows of an earlier try that did not reach its transaction."""
+    left = leftovers(work.connection, doomed.table, doomed.month)
+    _discard(work, [key for key, _, state in left if state == "keeping"])
+
+
+def _discard(work: _Work, keys: Sequence[str]) -> None:
+    """Remove objects with held rows that are not needed: the rows are where they were."""
     store = VersionedStore(work.settings)
-    for key, _, state in leftovers(work.connection, doomed.table, doomed.month):
-        if state == "keeping":
-            store.remove(key)
-            mark_upload_removed(work.connection, key)
+    for key in keys:
+        store.remove(key)
+        mark_upload_removed(work.connection, key)
 
 
 def _objects(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> list[DoomedObject]:
@@ -407,6 +450,8 @@ def _finish(work: _Work, deletion: Deletion) -> DeletionOutcome:
         named = (deletion.table_name, Month.of(deletion.month))
         drop_copies_of(connection, work.settings, *named, [part["part"] for part in order.content["parts"]])
         work.on_step("dropped")
+        forget_findings(connection, work.settings, work.settings.table(deletion.table_name), named[1])
+        work.on_step("forgotten")
         _remove(work, deletion)
         _refuse_strangers(work, *named)
         work.on_step("proved")
@@ -475,7 +520,7 @@ def failures(outcomes: Sequence[DeletionOutcome]) -> list[TreasuryError]:
     return [
         (TransientError if one.transient else kinds[one.result])(f"{one.table} {one.month}: {one.reason}")
         for one in outcomes
-        if one.result is not DeletionResult.DELETED
+        if one.result in kinds
     ]
 
 

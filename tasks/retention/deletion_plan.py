@@ -1,20 +1,20 @@
 """The plan of deletion: which months are past their policy, which of them stay, and why. Reads only."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import groupby
 
 from config import Settings
 from ledger.errors import ConfigError
-from ledger.holds import Hold, holds_on
+from ledger.holds import Hold, Subject, holds_on
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.retention import DeletionPlan, DoomedMonth, DoomedPart, KeptMonth, due_on
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
 from sql.deletions import OldPart, old_parts, rows_in_postgres, undecided_objects
-from sql.holds import open_holds, read_now, wrongly_released
+from sql.holds import list_holds, open_holds, read_now, wrongly_released
 from sql.locks import promised_until
 from tasks.retention.subjects import has_column
 
@@ -36,23 +36,39 @@ def read_plan(connection: Connection, tables: Sequence[TieredTable], as_of: date
     if as_of is not None and as_of > today:
         raise ConfigError(f"as_of: {as_of} has not come yet: nothing is deleted before its time")
     day, now = as_of or today, read_now(connection)
-    holds = _Holds(open_holds(connection), wrongly_released(connection))
+    subjects = {record.hold.name: _whose(record.hold) for record in list_holds(connection)}
+    holds = _Holds(open_holds(connection), wrongly_released(connection), subjects)
     found = [judged for table in tables for judged in _of_table(connection, table, day, holds, now)]
     doomed = tuple(one for one in found if isinstance(one, DoomedMonth))
     return DeletionPlan(day, doomed, tuple(one for one in found if isinstance(one, KeptMonth)))
 
 
+Whose = tuple[Subject | None, str | None]
+
+
+def _whose(hold: Hold) -> Whose:
+    return hold.scope.subject, hold.scope.value
+
+
 @dataclass(frozen=True, slots=True)
 class _Holds:
-    """The holds that keep rows; the names of those whose recorded release does not count."""
+    """The holds that keep rows; the names of those whose recorded release does not count; whose rows each hold keeps,
+    those that are released too.
+    """
 
     keeping: Sequence[Hold]
     wrongly_released: Collection[str]
+    whose: Mapping[str, Whose]
 
     def said(self, hold: Hold) -> str:
         """A hold in words."""
         why = "; its release in hold_decisions is not by two others: remove that row, and release the hold again"
         return f"{hold.name} (matter {hold.matter}{why if hold.name in self.wrongly_released else ''})"
+
+    def keep_all(self, part: OldPart, some: Sequence[Hold]) -> bool:
+        """Whether open holds on rows keep every row of a part: those that kept it, or others of the same subjects."""
+        kept = set(map(_whose, some))
+        return any({self.whose.get(name) for name in names} <= kept for names in part.held_by)
 
 
 def _of_table(
@@ -78,18 +94,18 @@ def _judged(
 ) -> DoomedMonth | KeptMonth:
     whole, some = holds_on(holds.keeping, table.name, month)
     names = tuple(hold.name for hold in some)
-    left = [part for part in parts if part.kept is None or not set(part.kept["holds"]) <= set(names)]
-    if reason := _why_kept(parts, [holds.said(hold) for hold in whole]) or reasons.get(month):
-        return KeptMonth(table.name, month, reason)
+    if whole:
+        return KeptMonth(table.name, month, f"held by {', '.join(map(holds.said, whole))}")
+    left = [part for part in parts if not holds.keep_all(part, some)]
     if not left:
-        return KeptMonth(table.name, month, f"only rows that {', '.join(names)} keep are left")
+        return KeptMonth(table.name, month, f"only rows that {', '.join(names)} keep are left", is_wholly_held=True)
+    if reason := _in_tiers(parts) or reasons.get(month):
+        return KeptMonth(table.name, month, reason)
     doomed = tuple(_doomed(part) for part in left)
     return DoomedMonth(table.name, month, due_on(table.policy, month), table.policy.retention_months, doomed, names)
 
 
-def _why_kept(parts: Sequence[OldPart], whole: Sequence[str]) -> str:
-    if whole:
-        return f"held by {', '.join(whole)}"
+def _in_tiers(parts: Sequence[OldPart]) -> str:
     living = [part for part in parts if part.tier in _IN_POSTGRES]
     return f"part {living[0].part} is {living[0].tier}: it must be archived first" if living else ""
 

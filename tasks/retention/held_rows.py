@@ -4,6 +4,7 @@ against the root that the month had.
 They become a part of the month like any other, so every reader, verifier and rebuild knows them.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import rfc8785
+from duckdb import DuckDBPyConnection
 
 from config import Settings
 from ledger.columns import Column
@@ -21,7 +23,8 @@ from ledger.errors import VerificationError
 from ledger.holds import Hold, Subject
 from ledger.installation import Owner
 from ledger.merkle import leaf_hash
-from ledger.month_proofs import RowProof, check_month_proof
+from ledger.month_proofs import RowProof, check_month_proof, parse_month_proof
+from ledger.month_tree import TreeHead
 from ledger.months import Month
 from ledger.proof import sums_per_currency
 from ledger.transparency.events import KeptRows, LoggedObject
@@ -97,6 +100,10 @@ class _Work:
         if scope.subject is None or scope.value is None:
             return []
         return [(name, scope.value) for name in self.named_by[scope.subject]]
+
+    def keeps(self, row: Mapping[str, str]) -> bool:
+        """Whether a hold keeps a row with these fields."""
+        return any(row[name] in values for name, values in self.subjects.items())
 
     @property
     def condition(self) -> str:
@@ -201,16 +208,20 @@ def _prove(work: _Work, source: Path, read: ReadFile, spool: Path) -> tuple[byte
     """The proofs of the held rows, a line each, behind one that says against what; the holds that keep any.
 
     Three readers must agree: pyarrow counts the held rows of the month's file, DuckDB gives their texts, each proved to
-    be in the month, and DataFusion has hashed the rows of the new file.
+    be in the month, and DataFusion has hashed the rows of the new file. The texts of rows that were kept before are
+    those of their proofs.
     """
     manifest = work.manifest
     counted, names = _count(work, source)
-    lines, leaves = [rfc8785.dumps(_head(work))], spool / "proved.leaves"
+    leaves = spool / "proved.leaves"
     with engine(work.settings) as duck, leaves.open("wb") as file:
-        for proof in _proofs(work, MonthProver(work.settings, work.store, duck, manifest)):
-            check_month_proof(proof, manifest.head, manifest.layout)
-            file.write(leaf_hash(proof.text.encode()))
-            lines.append(rfc8785.dumps(msgspec.to_builtins(proof)))
+        head, proofs = _new_proofs(work, duck) if work.former.kept is None else _former_proofs(work)
+        lines, tree = [rfc8785.dumps(head)], TreeHead(head["leaves"], bytes.fromhex(head["root"]))
+        for proof in proofs:
+            (row,) = check_month_proof(proof, tree, manifest.layout).rows
+            if work.keeps(row):
+                file.write(leaf_hash(proof.text.encode()))
+                lines.append(rfc8785.dumps(msgspec.to_builtins(proof)))
     missing, extra = only_on_one_side([leaves], read.leaves)
     if missing or extra or read.content.rows != counted:
         raise VerificationError(
@@ -220,13 +231,10 @@ def _prove(work: _Work, source: Path, read: ReadFile, spool: Path) -> tuple[byte
     return b"\n".join(lines) + b"\n", names
 
 
-def _proofs(work: _Work, prover: MonthProver) -> Iterator[RowProof]:
-    return prover.rows_where(work.condition)
-
-
-def _head(work: _Work) -> dict[str, Any]:
+def _new_proofs(work: _Work, duck: DuckDBPyConnection) -> tuple[dict[str, Any], Iterator[RowProof]]:
+    """What the rows are proved against, the root of their part, and the proofs."""
     tree = work.manifest.tree
-    return {
+    head = {
         "format": FORMAT,
         "table": work.manifest.table,
         "month": work.manifest.month,
@@ -235,6 +243,23 @@ def _head(work: _Work) -> dict[str, Any]:
         "root": tree.root,
         "manifest_sha256": bytes(work.former.manifest_sha256).hex(),
     }
+    return head, MonthProver(work.settings, work.store, duck, work.manifest).rows_where(work.condition)
+
+
+def _former_proofs(work: _Work) -> tuple[dict[str, Any], Iterator[RowProof]]:
+    """The same of rows that were kept before, from beside them: their part's root is not the one that the month had."""
+    stored = msgspec.convert(work.former.kept, KeptRows).proofs
+    content = work.store.read_bytes(stored.key)
+    check_bytes(StoredFile(stored.size_bytes, bytes.fromhex(stored.sha256)), StoredFile.of(content), stored.key)
+    first, *lines = content.splitlines()
+    return json.loads(first), (_row_proof(line, stored.key) for line in lines)
+
+
+def _row_proof(line: bytes, place: str) -> RowProof:
+    proof = parse_month_proof(json.loads(line))
+    if not isinstance(proof, RowProof):
+        raise VerificationError(f"{place}: has a proof that is not one of a row")
+    return proof
 
 
 def _count(work: _Work, source: Path) -> tuple[int, tuple[str, ...]]:

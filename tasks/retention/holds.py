@@ -15,7 +15,7 @@ from psycopg import errors
 
 from config import Settings
 from ledger.errors import FieldError, NotFoundError, RefusalError
-from ledger.holds import RELEASE_FORMAT, Hold, HoldScope, Subject, hold_name
+from ledger.holds import RELEASE_FORMAT, Hold, HoldScope, Lack, Subject, hold_name
 from ledger.installation import Owner
 from ledger.tables import TieredTable
 from ledger.transparency.events import Held, LoggedObject, Released, logged
@@ -27,6 +27,7 @@ from sql.holds import (
     add_decision,
     add_hold,
     deleted_in,
+    deletions_in,
     hold_decisions,
     known_months,
     list_holds,
@@ -72,7 +73,8 @@ def place_hold(
 
     Raises FieldError for a text that is none, a review date that is not to come or a subject that no table has,
     ConfigError for an unknown table, NotFoundError for months or rows that are in no tier, RefusalError for months that
-    are deleted, and the store's errors. Safe to run again: where a hold that is the same in all of this is open, it is
+    are deleted, and the store's errors. Of a month that is deleted in part it keeps what is left, and says so in
+    ``lacks``. Safe to run again: where a hold that is the same in all of this is open, it is
     returned, and none is placed.
     """
     who = Person(actor, account or actor)
@@ -85,13 +87,16 @@ def place_hold(
         if review_on <= read_now(connection).date():
             raise FieldError("review_on", f"must be a day to come, and {review_on} is not")
         _require_months(connection, scope)
-        _require_rows(connection, settings, scope)
+        lacks = _lacks(connection, scope)
+        _require_rows(connection, settings, scope, lacks)
         owner = _owner(connection, settings)
         with connection.transaction():
             lock_holds(connection)
             _refuse_deleted(connection, scope)
+            if _lacks(connection, scope) != lacks:
+                raise RefusalError(f"{scope}: a deletion of some of it began a moment ago: place the hold again")
             number, now = next_hold(connection)
-            hold = Hold(number, matter, scope, reason, who.name, who.account, now, review_on)
+            hold = Hold(number, matter, scope, reason, who.name, who.account, now, review_on, lacks)
             if (same := _same(connection, hold)) is not None:
                 return same
             stored = _put(settings, owner, hold.name, hold.to_record())
@@ -217,7 +222,15 @@ def _refuse_deleted(connection: Connection, scope: HoldScope) -> None:
         raise RefusalError(f"{table} {month} was deleted with certificate {certificate}: nothing is left to hold")
 
 
-def _require_rows(connection: Connection, settings: Settings, scope: HoldScope) -> None:
+def _lacks(connection: Connection, scope: HoldScope) -> tuple[Lack, ...]:
+    """The months of a scope that lost rows which may be of its subject: no hold of the same subject kept them."""
+    wanted = (scope.subject, scope.value)
+    known = (record.hold for record in list_holds(connection))
+    same = {hold.name for hold in known if scope.is_of_rows and (hold.scope.subject, hold.scope.value) == wanted}
+    return tuple(lack for lack, kept_by in deletions_in(connection, scope) if same.isdisjoint(kept_by))
+
+
+def _require_rows(connection: Connection, settings: Settings, scope: HoldScope, lacks: Sequence[Lack]) -> None:
     """Raise NotFoundError where no tier has a row of the scope's subject in its months."""
     subject, value = scope.subject, scope.value
     if subject is None or value is None:
@@ -229,7 +242,9 @@ def _require_rows(connection: Connection, settings: Settings, scope: HoldScope) 
         raise FieldError(subject, f"{scope.table or 'no table'} has no column {subject.column}")
     if not any(_has_rows(settings, table, scope, subject, value) for table in having):
         where = ", ".join(table.name for table in having)
-        raise NotFoundError(f"{subject} {value} has no row in {where} from {scope.first} to {scope.last}, in any tier")
+        deleted = "".join(f"; {one}" for one in lacks)
+        months = f"from {scope.first} to {scope.last}"
+        raise NotFoundError(f"{subject} {value} has no row in {where} {months}, in any tier{deleted}")
 
 
 def _has_rows(settings: Settings, table: TieredTable, scope: HoldScope, subject: Subject, value: str) -> bool:

@@ -28,13 +28,23 @@ def raise_findings(
     findings: list[Finding] = sorted((one[:-1] for one in found), key=lambda one: (one[2], one[0], one[1]))
     for subject, window_key, at, evidence in findings[:limit]:
         alert = _alert(rule, subject, {"table": table, "window": window_key, **evidence})
-        raise_alert(connection, alert, at=at, event_id=f"{table} {window_key}")
+        raise_alert(connection, alert, at=at, event_id=event_of(table, window_key))
     rest = findings[limit:]
     if rest:
         evidence = {"table": table, "findings": len(rest), "subjects": sorted({one[0] for one in rest})[:20]}
-        alert = _alert(rule, f"many subjects of {table}", evidence)
+        alert = _alert(rule, many_subjects(table), evidence)
         raise_alert(connection, alert, at=rest[-1][2], event_id=f"{table} {upper.isoformat()}")
     return len(findings), len(findings) - len(rest) + bool(rest)
+
+
+def event_of(table: str, window_key: str) -> str:
+    """The event that a finding is for its alert."""
+    return f"{table} {window_key}"
+
+
+def many_subjects(table: str) -> str:
+    """The subject of the alert that too many findings share."""
+    return f"many subjects of {table}"
 
 
 def _alert(rule: WatchRule, subject: str, evidence: dict[str, Any]) -> Alert:

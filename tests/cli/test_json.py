@@ -225,6 +225,7 @@ def test_holds_are_typed(ledger: Ledger, archives: Archives, answer: Answer, tre
         "reason": "the court",
         "actor": "anna",
         "review_on": "2099-12-31",
+        "lacks": [],
         "state": "open",
         "decisions": [],
     }

@@ -37,11 +37,11 @@ class Row:
 
 @dataclass(slots=True)
 class Part:
-    """A part of a month: where it is, its rows by id, and the holds that kept them where the rest was deleted."""
+    """A part of a month: where it is, its rows by id, and the held wallets that a deletion found every row to be of."""
 
     tier: str
     rows: dict[UUID, Row] = field(default_factory=dict)
-    kept_by: frozenset[int] = frozenset()
+    kept_by: frozenset[str] = frozenset()
 
     @property
     def is_archived(self) -> bool:
@@ -212,26 +212,31 @@ class Model:
         if None in keeping.values() or any(part.tier in (HOT, WARM) for part in parts):
             return []
         cold = [(number, part) for number, part in enumerate(parts, 1) if part.is_archived]
-        return [number for number, part in cold if not (part.kept_by and part.kept_by <= set(keeping))]
+        return [number for number, part in cold if not (part.kept_by and part.kept_by <= set(keeping.values()))]
 
-    def delete(self, month: Month) -> bool:
-        """The doomed parts of a month go; rows that holds keep stay as further parts. False: every row is kept."""
+    def delete(self, month: Month) -> str:
+        """The doomed parts of a month go; rows that holds keep stay as further parts. ``held``: every row is."""
         keeping, parts = self.keeping(month), self.months[month]
         if keeping and month in self.former:
-            return False  # nobody divides former objects
-        gone = {number: self._held(parts[number - 1], keeping) for number in self._doomed(month)}
-        gone = {number: held for number, held in gone.items() if not held or held != parts[number - 1].rows}
+            return "kept"  # nobody divides former objects
+        doomed = {number: self._held(parts[number - 1], keeping) for number in self._doomed(month)}
+        gone = {number: held for number, held in doomed.items() if not held or held != parts[number - 1].rows}
+        for number in doomed.keys() - gone.keys():
+            parts[number - 1].kept_by = self._wallets(doomed[number])
         for number, held in gone.items():
             parts[number - 1] = Part(DELETED)
             self.logged.discard((month, number))
             self.deepened.discard((month, number))
             if held:
-                wallets = {row.wallet for row in held.values()}
-                parts.append(Part(COLD, held, frozenset(one for one, wallet in keeping.items() if wallet in wallets)))
+                parts.append(Part(COLD, held, self._wallets(held)))
                 self.logged.add((month, len(parts)))
         if gone:
             self.former.discard(month)
-        return bool(gone)
+        return "deleted" if gone else "held"
+
+    @staticmethod
+    def _wallets(rows: dict[UUID, Row]) -> frozenset[str]:
+        return frozenset(row.wallet for row in rows.values())
 
     @staticmethod
     def _held(part: Part, keeping: dict[int, str | None]) -> dict[UUID, Row]:

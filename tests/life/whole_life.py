@@ -105,10 +105,9 @@ class WholeLife(Life):
         publish_log(settings)  # a month that is kept publishes nothing by itself
         self.model.publish()
         for month in doomed:
-            is_deleted = self.model.delete(month)
             outcome = outcomes[month]
-            assert outcome.result is (DeletionResult.DELETED if is_deleted else DeletionResult.KEPT), outcome
-            assert bool(outcome.certificate) == is_deleted
+            assert outcome.result == self.model.delete(month), outcome
+            assert bool(outcome.certificate) == (outcome.result is DeletionResult.DELETED)
         for month in planned.keys() - doomed.keys():
             assert (outcomes[month].result is DeletionResult.DELETED, outcomes[month].certificate) == (False, "")
         self.backup = None

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,8 @@ import pytest
 
 from config.retention import LEGAL_BASIS, LEGAL_SOURCE, RetentionSettings
 from config.version import product_version
+from config.watch_transactions import Single, WatchTransactions
+from ledger.months import Month
 from ledger.proof_files import unpack
 from ledger.transparency.events import Event
 from ledger.transparency.proof_files import TlogProof
@@ -29,6 +32,7 @@ from tasks.proving.reverification import reverify
 from tasks.retention.approvals import approve
 from tasks.totals.keeping import keep_daily_totals
 from tasks.transparency.publish import publish_log
+from tasks.watch import watch_transactions
 from tests.tasks.archiving.ledger import ROWS, Ledger
 from tests.tasks.retention.aged import (
     OLD,
@@ -227,6 +231,7 @@ def _hashes(ledger: Ledger, row: dict[str, Any]) -> list[str]:
 
 def test_nothing_that_tells_of_a_row_stays_in_postgresql_or_on_this_machine(ledger: Ledger) -> None:
     ledger.fill(OLD, user_id="user-of-the-gone", description="what was bought", reference="REF-GONE")
+    watch(ledger, OLD)
     assert warm_month(ledger.settings, ledger.table, OLD)
     ledger.warm(OLDER)
     for month in (OLDER, OLD):
@@ -242,7 +247,8 @@ def test_nothing_that_tells_of_a_row_stays_in_postgresql_or_on_this_machine(ledg
     cached = ledger.settings.object_cache_folder / bytes(before["object_sha256"]).hex()
     assert cached.exists()
     secret = hashes | {str(row["id"]) for row in rows} | {"user-of-the-gone", "what was bought", "REF-GONE"}
-    assert any(name.endswith("archive_lookups") for name in _tables_with(ledger, secret))
+    known_by = {name.rpartition(".")[2] for name in _tables_with(ledger, secret)}
+    assert {"archive_lookups", "watch_findings", "alerts"} <= known_by
     hold(ledger, OLDER)
     approved(ledger)
     (outcome,) = delete(ledger)
@@ -258,6 +264,41 @@ def test_nothing_that_tells_of_a_row_stays_in_postgresql_or_on_this_machine(ledg
     kept = ledger.catalogue(OLD)
     assert {name: kept[name] for name in REMAINS} == {name: before[name] for name in REMAINS}
     assert (kept["tier"], kept["certificate"]) == ("deleted", outcome.certificate)
+
+
+FINDINGS = "SELECT window_key FROM watch_findings ORDER BY 1"
+EVENTS = "SELECT event FROM alerts, unnest(event_ids) AS event WHERE starts_with(subject, 'user') ORDER BY 1"
+
+
+def test_findings_of_the_watch_go_with_the_rows_that_they_name(ledger: Ledger) -> None:
+    ledger.fill(OLD)
+    watch(ledger, OLD, alerts_each=1000)
+    ledger.fill(OLD.plus(1))
+    watch(ledger, OLD.plus(1), alerts_each=1000)
+    assert warm_month(ledger.settings, ledger.table, OLD)
+    archive_month(ledger.settings, ledger.table, OLD)
+    held = "SELECT id::text AS id FROM transactions WHERE wallet_id = 'wallet-3' OR month <> '2014-02' ORDER BY id"
+    stay = {row["id"] for row in ledger.ask(held)} & {key for (key,) in ledger.sql(FINDINGS)}
+    assert 0 < len(stay) < len(ledger.sql(FINDINGS))
+    placed = hold(ledger, OLD, "wallet-3")
+    approved(ledger)
+    delete(ledger)
+    assert {key for (key,) in ledger.sql(FINDINGS)} == stay
+    assert {event for (event,) in ledger.sql(EVENTS)} == {f"transactions {key}" for key in stay}
+    release(ledger, placed.hold.number)
+    approved(ledger)
+    delete(ledger)
+    young = {row["id"] for row in ledger.ask("SELECT id::text AS id FROM transactions")} & stay
+    assert {key for (key,) in ledger.sql(FINDINGS)} == young
+    assert {event for (event,) in ledger.sql(EVENTS)} == {f"transactions {key}" for key in young}
+
+
+def watch(ledger: Ledger, month: Month, alerts_each: int = 1) -> None:
+    """Find every single row of a month that is in PostgreSQL, from its second day on."""
+    ledger.fill(month, 0, ledger.settings.table("vas_transactions"))  # the watch looks at both tables
+    every = Single(amounts={"ZAR": Decimal("0.01"), "USD": Decimal("0.01")})
+    rules = WatchTransactions(first_hours=720, alerts_each=alerts_each, single=every)
+    assert watch_transactions(ledger.settings.model_copy(update={"watch_transactions": rules}), month.upper).tables
 
 
 def _count(ledger: Ledger, table: str, where: str, named: dict[str, Any]) -> int:

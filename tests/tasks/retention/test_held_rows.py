@@ -2,6 +2,7 @@
 
 import io
 import json
+from datetime import timedelta
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,13 +14,20 @@ from ledger.month_tree import Layout, TreeHead
 from ledger.proof_files import check_proof
 from ledger.retention import KeptMonth
 from ledger.transparency.policies import LogPolicy
+from sql.connection import connect
+from sql.deletions import RequestState, get_request
 from storage.manifest import Manifest
 from storage.store import ObjectStore
+from tasks.archiving.late_rows import open_late_rows
+from tasks.archiving.to_cold import archive_month
+from tasks.archiving.to_warm import warm_month
 from tasks.proving.proofs import Prover
-from tasks.retention.deletion import DeletionResult
+from tasks.retention.deletion import DeletionResult, failures
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import place_hold
+from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
+from tests.life.scenes import unfinished_uploads
 from tests.tasks.archiving.ledger import ROWS, Ledger, make_row
 from tests.tasks.retention.aged import (
     OLD,
@@ -30,6 +38,7 @@ from tests.tasks.retention.aged import (
     certificate,
     delete,
     hold,
+    now,
     objects_of,
     release,
     wrong,
@@ -108,13 +117,28 @@ def test_held_rows_stay_when_the_column_of_their_wallet_has_another_name_or_is_g
     assert wrong(old) == []
 
 
+def test_held_rows_that_are_kept_a_second_time_lead_to_the_root_that_the_month_had(old: Ledger) -> None:
+    before, manifest = old.ask(OF_WALLET), _manifest(old)
+    hold(old, OLD, WALLET)
+    other = hold(old, OLD, "wallet-5")
+    approved(old)
+    delete(old)
+    release(old, other.hold.number)
+    approved(old)
+    (second,) = delete(old)
+    assert certificate(old, second.certificate)["kept"][0]["part"] == 3
+    assert old.ask(OF_WALLET) == before
+    _check_proofs(old, manifest, len(before))
+    assert wrong(old) == []
+
+
 @pytest.mark.heavy("held rows that stay are tested beside it")
 def test_held_rows_are_deleted_once_their_hold_is_released(old: Ledger) -> None:
     placed = hold(old, OLD, WALLET)
     approved(old)
     first = delete(old)[1].certificate
     assert plan_deletion(old.settings, [old.table]).kept == (
-        KeptMonth("transactions", OLD, "only rows that HOLD-1 keep are left"),
+        KeptMonth("transactions", OLD, "only rows that HOLD-1 keep are left", is_wholly_held=True),
     )
     release(old, placed.hold.number)
     (month,) = plan_deletion(old.settings, [old.table]).months
@@ -136,16 +160,65 @@ def test_a_hold_whose_rows_are_in_another_month_only_keeps_nothing_here(old: Led
     assert [month for month, _ in old.whole()] == [str(OLDER)]
 
 
-@pytest.mark.heavy("held rows that stay are tested beside it")
-def test_a_hold_on_every_row_leaves_the_month_as_it_is(old: Ledger) -> None:
+def test_a_hold_on_every_row_leaves_the_month_as_it_is_and_ends_the_request(old: Ledger) -> None:
     scope = HoldScope(OLD, OLD, None, Subject.CLIENT, "acme")
     place_hold(old.settings, scope, "m-1", "court order", "anna", REVIEW)
-    before = old.whole()
-    approved(old)
+    before, objects = old.whole(), objects_of(old, OLD)
+    asked = approved(old)
     outcomes = delete(old)
-    assert [one.result for one in outcomes] == [DeletionResult.DELETED, DeletionResult.KEPT]
-    assert "every row is kept by HOLD-1: there is nothing to delete" in outcomes[1].reason
+    reason = "only rows that HOLD-1 keep are left"
+    assert [(one.result, one.reason) for one in outcomes] == [
+        (DeletionResult.DELETED, ""),
+        (DeletionResult.HELD, reason),
+    ]
+    assert failures(outcomes) == []
     assert old.whole() == {key: value for key, value in before.items() if key[0] == str(OLD)}
+    assert objects_of(old, OLD) == objects
+    with connect(old.settings.database_dsn, "tests") as connection:
+        ended = get_request(connection, asked.request_id)
+    assert (ended.state(now(old)), ended.decisions[-1].actor) == (RequestState.REVOKED, "treasury")
+    assert plan_deletion(old.settings, [old.table]).kept == (
+        KeptMonth("transactions", OLD, reason, is_wholly_held=True),
+    )
+    assert delete(old) == []
+    release(old, 1)
+    approved(old)
+    assert [one.result for one in delete(old)] == [DeletionResult.DELETED]
+    assert old.whole() == {}
+
+
+def test_held_rows_stay_when_a_hold_of_the_same_subject_takes_the_place_of_theirs(old: Ledger) -> None:
+    hold(old, OLD, WALLET)
+    approved(old)
+    delete(old)
+    scope = HoldScope(OLD, OLD, None, Subject.WALLET, WALLET)
+    place_hold(old.settings, scope, "matter 2026/17", "a later review", "anna", REVIEW + timedelta(days=90))
+    release(old, 1)
+    plan = plan_deletion(old.settings, [old.table])
+    assert plan.months == ()
+    assert [one.reason for one in plan.kept] == ["only rows that HOLD-2 keep are left"]
+    release(old, 2)
+    assert [month.month for month in plan_deletion(old.settings, [old.table]).months] == [OLD]
+
+
+def test_a_late_part_of_held_rows_alone_stays_and_is_not_planned_again(old: Ledger) -> None:
+    late = open_late_rows(old.settings, old.table, OLD)
+    assert late
+    with connect(old.settings.database_dsn, "tests") as connection:
+        row = make_row(old.table, OLD, ROWS + 3) | {"wallet_id": WALLET}
+        old.insert(connection, old.table, [row])
+    assert warm_month(old.settings, old.table, OLD)
+    archive_month(old.settings, old.table, OLD)
+    publish_log(old.settings)
+    hold(old, OLD, WALLET)
+    asked = approved(old)
+    assert [part.part for part in asked.months[1].parts] == [1, 2]
+    assert {one.result for one in delete(old)} == {DeletionResult.DELETED}
+    parts = dict(old.sql("SELECT part, wholly_held FROM archive_months WHERE month = %s ORDER BY 1", OLD.first_day))
+    assert parts == {1: None, 2: ["HOLD-1"], 3: None}
+    assert plan_deletion(old.settings, [old.table]).months == ()
+    assert unfinished_uploads(old.settings) == []
+    assert wrong(old) == []
 
 
 @pytest.mark.sampled(1)

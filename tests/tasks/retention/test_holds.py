@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from datetime import timedelta
 
 import pytest
 
 from ledger.errors import ConfigError, FieldError, NotFoundError, RefusalError
-from ledger.holds import HoldScope, Subject, hold_number
+from ledger.holds import Hold, HoldScope, Lack, Subject, hold_number
 from ledger.months import Month
 from ledger.transparency.events import Event, Held
 from ledger.transparency.replay import replay_entries
@@ -15,11 +16,12 @@ from sql.installation import read_installation
 from sql.log import read_entries
 from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
+from tasks.retention import holds as module
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import holds, place_hold, reject_release, release_hold, show_hold
 from tasks.transparency.publish import publish_log
 from tests.tasks.archiving.ledger import HOT, Ledger
-from tests.tasks.retention.aged import OLD, OLDER, REVIEW, approved, delete, hold, release, wrong
+from tests.tasks.retention.aged import OLD, OLDER, REVIEW, KilledError, approved, delete, hold, release, wrong
 
 WALLET = "wallet-3"
 
@@ -177,6 +179,69 @@ def test_a_deleted_month_takes_no_hold(old: Ledger) -> None:
     number = delete(old)[1].certificate
     with pytest.raises(RefusalError, match=f"transactions {OLD} was deleted with certificate {number}"):
         place(old, HoldScope(OLD, OLD))
+
+
+def test_a_hold_on_a_month_that_is_deleted_in_part_says_what_it_lacks(old: Ledger) -> None:
+    hold(old, OLD, WALLET)
+    approved(old)
+    number = delete(old)[1].certificate
+    lacks = (Lack("transactions", OLD, number),)
+    whole = hold(old, OLD)
+    assert whole.hold.lacks == lacks
+    record = json.loads(ObjectStore(old.settings).read_bytes(_record_key(old, whole.hold.name)))
+    assert record["lacks"] == [{"table": "transactions", "month": str(OLD), "certificate": number}]
+    assert Hold.from_record(record, "it") == whole.hold
+    assert [one.hold.lacks for one in holds(old.settings)] == [(), lacks]
+    later = REVIEW + timedelta(days=30)
+    place(old, HoldScope(OLD, OLD, "transactions", Subject.WALLET, WALLET), review_on=later)
+    assert holds(old.settings)[-1].hold.lacks == ()  # HOLD-1 kept every row of the wallet
+    with pytest.raises(
+        NotFoundError, match=f"wallet-5 has no row .*; rows of transactions {OLD} were deleted.*{number}"
+    ):
+        hold(old, OLD, "wallet-5")
+    old.fill(OLD.plus(1), wallet_id="wallet-5")
+    place(old, HoldScope(OLD, OLD.plus(1), None, Subject.WALLET, "wallet-5"))
+    assert holds(old.settings)[-1].hold.lacks == lacks
+    assert wrong(old) == []
+
+
+def test_a_hold_that_is_placed_while_a_deletion_is_under_way_keeps_what_is_left(old: Ledger) -> None:
+    def die(done: str) -> None:
+        if done == "begun":
+            raise KilledError
+
+    release_later = hold(old, OLDER, WALLET)
+    approved(old)
+    with pytest.raises(KilledError):
+        delete(old, die)
+    placed = hold(old, OLDER)
+    assert [one.month for one in placed.hold.lacks] == [OLDER]
+    delete(old)
+    release(old, release_later.hold.number)
+    assert plan_deletion(old.settings, [old.table]).months == ()
+    assert wrong(old) == []
+
+
+def _record_key(ledger: Ledger, name: str) -> str:
+    bodies = [event.body for event in events(ledger)]
+    (record,) = [body.record for body in bodies if isinstance(body, Held) and body.hold == name]
+    assert record is not None
+    return record.key
+
+
+def test_a_hold_that_a_deletion_overtakes_is_placed_again(old: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold(old, OLD, WALLET)
+    approved(old)
+    real = module._require_rows
+
+    def overtaken(*arguments: object) -> None:
+        real(*arguments)  # type: ignore[arg-type]  # whatever it is called with
+        delete(old)
+
+    monkeypatch.setattr(module, "_require_rows", overtaken)
+    with pytest.raises(RefusalError, match="a deletion of some of it began a moment ago: place the hold again"):
+        hold(old, OLD, "wallet-5")
+    assert len(holds(old.settings)) == 1
 
 
 @pytest.mark.heavy("a hold on one month is tested beside it")

@@ -30,6 +30,7 @@ STEPS = [
     "begun",
     "published",
     "dropped",
+    "forgotten",
     "noted",
     "removed",
     "proved",
