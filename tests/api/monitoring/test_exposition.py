@@ -143,6 +143,17 @@ def test_months_that_are_deep_held_in_grace_and_deleted_are_counted(
     }
 
 
+def test_figures_that_cannot_be_read_take_no_others_with_them(
+    api: httpx.Client, watcher: Headers, ready: Settings
+) -> None:
+    with psycopg.connect(ready.database_dsn) as connection:
+        connection.execute("LOCK TABLE treasury.holds")
+        found = exposed(api, watcher)
+    assert "treasury_holds_open" not in found
+    assert found["treasury_archive_oldest_unverified_seconds"].value == 0
+    assert found["treasury_log_events"].value == 0
+
+
 def test_the_examples_ask_for_metrics_and_labels_that_exist(api: httpx.Client, watcher: Headers) -> None:
     touch_everything()
     api.post("/api/v1/transactions", json=BODY, headers=keyed())
