@@ -35,9 +35,9 @@ def hidden_relations(connection: Connection, relations: Collection[Relation]) ->
 
 def obstacles(connection: Connection, relations: Collection[Relation]) -> Mapping[Relation, str]:
     """Those of ``relations`` that cannot be archived as they are, and why. They are not seen whole, have no heap of
-    their own, belong to another role, or other objects depend on them.
+    their own, belong to another role, are emptied by a crash, or other objects depend on them.
     """
-    reasons = dict(hidden_relations(connection, relations))
+    reasons = unlogged_relations(connection, relations) | dict(hidden_relations(connection, relations))
     for relation, (kind, is_owner, owner, _, _) in _look(connection, relations).items():
         if kind != _TABLE:
             reasons[relation] = (
@@ -48,6 +48,16 @@ def obstacles(connection: Connection, relations: Collection[Relation]) -> Mappin
                 f"{relation} belongs to {owner}: ALTER TABLE {relation} OWNER TO the owner of its parent"
             )
     return dependents(connection, relations) | reasons
+
+
+def unlogged_relations(connection: Connection, relations: Collection[Relation]) -> dict[Relation, str]:
+    """Those of ``relations`` that are UNLOGGED, and what to do about it."""
+    by_oid = {relation.oid: relation for relation in relations}
+    oids = connection.execute(_QUERIES["unlogged"], {"relations": list(by_oid)}).fetchall()
+    unlogged = [by_oid[oid] for (oid,) in oids]
+    return {
+        one: f"{one} is UNLOGGED, so a crash or a failover empties it: ALTER TABLE {one} SET LOGGED" for one in unlogged
+    }
 
 
 def dependents(connection: Connection, relations: Collection[Relation]) -> dict[Relation, str]:

@@ -19,6 +19,10 @@ WHERE c.oid = ANY(%(relations)s::oid[]) AND c.relrowsecurity AND NOT r.rolsuper 
 GROUP BY c.oid
 ORDER BY 2, 3
 
+-- name: unlogged
+-- Those whose rows a crash removes, and which a standby does not have. A parent has no rows of its own.
+SELECT c.oid FROM pg_class c WHERE c.oid = ANY(%(relations)s::oid[]) AND c.relpersistence = 'u' AND c.relkind = 'r'
+
 -- name: dependents
 -- What keeps a partition from being detached or dropped: objects that depend on it, or on what goes with it (its
 -- indexes, constraints, sequences, types), and do not go with it themselves; the extension that it is a part of; and the

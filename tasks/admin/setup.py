@@ -10,8 +10,9 @@ from sql import migrate
 from sql.clock import require_clock
 from sql.connection import connect
 from sql.errors import translate
+from sql.obstacles import unlogged_relations
 from sql.partitions import prepare_table
-from sql.roles import prepare_roles
+from sql.roles import own_relations, prepare_roles
 from tasks.admin.schedules import note_expected
 from tasks.admin.session_key import replace_session_key
 from tasks.archiving.calendar import utc_today
@@ -31,6 +32,7 @@ def prepare_database(settings: Settings) -> list[str]:
     migrate.upgrade(settings.database_dsn)
     with connect(settings.database_dsn, "setup") as connection:
         problems += prepare_roles(connection, settings)
+        problems += unlogged_relations(connection, own_relations(connection)).values()
         for table in settings.registry.values():
             try:
                 prepare_table(connection, settings, table)

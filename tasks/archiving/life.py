@@ -24,7 +24,7 @@ from sql.deletions import MonthEnd, month_ends
 from sql.holds import read_now
 from sql.installation import read_installation
 from sql.log import LogRow, count_waiting, read_log
-from sql.obstacles import dependents, missing_constraints
+from sql.obstacles import dependents, missing_constraints, unlogged_relations
 from sql.queries import load
 from sql.relations import Parents, Relation
 from sql.verified import PartAge, part_ages
@@ -176,7 +176,7 @@ class _VisitorsLook:
     table: TieredTable
     parents: Parents
     estimates: Mapping[int, tuple[int | None, int]]
-    dependents: Mapping[Relation, str]
+    refused: Mapping[Relation, str]
 
     @classmethod
     def of(cls, connection: Connection, table: TieredTable, states: Sequence[MonthState]) -> "_VisitorsLook":
@@ -184,10 +184,11 @@ class _VisitorsLook:
         oids = [partition.oid for partition in partitions]
         rows = connection.execute(_QUERIES["estimates"], {"partitions": oids}).fetchall()
         estimates = {oid: (count, size) for oid, count, size in rows}
-        return cls(connection, table, Parents.of(connection, table), estimates, dependents(connection, partitions))
+        refused = unlogged_relations(connection, partitions) | dependents(connection, partitions)
+        return cls(connection, table, Parents.of(connection, table), estimates, refused)
 
     def obstacle(self, state: MonthState, partition: Relation) -> str | None:
-        if (reason := self.dependents.get(partition)) is not None:
+        if (reason := self.refused.get(partition)) is not None:
             return reason
         (kind,) = fetch_one(self.connection, _QUERIES["shape"], {"relation": partition.oid})
         if kind != _TABLE:

@@ -1,4 +1,4 @@
-"""The check of what hides or changes rows for a login: row-level security, and triggers and rules of others."""
+"""The check of what hides, loses or changes rows: row-level security, UNLOGGED, and triggers and rules of others."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ledger.counts import counted
 from sql.connection import Connection
-from sql.obstacles import policed_relations
+from sql.obstacles import policed_relations, unlogged_relations
 from sql.partitions import list_partitions
 from sql.relations import Parents, Relation
 from sql.roles import API, AUDITOR, own_relations
@@ -16,13 +16,16 @@ from tasks.health.result import HealthState, Measure
 
 
 def row_access(context: Context) -> Measure:
-    """Return whether every login sees every row, and every row is stored as it is sent."""
+    """Return whether every login sees every row, and every row is stored as it is sent and stays."""
     with context.connect() as connection:
         relations = [*own_relations(connection), *_relations(context, connection)]
         hidden = [str(one) for one in policed_relations(connection, relations, _logins(context, connection))]
+        unlogged = sorted(unlogged_relations(connection, relations).values())
         altering = [line for parent in _parents(context, connection) for line in alterers(connection, parent)]
     if hidden:
         return Measure(f"row-level security hides rows: {_listed(hidden)}", len(hidden), HealthState.CRITICAL)
+    if unlogged:
+        return Measure(_listed(unlogged), len(unlogged), HealthState.CRITICAL)
     if altering:
         return Measure(
             f"may drop or change rows while they are stored: {_listed(altering)}", len(altering), HealthState.WARNING

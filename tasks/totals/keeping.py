@@ -19,6 +19,7 @@ from ledger.totals import DETAILS
 from sql.connection import Connection, connect
 from sql.holds import read_now
 from sql.maintenance import keep_vacuum_out, run_ddl
+from sql.obstacles import unlogged_relations
 from sql.relations import Relation
 from sql.totals import (
     fingerprint,
@@ -86,6 +87,8 @@ def _look(
         described = places_of(connection, settings, table)
         now = read_now(connection)
         ended = {oid: place for place in described.places if (oid := place.relation_ended(now)) is not None}
+        for relation in _unlogged(connection, ended.values()):  # totals of rows that a crash removed would hold
+            del ended[relation.oid]
         objects = {place.archived.key: place for place in described.places if place.archived is not None}
         forget_others(connection, table, list(ended), list(objects))
         archived = [place.archived for place in objects.values() if place.archived is not None]
@@ -97,6 +100,11 @@ def _look(
         TotalsOutcome(table.name, month_of(place), place.name, TotalsResult.HELD) for place, holds in known if holds
     ]
     return described, [place for place, holds in known if not holds], held
+
+
+def _unlogged(connection: Connection, places: Iterable[PlaceOfRows]) -> Iterable[Relation]:
+    relations = [place.attached.relation for place in places if place.attached and place.attached.relation]
+    return unlogged_relations(connection, relations)
 
 
 def _outcome(

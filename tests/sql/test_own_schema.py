@@ -65,6 +65,16 @@ def test_the_own_tables_are_in_their_schema_and_those_of_the_ledger_in_public(
     assert company.execute(functions).fetchall() == [("treasury",)]
 
 
+def test_an_own_table_that_a_crash_would_empty_is_named_at_set_up(empty: Settings, company: psycopg.Connection) -> None:
+    """After a crash, a repeated post would be stored a second time."""
+    assert prepare_database(empty) == []
+    company.execute("ALTER TABLE treasury.idempotency_keys SET UNLOGGED")
+    (problem,) = prepare_database(empty)
+    assert "ALTER TABLE treasury.idempotency_keys SET LOGGED" in problem
+    company.execute("ALTER TABLE treasury.idempotency_keys SET LOGGED")
+    assert prepare_database(empty) == []
+
+
 def test_a_companys_tables_of_the_same_names_are_left_alone(empty: Settings, company: psycopg.Connection) -> None:
     for name in ("alerts", "imports", "installation", "api_keys", "alembic_version"):
         company.execute(SQL("CREATE TABLE {} AS SELECT 'theirs' AS text").format(Identifier(name)))

@@ -93,6 +93,23 @@ def test_a_month_that_a_policy_hides_from_its_owner_is_refused_by_name_and_the_o
     assert ordinary.content()[str(COLD)][0] == 83
 
 
+def test_a_month_that_a_crash_would_empty_is_refused_in_the_plan_and_the_others_move(ledger: Ledger) -> None:
+    ledger.warm(COLD, COLD.plus(1))
+    before = ledger.content()
+    ledger.sql(f"ALTER TABLE {PARTITION} SET UNLOGGED")
+    (volatile, other) = plan_table(ledger.settings, ledger.table, TODAY, TODAY)
+    assert (volatile.held_at, volatile.refused, other.held_at) == (MoveAction.TO_COLD, True, None)
+    assert f"ALTER TABLE {PARTITION} SET LOGGED" in volatile.held_back
+    results = {outcome.month: outcome.result for outcome in ledger.night()}
+    assert results == {COLD: MoveResult.FAILED, COLD.plus(1): MoveResult.MOVED}
+    assert (ledger.catalogue(COLD)["step"], ledger.catalogue(COLD)["attempt"]) == ("idle", 0)
+    with pytest.raises(ConfigError, match=f"{PARTITION} is UNLOGGED"):
+        archive_month(ledger.settings, ledger.table, COLD)
+    ledger.sql(f"ALTER TABLE {PARTITION} SET LOGGED")
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED]
+    assert ledger.content() == before
+
+
 def test_a_policy_that_comes_while_a_month_is_archived_keeps_the_month(ordinary: OrdinaryLedger) -> None:
     ordinary.warm(COLD)
 

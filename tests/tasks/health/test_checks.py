@@ -553,6 +553,17 @@ def test_a_policy_that_hides_rows_is_critical_and_names_table_and_login(
     assert "auditor" in result.line
 
 
+@pytest.mark.parametrize("name", ["transactions_{:%Y_%m}", "treasury.idempotency_keys"])
+def test_a_table_that_a_crash_would_empty_is_critical_and_named(
+    ledger: Settings, connection: Connection, name: str
+) -> None:
+    relation = name.format(datetime.now(UTC))
+    connection.execute(f"ALTER TABLE {relation} SET UNLOGGED")
+    result = run(ledger, "row_access")["row_access"]
+    assert (result.state, result.value) == (HealthState.CRITICAL, Decimal(1))
+    assert f"ALTER TABLE {relation} SET LOGGED" in result.line
+
+
 def test_a_trigger_that_may_drop_rows_is_a_warning_and_is_named_once(ledger: Settings, connection: Connection) -> None:
     connection.execute("CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
     connection.execute(

@@ -95,6 +95,15 @@ def test_totals_are_those_of_the_rows_before_and_after_they_are_kept(tiers: Ledg
     assert (whole.rows, whole.sums[0]) == (counted_now["n"], counted_now["total"])
 
 
+def test_of_a_partition_that_a_crash_would_empty_no_totals_are_kept(tiers: Ledger) -> None:
+    """After a crash they would hold, and the rows would be gone."""
+    assert keep(tiers) == [TotalsResult.KEPT] * 3
+    tiers.sql(f"ALTER TABLE {tiers.table.partition(WARM)} SET UNLOGGED")
+    assert keep(tiers) == [TotalsResult.HELD] * 2
+    assert kept(tiers) == (2, 1)
+    check(tiers.settings, tiers.table)
+
+
 @pytest.mark.heavy("totals are compared with the rows beside it")
 def test_each_group_and_each_range_is_that_of_the_rows(tiers: Ledger) -> None:
     for is_kept in (False, True):
