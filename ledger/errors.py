@@ -118,6 +118,10 @@ class FieldError(DataError):
         self.rule = _masked(rule)
 
 
+class EncodingError(DataError):
+    """A text has a character that the encoding of the database does not have: nothing of the statement was done."""
+
+
 class NotStoredError(DataError):
     """PostgreSQL stored fewer rows than were sent, or other ones. None of them may be acknowledged."""
 

@@ -9,6 +9,7 @@ from ledger.errors import (
     ConfigError,
     ConflictError,
     DataError,
+    EncodingError,
     LateRowsError,
     NotStoredError,
     ReadOnlyError,
@@ -26,6 +27,7 @@ _BY_STATE: dict[str, type[TreasuryError]] = {
     HISTORY_IS_FIXED: ConflictError,
     MONTH_IS_SEALED: ConflictError,
     DAY_IS_CLOSED: ClosedDayError,
+    "22P05": EncodingError,  # untranslatable_character
     "23505": ConflictError,  # unique_violation
     "28000": ConfigError,  # invalid_authorization_specification
     "28P01": ConfigError,  # invalid_password

@@ -4,8 +4,9 @@ Making and dropping one is mostly waiting for checkpoints of a server whose othe
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -13,6 +14,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from bench.databases import on_database
 from config import Settings
+from tasks.admin.setup import prepare_database
 
 _MAKING = 0x7472_6561_7E57  # the advisory lock: of all workers one makes a template
 # A process keeps connections for its next question, and no database can be renamed under one.
@@ -87,6 +89,24 @@ class Databases:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(self._server, autocommit=True)
         self._connection.execute(statement)
+
+
+@contextmanager
+def encoded_database(server: Settings, settings: Settings, encoding: str) -> Iterator[Settings]:
+    """Settings with a database of another encoding, which is set up."""
+    name = f"encoded_{uuid.uuid4().hex}"
+    with psycopg.connect(server.database_dsn, autocommit=True) as admin:
+        admin.execute(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0"
+            " LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        own = {"home": settings.home, "archive_url": f"{settings.archive_url}/{name}"}
+        encoded = on_database(server, name).model_copy(update=own)
+        try:
+            assert prepare_database(encoded) == []
+            yield encoded
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def copy_over(server: Settings, template: str, name: str) -> None:

@@ -179,14 +179,14 @@ async def _report(connection: AsyncConnection, own_queries: list[QueryTime]) -> 
 
 
 async def _connections(connection: AsyncConnection, clients: int, connection_limit: int) -> Connections:
-    states = await _rows(connection, "connections")
-    ages_s = [age_s for _, _, age_s in states if age_s is not None]
+    by_state: dict[str, int] = dict(await _rows(connection, "connections"))
+    ((longest_s,),) = await _rows(connection, "longest_transaction")
     return Connections(
-        by_state={state: count for state, count, _ in states},
-        total=sum(count for _, count, _ in states),
+        by_state=by_state,
+        total=sum(by_state.values()),
         server_total=clients,
         server_limit=connection_limit,
-        longest_transaction_s=max(ages_s, default=None),
+        longest_transaction_s=longest_s,
     )
 
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from ledger.errors import (
     ConflictError,
+    EncodingError,
     FieldError,
     GoneError,
     NotStoredError,
@@ -74,6 +75,9 @@ MISDIRECTED = ProblemKind(
     421, "misdirected", "Unknown host", "The API does not serve the host that the Host header names."
 )
 INVALID = ProblemKind(422, "invalid", "Invalid value", "See errors for the field and the rule.")
+NO_SUCH_CHARACTER = ProblemKind(
+    422, "invalid", "Invalid value", "A text has a character that the encoding of the database does not have."
+)
 KEY_REUSED = ProblemKind(
     422, "idempotency-key-reused", "Idempotency-Key already used", "Another request has used this Idempotency-Key."
 )
@@ -110,6 +114,7 @@ UNAVAILABLE = ProblemKind(
 
 _BY_ERROR: tuple[tuple[type[Exception], ProblemKind], ...] = (
     (FieldError, INVALID),
+    (EncodingError, NO_SUCH_CHARACTER),
     (ConflictError, CONFLICT),
     (TransientError, UNAVAILABLE),
     (NotStoredError, NOT_STORED),

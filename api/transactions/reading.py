@@ -5,7 +5,7 @@ one statement, or under a lock on both parents. Archived months are immutable, s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from api.connections.database import AsyncConnection, Database
 from api.routing.problems import UNAVAILABLE, HttpError
 from api.transactions import statements
 from api.transactions.archived import ArchivedRows, ColdMonth, Row, chunks, refuse_other_values
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, EncodingError
 from ledger.identifiers import time_of
 from ledger.months import LAST_YEAR, Month
 from ledger.policy import Tier
@@ -22,6 +22,7 @@ from ledger.tables import TieredTable
 from sql.relations import ledger_schema_of
 from storage.archive import ColdFilter, ColdReader
 
+_FREE_TEXTS = ("wallet_id", "user_id", "reference", "client_id")
 _EQUAL = ("id", "wallet_id", "user_id", "reference", "status", "type", "client_id")
 
 
@@ -133,9 +134,10 @@ class Reader:
         does.
         """
         enough = limit + 1  # one more row shows whether there is another page
-        rows, months = await self._database.run(
-            lambda connection: _read_postgres(connection, table, wanted, enough), "page"
-        )
+        try:
+            rows, months = await self._page_of_postgres(table, wanted, enough)
+        except EncodingError:  # no row of this database has such a text: what is left are archived ones of another
+            rows, months = await self._page_of_postgres(table, replace(wanted, **dict.fromkeys(_FREE_TEXTS)), 0)
         refuse_other_values(table, rows, await self._archived.copies(table, rows, months))
         where = _cold_filter(wanted)
         opened: list[ColdMonth] = []
@@ -152,6 +154,11 @@ class Reader:
             opened += open_months
             archived.update(row[table.key_column] for row in found)
         return RowPage(rows[:limit], len(rows) > limit, tuple(opened), frozenset(archived))
+
+    async def _page_of_postgres(
+        self, table: TieredTable, wanted: Wanted, limit: int
+    ) -> tuple[list[Row], list[ColdMonth]]:
+        return await self._database.run(lambda connection: _read_postgres(connection, table, wanted, limit), "page")
 
 
 async def _single(connection: AsyncConnection, statement: bytes | str, parameters: dict[str, Any]) -> tuple[Any, ...]:

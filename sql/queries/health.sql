@@ -15,19 +15,37 @@ FROM pg_stat_database
 SELECT pg_has_role('pg_read_all_stats', 'USAGE')
 
 -- name: oldest_transaction
--- The oldest transaction that is open in this database, and what it does. Query texts are not read: they hold data.
-SELECT extract(epoch FROM clock_timestamp() - xact_start)::float8, pid, coalesce(application_name, ''), coalesce(state, ''),
-       count(*) OVER ()
-FROM pg_stat_activity
-WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
-  AND backend_type = 'client backend'
-ORDER BY xact_start
+-- The oldest transaction that is open in this database, and whose it is. Query texts are not read: they hold data. A
+-- prepared one is of no session, and is as old as its PREPARE at least. An autovacuum gives way by itself.
+SELECT extract(epoch FROM clock_timestamp() - since)::float8, owner, count(*) OVER ()
+FROM (
+    SELECT xact_start, format('pid %s, %s, %s', pid, coalesce(nullif(application_name, ''), 'unnamed'),
+                              CASE backend_type WHEN 'client backend' THEN state ELSE backend_type END)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
+      AND backend_type NOT IN ('autovacuum worker', 'parallel worker')
+    UNION ALL
+    SELECT prepared, format('the prepared transaction %L of %s', gid, owner)
+    FROM pg_prepared_xacts
+    WHERE database = current_database()
+) AS open(since, owner)
+ORDER BY since
 LIMIT 1
 
 -- name: longest_lock_wait
--- The session that has waited longest for a lock, and who holds it up.
+-- The session that has waited longest for a lock, and who holds it up. pg_blocking_pids has 0 for a prepared
+-- transaction. In pg_locks the locks of one have no pid, and one of them is on its own number.
 SELECT extract(epoch FROM clock_timestamp() - coalesce(l.waitstart, a.query_start))::float8, a.pid,
-       coalesce(a.application_name, ''), pg_blocking_pids(a.pid), count(*) OVER ()
+       coalesce(a.application_name, ''), array_remove(pg_blocking_pids(a.pid), 0),
+       array(SELECT p.gid
+             FROM pg_prepared_xacts p
+             JOIN pg_locks own ON own.transactionid = p.transaction AND own.granted AND own.pid IS NULL
+             JOIN pg_locks h ON h.virtualtransaction = own.virtualtransaction AND h.granted AND h.pid IS NULL
+             WHERE 0 = ANY (pg_blocking_pids(a.pid))
+               AND (h.locktype, h.database, h.relation, h.transactionid)
+                   IS NOT DISTINCT FROM (l.locktype, l.database, l.relation, l.transactionid)
+             ORDER BY p.prepared),
+       count(*) OVER ()
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE NOT l.granted AND a.datname = current_database()
 ORDER BY coalesce(l.waitstart, a.query_start)

@@ -10,13 +10,24 @@ FROM pg_stat_database d
 WHERE d.datname = current_database()
 
 -- name: connections
--- Client sessions of this database by state, and the age of the longest transaction in it but this one.
-SELECT coalesce(state, 'unknown'), count(*),
-       extract(epoch FROM max(clock_timestamp() - xact_start) FILTER (WHERE pid <> pg_backend_pid()))::float8
+-- Client sessions of this database by state.
+SELECT coalesce(state, 'unknown'), count(*)
 FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend'
 GROUP BY 1
 ORDER BY 1
+
+-- name: longest_transaction
+-- Seconds since the oldest open transaction of this database but this one began, or was prepared; NULL for none. As in
+-- `oldest_transaction` of health.sql.
+SELECT extract(epoch FROM clock_timestamp() - min(since))::float8
+FROM (
+    SELECT xact_start FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+      AND backend_type NOT IN ('autovacuum worker', 'parallel worker')
+    UNION ALL
+    SELECT prepared FROM pg_prepared_xacts WHERE database = current_database()
+) AS open(since)
 
 -- name: locks_waiting
 -- The sessions of this database that wait for a lock, the longest first. The database is that of the session:

@@ -90,7 +90,8 @@ CHECKS: tuple[Check, ...] = (
         "long_transactions",
         "Age of the oldest open transaction",
         postgres.long_transactions,
-        "Ask its owner, or end it with pg_terminate_backend(pid): it holds up moves, and dead rows are not cleaned.",
+        "Ask its owner, or end it with pg_terminate_backend(pid), a prepared one with ROLLBACK PREPARED: it holds up "
+        "moves, and dead rows are not cleaned.",
         _pair("transaction_*_minutes", "minutes"),
         asks_postgres=True,
     ),
@@ -98,7 +99,8 @@ CHECKS: tuple[Check, ...] = (
         "locks",
         "Longest wait for a lock",
         postgres.locks,
-        "Look at the session in front with pg_blocking_pids(); end it with pg_terminate_backend(pid) if it must go.",
+        "Look at the session in front with pg_blocking_pids(); end it with pg_terminate_backend(pid) if it must go, a "
+        "prepared transaction with COMMIT or ROLLBACK PREPARED.",
         _pair("lock_*_s", "s"),
         asks_postgres=True,
     ),

@@ -56,11 +56,8 @@ def long_transactions(context: Context) -> Measure:
         blind = _blind_spot(connection)
     if row is None:
         return Measure(f"no transaction is open{blind}", 0)
-    age_s, pid, application, state, number = row
-    line = (
-        f"{number} open; the oldest for {age_s / 60:.1f} minutes: pid {pid}, {application or 'unnamed'}, {state}{blind}"
-    )
-    return Measure(line, age_s / 60)
+    age_s, owner, number = row
+    return Measure(f"{number} open; the oldest for {age_s / 60:.1f} minutes: {owner}{blind}", age_s / 60)
 
 
 def locks(context: Context) -> Measure:
@@ -70,9 +67,10 @@ def locks(context: Context) -> Measure:
         blind = _blind_spot(connection)
     if row is None or row[0] is None:
         return Measure(f"nobody waits for a lock{blind}", 0)
-    waited_s, pid, application, blockers, number = row
-    holders = ", ".join(map(str, blockers[:5])) or "unknown"
-    who = f"pid {pid}, {application or 'unnamed'}, behind pid {holders}"
+    waited_s, pid, application, blockers, prepared, number = row
+    sessions = [f"pid {', '.join(map(str, blockers[:5]))}"] if blockers else []
+    holders = " and ".join([*sessions, *(f"the prepared transaction '{gid}'" for gid in prepared[:5])])
+    who = f"pid {pid}, {application or 'unnamed'}, behind {holders or 'pid unknown'}"
     return Measure(f"{number} waiting; the longest for {waited_s:.0f} s: {who}{blind}", waited_s)
 
 

@@ -120,6 +120,19 @@ def test_sizes_and_connections_are_told(ready: Settings) -> None:
     assert page.database_bytes > 0
 
 
+def test_a_prepared_transaction_is_an_open_one(ready: Settings, database: psycopg.Connection[Any]) -> None:
+    if database.execute("SHOW max_prepared_transactions").fetchone() == ("0",):
+        pytest.skip("this server takes no prepared transactions")
+    with database.transaction():
+        database.execute("LOCK TABLE imports IN SHARE MODE")
+        database.execute("PREPARE TRANSACTION 'left behind'")
+    try:
+        page = post_and_report(ready, headers(ready))
+    finally:
+        database.execute("ROLLBACK PREPARED 'left behind'")
+    assert page.connections.longest_transaction_s is not None
+
+
 def test_dead_rows_show_as_bloat(ready: Settings, database: psycopg.Connection[Any]) -> None:
     database.execute("CREATE TABLE bloated WITH (autovacuum_enabled = false) AS SELECT generate_series(1, 30000) AS n")
     database.execute("DELETE FROM bloated WHERE n <= 15000")

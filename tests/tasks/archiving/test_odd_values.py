@@ -1,26 +1,22 @@
 """What a company's table may have and the archive may not: found before the month is sealed, and named."""
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 
-from bench.databases import on_database
 from config import Settings
 from ledger.errors import ConfigError, DataError
 from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
-from tasks.admin.setup import prepare_database
 from tasks.archiving.move_month import move_month
 from tasks.archiving.plan import plan_table
 from tasks.archiving.tiers import tier_rows
 from tasks.querying.query import run_query
+from tests.databases import encoded_database
 from tests.tasks.archiving.ledger import TODAY
 
 MAY = Month(2026, 5)
@@ -182,31 +178,13 @@ def test_a_time_that_no_calendar_has_stops_no_question(settings: Settings, at: s
     assert notes.ask("SELECT count(*) AS n FROM notes") == [{"n": 2}]
 
 
-@contextmanager
-def _encoded(server: Settings, settings: Settings, encoding: str) -> Iterator[Settings]:
-    """Settings with a migrated database of another encoding."""
-    name = f"encoded_{uuid.uuid4().hex}"
-    with psycopg.connect(server.database_dsn, autocommit=True) as admin:
-        admin.execute(
-            f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0"
-            " LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"
-        )
-        own = {"home": settings.home, "archive_url": f"{settings.archive_url}/{name}"}
-        encoded = on_database(server, name).model_copy(update=own)
-        try:
-            assert prepare_database(encoded) == []
-            yield encoded
-        finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(("encoding", "known", "unknown"), [("LATIN1", "zo\u00eb", "日本"), ("EUC_JP", "日本", "😀")])
 def test_a_database_in_another_encoding_is_asked_for_any_text(
     settings: Settings, server_settings: Settings, encoding: str, known: str, unknown: str
 ) -> None:
     """A text that the database cannot have is in no row: it is not an error."""
-    with _encoded(server_settings, settings, encoding) as encoded:
+    with encoded_database(server_settings, settings, encoding) as encoded:
         notes = Notes(encoded)
         notes.prepare()
         notes.add({"text": known})
@@ -220,7 +198,7 @@ def test_a_database_in_another_encoding_is_asked_for_any_text(
 
 def test_a_text_that_is_not_utf_8_is_named_before_the_seal(settings: Settings, server_settings: Settings) -> None:
     """Only a database without an encoding can have one."""
-    with _encoded(server_settings, settings, "SQL_ASCII") as encoded:
+    with encoded_database(server_settings, settings, "SQL_ASCII") as encoded:
         notes = Notes(encoded)
         notes.prepare()
         notes.add({"text": "zoë"})

@@ -5,7 +5,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -24,6 +24,7 @@ from servers.lease import lease
 from servers.prefect import Worker
 from sql.connection import Connection, connect
 from sql.partitions import ensure_partition, move_to_warm
+from sql.queries import load
 from sql.roles import prepare_roles
 from storage.store import ObjectStore
 from tasks.admin.housekeeping import record_job
@@ -106,6 +107,51 @@ def test_a_transaction_that_stays_open_is_named(ledger: Settings, connection: Co
             in run(ledger, "long_transactions")["long_transactions"].line
         )
     assert run(ledger, "long_transactions")["long_transactions"].line == "no transaction is open"
+
+
+@pytest.fixture
+def left_behind(connection: Connection) -> Iterator[str]:
+    """The name of a prepared transaction, with a lock on a table, whose coordinator is lost."""
+    if connection.execute("SHOW max_prepared_transactions").fetchone() == ("0",):
+        pytest.skip("this server takes no prepared transactions")
+    gid = f"left behind {secrets.token_hex(4)}"
+    with connection.transaction():
+        connection.execute("LOCK TABLE imports")
+        connection.execute(f"PREPARE TRANSACTION '{gid}'")
+    yield gid
+    connection.execute(f"ROLLBACK PREPARED '{gid}'")
+
+
+def test_a_prepared_transaction_is_named_as_open_and_as_what_others_wait_for(
+    ledger: Settings, left_behind: str, dsn: str
+) -> None:
+    def wait_for_it() -> None:
+        with (
+            psycopg.connect(dsn, options="-c lock_timeout=5s") as other,
+            pytest.raises(psycopg.errors.LockNotAvailable),
+        ):
+            other.execute("LOCK TABLE imports")
+
+    named = f"the prepared transaction '{left_behind}'"
+    line = run(ledger, "long_transactions")["long_transactions"].line
+    assert line == f"1 open; the oldest for 0.0 minutes: {named} of treasury"
+    waiting = threading.Thread(target=wait_for_it)
+    waiting.start()
+    line = await_line(lambda: run(ledger, "locks")["locks"], lambda result: "1 waiting" in result.line)
+    assert line.endswith(f"behind {named}")
+    waiting.join()
+
+
+def test_an_open_transaction_of_a_background_process_is_one_too(connection: Connection) -> None:
+    """A job of pg_cron and a subscription's worker are sessions of no client; an autovacuum gives way by itself."""
+    connection.execute("CREATE TEMPORARY TABLE activity AS SELECT * FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+    connection.execute("UPDATE activity SET pid = 1, xact_start = now() - interval '2 hours', state = NULL")
+    oldest = load("health")["oldest_transaction"].replace("pg_stat_activity", "activity")
+    for kind, found in (("logical replication worker", True), ("autovacuum worker", False), ("parallel worker", False)):
+        connection.execute("UPDATE activity SET backend_type = %s", (kind,))
+        row = connection.execute(oldest).fetchone()
+        assert (row is not None) == found
+        assert row is None or row[1:] == (f"pid 1, treasury tests, {kind}", 1)
 
 
 def test_who_waits_for_a_lock_and_who_is_in_front_are_named(ledger: Settings, connection: Connection, dsn: str) -> None:
