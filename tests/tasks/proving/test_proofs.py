@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -14,6 +15,7 @@ from ledger.errors import ConfigError, DataError, NotFoundError, NotYetError, Ve
 from ledger.identifiers import new_id
 from ledger.months import Month
 from ledger.proof_files import CheckedProof, check_proof, pack, unpack
+from ledger.transparency.notes import join_note, split_note
 from ledger.transparency.policies import LogPolicy
 from ledger.transparency.proof_files import TlogProof
 from sql.connection import connect
@@ -238,6 +240,20 @@ def test_a_proof_of_old_keys_holds_after_a_rotation_and_one_of_another_log_does_
     assert check_proof(before.content, old).proved == check_proof(after.content, policy(archived)).proved
     with pytest.raises(VerificationError, match="the policy has no key of the log treasury/"):
         check_proof(after.content, LogPolicy(()))
+
+
+def test_a_proof_with_one_of_the_two_signatures_is_refused(archived: Ledger) -> None:
+    """Whoever has one kind of key could make it. A policy that names one kind asks for that one."""
+    with Prover(archived.settings) as prover:
+        file = TlogProof.from_bytes(prover.row(archived.table, UUID(str(rows_of(archived, COLD)[7]["id"]))).content)
+    text, signatures = split_note(file.checkpoint)
+    known = policy(archived)
+    for signature in signatures:
+        forged = replace(file, checkpoint=join_note(text, [signature])).to_bytes()
+        (other,) = (log for log in known.logs if not signature.is_of(log.key))
+        with pytest.raises(VerificationError, match=rf"lacks the signature of .* \({other.key.type.algorithm}\)"):
+            check_proof(forged, known)
+        assert check_proof(forged, replace(known, logs=tuple(log for log in known.logs if log != other)))
 
 
 def test_a_proof_file_with_any_part_exchanged_is_refused(archived: Ledger) -> None:
