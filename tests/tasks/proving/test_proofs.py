@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -164,6 +164,35 @@ def test_a_month_with_rows_in_a_partition_of_others_is_not_proved_as_a_whole(arc
             with pytest.raises(NotYetError, match="PostgreSQL has rows of it in overflow, which the catalogue"):
                 proof()
         assert prover.absence(table, "wallet-late", NEXT)
+
+
+def test_a_row_whose_time_is_not_the_one_in_its_id_is_not_proved_absent(ledger: Ledger) -> None:
+    """The place of its id is empty, and the row is elsewhere: milliseconds or a day later, or in another month."""
+    table, settings = ledger.table, ledger.settings
+    ledger.fill(COLD)
+    ledger.fill(NEXT)
+    ledger.sql(f"ALTER TABLE {table.partition(NEXT)} DROP CONSTRAINT {table.partition(NEXT)}_bounds")
+    rows = [make_row(table, COLD, number) | {"wallet_id": "wallet-3"} for number in (1001, 1002, 1003)]
+    rows[0]["created_at"] += timedelta(milliseconds=3)
+    rows[1]["created_at"] = moment(COLD, 31)
+    rows[2]["created_at"] = moment(NEXT)
+    with connect(settings.database_dsn, "tests") as connection:
+        ledger.insert(connection, table, rows)
+    for month in (COLD, NEXT):
+        warm_month(settings, table, month)
+        archive_month(settings, table, month)
+    publish_log(settings)
+    assert ledger.catalogue(NEXT)["keys_tell_month"] is False
+    with Prover(settings) as prover:
+        for row, month in zip(rows, (COLD, COLD, NEXT), strict=True):
+            key, at = UUID(str(row["id"])), as_api(row["created_at"])
+            said = f"transactions {month} has a row of 'wallet-3' with id {key}, at {at}: .*treasury prove row"
+            with pytest.raises(DataError, match=said):
+                prover.absence_of_row(table, "wallet-3", key)
+            (other,) = checked(ledger, prover.absence_of_row(table, "wallet-77", key))
+            assert other.proved.sentence == "there is no row of 'wallet-77' in part 1 of the month"
+            (of_wallet,) = checked(ledger, prover.absence_of_row(table, "wallet-2", key))
+            assert f"id {key} in part 1 of the month" in of_wallet.proved.sentence
 
 
 @pytest.mark.heavy("a hot row is tested beside it")
