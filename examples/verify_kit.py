@@ -218,7 +218,10 @@ class Policy:
         require(len(lines) >= 4 and lines[1].isdecimal(), "the note is not a checkpoint")
         wanted = [key for key in self.logs if key[0] == lines[0]]
         require(wanted, f"the policy has no key of the log {lines[0]}")
-        require(any(key in signed for key in wanted), "the checkpoint is not signed by a key that the policy has")
+        for kind in {key[2] for key in wanted}:  # neither kind of key is enough alone
+            name = {ED25519: "Ed25519", MLDSA44: "ML-DSA-44"}.get(kind, f"type {kind}")
+            of_kind = [key for key in wanted if key[2] == kind]
+            require(any(key in signed for key in of_kind), f"the checkpoint lacks the {name} signature of {lines[0]}")
         require(self.is_witnessed(self.quorum, signed), f"the quorum {self.quorum} of witnesses is missed")
         return lines[0], int(lines[1]), unbase64(lines[2]), signed
 

@@ -48,6 +48,11 @@ class MonthProver:
         (text,) = self._leaves(range(index, index + 1))
         return RowProof(index=index, text=text, path=self._path(index))
 
+    def fields_of_rows(self, key: Any) -> list[dict[str, str]]:
+        """The fields of the rows with a key, by column: several where a key has several times. None of it is proved."""
+        numbers = self._texts.rows_where(self._key, key)
+        return [self._layout.fields(text) for row in numbers for text in self._texts.texts(range(row, row + 1))]
+
     def rows_where(self, condition: str) -> Iterator[RowProof]:
         """The proofs of all rows that a condition in the engine's SQL is true for, in the order of the file."""
         chunk, texts = range(0), list[str]()

@@ -131,6 +131,21 @@ def require_keys(note: Note, keys: Iterable[VerifierKey]) -> None:
         raise VerificationError(f"the note lacks the signature of {', '.join(missing)}")
 
 
+def require_types(note: Note, keys: Iterable[VerifierKey]) -> None:
+    """Raise VerificationError unless, of each signature type among the ``keys`` of a log, one key signed the note.
+
+    With any one of them, whoever has broken or stolen one kind of key could sign alone. All of them would not outlive a
+    rotation, after which a policy has the former keys too.
+    """
+    known = list(keys)
+    missing = {key.type: key.name for key in known}
+    for key in note.keys & frozenset(known):
+        missing.pop(key.type, None)
+    if missing:
+        named = ", ".join(f"{name} ({kind.algorithm})" for kind, name in missing.items())
+        raise VerificationError(f"the note lacks the signature of {named}: each kind of key that is known must sign")
+
+
 def sign_note(text: str, signers: Sequence[Signer], time_s: int) -> bytes:
     """The note of ``text`` with a signature of each signer; ``time_s``, since 1970, is that of cosignatures.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ledger.errors import VerificationError
 from ledger.transparency.checkpoints import Checkpoint
-from ledger.transparency.notes import Note, open_checkpoint, split_note
+from ledger.transparency.notes import Note, open_checkpoint, require_types, split_note
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
 
 NONE = "none"
@@ -69,8 +69,10 @@ class LogPolicy:
     def check(self, content: bytes) -> tuple[Checkpoint, Note]:
         """The checkpoint in a note, valid under this policy.
 
-        Raises VerificationError for a log that the policy does not name or whose key did not sign. It is raised as well
-        for a signature that does not verify, and for a quorum that is missed.
+        Of each signature type among the policy's keys of the log, one key must have signed: a log of this project signs
+        with two kinds, and neither may be enough alone (decision 0060). Raises VerificationError for a log that the
+        policy does not name or whose keys did not sign. It is raised as well for a signature that does not verify, and
+        for a quorum that is missed.
         """
         text, _ = split_note(content)
         origin = Checkpoint.parse(text).origin
@@ -78,8 +80,7 @@ class LogPolicy:
         if not keys:
             raise VerificationError(f"the policy has no key of the log {origin}")
         checkpoint, note = open_checkpoint(content, [*keys, *self.witness_keys], origin)
-        if not any(key in note.keys for key in keys):
-            raise VerificationError(f"the checkpoint is not signed by a key that the policy has of the log {origin}")
+        require_types(note, keys)
         self.check_quorum(note)
         return checkpoint, note
 

@@ -12,7 +12,7 @@ from config import Settings
 from ledger.errors import ConfigError, VerificationError
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.events import Archived, origin_of
-from ledger.transparency.notes import Note, open_checkpoint, split_note
+from ledger.transparency.notes import Note, open_checkpoint, require_types, split_note
 from ledger.transparency.policies import LogPolicy
 from ledger.transparency.replay import replay_entries
 from ledger.transparency.verifier_keys import VerifierKey
@@ -60,13 +60,17 @@ class KnownLog:
     database: DatabaseLog | None = None
 
     def open(self, content: bytes) -> tuple[Checkpoint, Note]:
-        """The checkpoint in a note. Raises VerificationError unless a known key signed it and the policy is met."""
+        """The checkpoint in a note. Raises VerificationError unless the policy is met, or known keys signed it, one of
+        each signature type.
+        """
         if self.policy is not None:
             checkpoint, note = self.policy.check(content)
             if checkpoint.origin != self.origin:
                 raise VerificationError(f"the checkpoint is of the log {checkpoint.origin}, not of {self.origin}")
             return checkpoint, note
-        return open_checkpoint(content, self.keys, self.origin)
+        checkpoint, note = open_checkpoint(content, self.keys, self.origin)
+        require_types(note, self.keys)
+        return checkpoint, note
 
 
 def know_log(

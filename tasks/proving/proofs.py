@@ -15,6 +15,7 @@ import duckdb
 import psycopg
 
 from config import Settings
+from ledger.canonical import readable
 from ledger.errors import ConfigError, DataError, FieldError, NotFoundError
 from ledger.identifiers import time_of, unix_us
 from ledger.month_proofs import MonthProof, RowAbsenceProof, RowProof, StatementProof
@@ -114,12 +115,18 @@ class Prover:
         return [file for _, file in made]
 
     def absence_of_row(self, table: TieredTable, group: str, key: UUID) -> list[ProofFile]:
-        """The proofs that no row of a group has a key: the key, a UUIDv7, contains month and time of such a row."""
+        """The proofs that no row of a group is at a place: the key, a UUIDv7, and the time in it. One for each part.
+
+        Raises DataError where the group has a row with the key at another time, as a program may store it that takes
+        the two from different clocks: a proof of the place would be read as one of the key.
+        """
         created_at = _time_of(table, key)
         month, values = Month.of(created_at), {table.time_column: str(unix_us(created_at)), table.key_column: str(key)}
         files = []
         parts = whole_month(self._connection, table, month)
         log = self._log()
+        for state in self._months_of(table, key):
+            self._refuse_row(_logged(log, table, state), group, key)
         for state in parts:
             logged = _logged(log, table, state)
             layout = logged.manifest.layout
@@ -134,6 +141,17 @@ class Prover:
             else:
                 files.append(_file(logged, prover.absence_of_row([known[name] for name in layout.sorted_by])))
         return files
+
+    def _refuse_row(self, logged: LoggedMonth, group: str, key: UUID) -> None:
+        """Raise DataError where a part has a row of the group with the key, whatever its time is."""
+        manifest, layout = logged.manifest, logged.manifest.layout
+        for fields in self._prover(logged).fields_of_rows(key):
+            if layout.group_column is None or fields[layout.group_column] == group:
+                at = readable(layout.column(manifest.time_column), fields[manifest.time_column])
+                raise DataError(
+                    f"{manifest.table} {manifest.month} has a row of {group!r} with {manifest.key_column} {key}, at "
+                    f"{at}: prove it with `treasury prove row`"
+                )
 
     def _of_parts(self, table: TieredTable, group: str, month: Month) -> Iterator[tuple[bool, ProofFile]]:
         parts = whole_month(self._connection, table, month)

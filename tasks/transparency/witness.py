@@ -15,7 +15,16 @@ from ledger.merkle import EMPTY_ROOT, HASH_BYTES
 from ledger.merkle_proofs import check_consistency
 from ledger.transparency import base64
 from ledger.transparency.checkpoints import Checkpoint, parse_size
-from ledger.transparency.notes import Note, Signature, Signer, join_note, open_note, sign_note, split_note
+from ledger.transparency.notes import (
+    Note,
+    Signature,
+    Signer,
+    join_note,
+    open_note,
+    require_types,
+    sign_note,
+    split_note,
+)
 from ledger.transparency.verifier_keys import VerifierKey
 
 MOST_BYTES = 256 << 10  # 63 hashes, and more than 16 post-quantum signatures
@@ -110,7 +119,7 @@ class WitnessService:
         )
 
     def _parse(self, body: bytes) -> _Request:
-        """Read a request and verify its signature: 400, 404 and 403."""
+        """Read a request and verify its signatures: 400, 404 and 403."""
         try:
             old_size, proof, content = _split(body)
             checkpoint = Checkpoint.parse(_text(content))
@@ -121,6 +130,7 @@ class WitnessService:
             raise _RefusalError(404, "the log is not known here")
         try:
             note = open_note(content, keys)
+            require_types(note, keys)  # of each kind of key that the policy has of the log
         except VerificationError as error:
             raise _RefusalError(403, str(error)) from None
         if old_size > checkpoint.size:

@@ -9,6 +9,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -17,6 +18,7 @@ import pytest
 
 from config import Settings
 from ledger.identifiers import new_id
+from ledger.transparency.notes import join_note, split_note
 from ledger.transparency.policies import LogPolicy
 from ledger.transparency.proof_files import TlogProof
 from sql.connection import connect
@@ -215,6 +217,28 @@ def _forged(content: bytes, change: Callable[[dict[str, object]], None]) -> byte
     return TlogProof(proof.index, proof.path, proof.checkpoint, zlib.compress(shown)).to_bytes()
 
 
+def test_of_each_kind_of_key_that_a_policy_names_one_must_have_signed(kit: Path, tmp_path: Path) -> None:
+    """Also where the log itself names one key only: whoever has one could sign such a log."""
+    verifier = runpy.run_path(str(VERIFIER))
+    content, lines = (kit / "log/checkpoint").read_bytes(), (kit / "policy").read_text().splitlines()
+    text, signatures = split_note(content)
+    policy, former = (
+        verifier["Policy"]((kit / "policy").read_text()),
+        [line.removeprefix("# ").partition("  (")[0] for line in lines if line.startswith("# log ")],
+    )
+    assert len(policy.logs) == len(former) == len(signatures) == 2
+    assert policy.open(content)[1] > 0
+    both = verifier["Policy"]("\n".join([*former, *lines]))  # as after a rotation
+    assert both.open(content)[1] > 0
+    for signature, lacks in zip(signatures, ("ML-DSA-44", "Ed25519"), strict=True):
+        alone = join_note(text, [signature])
+        for known in (policy, both):
+            with pytest.raises(verifier["WrongError"], match=f"lacks the {lacks} signature of treasury/"):
+                known.open(alone)
+        own = [line for line in lines if line.startswith("log ") and signature.key_id.hex() in line]
+        assert verifier["Policy"]("\n".join([*own, "quorum none"])).open(alone)[1] > 0
+
+
 @pytest.mark.parametrize(("kind", "spelling"), SPELLINGS)
 def test_a_second_spelling_of_a_value_has_no_place(kind: str, spelling: str) -> None:
     verifier = runpy.run_path(str(VERIFIER))
@@ -252,6 +276,11 @@ def test_forged_proofs_are_refused(ledger: Ledger, kit: Path, tmp_path: Path) ->
 
     forged = [of("row", text), of("row", root), of("statement", fewer), of("absence", group)]
     forged += [of("place before a row", spelling)]
+    proof = TlogProof.from_bytes(files["row"].read_bytes())
+    text_of_note, signatures = split_note(proof.checkpoint)
+    for number, signature in enumerate(signatures):  # by whoever has one of the two keys alone
+        forged.append(tmp_path / f"signed by one {number}.tlog-proof")
+        forged[-1].write_bytes(replace(proof, checkpoint=join_note(text_of_note, [signature])).to_bytes())
     cut = tmp_path / "cut.tlog-proof"
     cut.write_bytes(base64.b64encode(files["row"].read_bytes()))
     for path in (*forged, cut):

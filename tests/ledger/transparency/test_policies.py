@@ -2,6 +2,7 @@
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ from ledger.transparency.notes import sign_note
 from ledger.transparency.policies import LogPolicy, format_policy
 from ledger.transparency.verifier_keys import SignatureType
 from tasks.transparency.keys import KeySigner, verifier_of
-from tests.ledger.transparency.test_notes import CHECKPOINT, KEYS, SIGNED, SIGNERS, TIME_S
+from tests.ledger.transparency.test_notes import CHECKPOINT, KEYS, ORIGIN, SIGNED, SIGNERS, TIME_S
 
 NAMES = ("X1", "X2", "X3", "Y1", "Y2", "Y3")
 
@@ -21,6 +22,16 @@ def cosigner(name: str, seed: int) -> KeySigner:
     return KeySigner(verifier_of(private, name, SignatureType.COSIGNATURE_ED25519), private)
 
 
+def keys_of(origin: str) -> tuple[KeySigner, KeySigner]:
+    """The two new keys of a log."""
+    ed25519, mldsa44 = Ed25519PrivateKey.generate(), MLDSA44PrivateKey.generate()
+    return (
+        KeySigner(verifier_of(ed25519, origin, SignatureType.ED25519), ed25519),
+        KeySigner(verifier_of(mldsa44, origin, SignatureType.COSIGNATURE_MLDSA44), mldsa44),
+    )
+
+
+NEW = keys_of(ORIGIN)  # after a rotation
 WITNESSES = {name: cosigner(f"{name}.example", number) for number, name in enumerate(NAMES, 1)}
 # c2sp.org/tlog-policy, section "Example policy", with keys of our own
 EXAMPLE = "\n".join(
@@ -56,6 +67,26 @@ def test_a_policy_without_witnesses_accepts_the_log_alone() -> None:
     policy = LogPolicy.parse(format_policy(list(KEYS), "https://logs.example"))
     assert policy.check(SIGNED)[0] == CHECKPOINT
     assert {log.url for log in policy.logs} == {"https://logs.example"}
+
+
+@given(st.sets(st.sampled_from([*SIGNERS, *NEW]), min_size=1), st.sets(st.sampled_from([*SIGNERS, *NEW]), min_size=1))
+def test_of_each_kind_of_key_in_the_policy_one_must_sign(signed: set[KeySigner], named: set[KeySigner]) -> None:
+    """One kind alone may be broken or stolen. A policy with old and new keys outlives a rotation."""
+    policy = LogPolicy.parse(format_policy([signer.key for signer in named]))
+    note = sign_note(CHECKPOINT.text, list(signed), TIME_S)
+    if {signer.key.type for signer in named} == {signer.key.type for signer in named & signed}:
+        assert policy.check(note)[0] == CHECKPOINT
+    else:
+        with pytest.raises(VerificationError, match=r"lacks the signature of treasury/test|signed by no known key"):
+            policy.check(note)
+
+
+@pytest.mark.parametrize(("signer", "lacks"), [(SIGNERS[0], "mldsa44"), (SIGNERS[1], "ed25519")])
+def test_one_of_two_signatures_is_not_enough(signer: KeySigner, lacks: str) -> None:
+    note = sign_note(CHECKPOINT.text, [signer], TIME_S)
+    with pytest.raises(VerificationError, match=rf"lacks the signature of treasury/test \({lacks}\): each kind of key"):
+        LogPolicy.parse(format_policy(list(KEYS))).check(note)
+    assert LogPolicy.parse(format_policy([signer.key])).check(note)[0] == CHECKPOINT
 
 
 def test_a_log_that_the_policy_does_not_name_is_refused() -> None:

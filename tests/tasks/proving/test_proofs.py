@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from ledger.errors import ConfigError, DataError, NotFoundError, NotYetError, Ve
 from ledger.identifiers import new_id
 from ledger.months import Month
 from ledger.proof_files import CheckedProof, check_proof, pack, unpack
+from ledger.transparency.notes import join_note, split_note
 from ledger.transparency.policies import LogPolicy
 from ledger.transparency.proof_files import TlogProof
 from sql.connection import connect
@@ -164,6 +166,35 @@ def test_a_month_with_rows_in_a_partition_of_others_is_not_proved_as_a_whole(arc
         assert prover.absence(table, "wallet-late", NEXT)
 
 
+def test_a_row_whose_time_is_not_the_one_in_its_id_is_not_proved_absent(ledger: Ledger) -> None:
+    """The place of its id is empty, and the row is elsewhere: milliseconds or a day later, or in another month."""
+    table, settings = ledger.table, ledger.settings
+    ledger.fill(COLD)
+    ledger.fill(NEXT)
+    ledger.sql(f"ALTER TABLE {table.partition(NEXT)} DROP CONSTRAINT {table.partition(NEXT)}_bounds")
+    rows = [make_row(table, COLD, number) | {"wallet_id": "wallet-3"} for number in (1001, 1002, 1003)]
+    rows[0]["created_at"] += timedelta(milliseconds=3)
+    rows[1]["created_at"] = moment(COLD, 31)
+    rows[2]["created_at"] = moment(NEXT)
+    with connect(settings.database_dsn, "tests") as connection:
+        ledger.insert(connection, table, rows)
+    for month in (COLD, NEXT):
+        warm_month(settings, table, month)
+        archive_month(settings, table, month)
+    publish_log(settings)
+    assert ledger.catalogue(NEXT)["keys_tell_month"] is False
+    with Prover(settings) as prover:
+        for row, month in zip(rows, (COLD, COLD, NEXT), strict=True):
+            key, at = UUID(str(row["id"])), as_api(row["created_at"])
+            said = f"transactions {month} has a row of 'wallet-3' with id {key}, at {at}: .*treasury prove row"
+            with pytest.raises(DataError, match=said):
+                prover.absence_of_row(table, "wallet-3", key)
+            (other,) = checked(ledger, prover.absence_of_row(table, "wallet-77", key))
+            assert other.proved.sentence == "there is no row of 'wallet-77' in part 1 of the month"
+            (of_wallet,) = checked(ledger, prover.absence_of_row(table, "wallet-2", key))
+            assert f"id {key} in part 1 of the month" in of_wallet.proved.sentence
+
+
 @pytest.mark.heavy("a hot row is tested beside it")
 def test_a_month_that_is_still_hot_says_when_it_can_be_proved(archived: Ledger) -> None:
     row = make_row(archived.table, HOT, 1)
@@ -238,6 +269,20 @@ def test_a_proof_of_old_keys_holds_after_a_rotation_and_one_of_another_log_does_
     assert check_proof(before.content, old).proved == check_proof(after.content, policy(archived)).proved
     with pytest.raises(VerificationError, match="the policy has no key of the log treasury/"):
         check_proof(after.content, LogPolicy(()))
+
+
+def test_a_proof_with_one_of_the_two_signatures_is_refused(archived: Ledger) -> None:
+    """Whoever has one kind of key could make it. A policy that names one kind asks for that one."""
+    with Prover(archived.settings) as prover:
+        file = TlogProof.from_bytes(prover.row(archived.table, UUID(str(rows_of(archived, COLD)[7]["id"]))).content)
+    text, signatures = split_note(file.checkpoint)
+    known = policy(archived)
+    for signature in signatures:
+        forged = replace(file, checkpoint=join_note(text, [signature])).to_bytes()
+        (other,) = (log for log in known.logs if not signature.is_of(log.key))
+        with pytest.raises(VerificationError, match=rf"lacks the signature of .* \({other.key.type.algorithm}\)"):
+            check_proof(forged, known)
+        assert check_proof(forged, replace(known, logs=tuple(log for log in known.logs if log != other)))
 
 
 def test_a_proof_file_with_any_part_exchanged_is_refused(archived: Ledger) -> None:

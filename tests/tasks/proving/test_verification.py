@@ -6,11 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+import rfc8785
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, NotFoundError, TreasuryError
 from ledger.months import Month
+from ledger.transparency.checkpoints import Checkpoint
+from ledger.transparency.notes import sign_note, split_note
 from ledger.transparency.policies import LogPolicy
+from ledger.transparency.replay import index_of, replay_entries
+from ledger.transparency.tiles import Tree, new_tiles
 from sql.connection import connect
 from storage.marker import KEY as MARKER
 from storage.store import ObjectStore
@@ -18,6 +23,8 @@ from tasks.archiving.to_cold import archive_month
 from tasks.proving.findings import VerificationReport
 from tasks.proving.proofs import Prover
 from tasks.proving.verification import VerificationScope, verify_archive
+from tasks.transparency.archived_log import ArchivedLog
+from tasks.transparency.keys import load_signers
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
@@ -267,6 +274,38 @@ def _other() -> bytes:
 
     public = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
     return f"log {VerifierKey('treasury/other', SignatureType.ED25519, public).text}\n".encode()
+
+
+def test_a_log_that_names_one_key_and_is_signed_by_it_alone_is_refused(archived: Ledger, policy: LogPolicy) -> None:
+    """Whoever has one of the two keys may write a log whose own entries name this key only."""
+    assert wrong(from_bucket(archived, policy)) == []
+    shutil.rmtree(archived.settings.home / "verified")
+    _forge_log(archived)
+    for known in (policy, None):
+        report = from_bucket(archived, known)
+        (text,) = (text for place, text in wrong(report) if place == "log/checkpoint")
+        assert "lacks the signature of treasury/" in text
+        assert "(mldsa44)" in text
+
+
+def _forge_log(ledger: Ledger) -> None:
+    """Put a log into the bucket that says that the Ed25519 key alone signs it."""
+    log = ArchivedLog(ObjectStore(ledger.settings))
+    was = Checkpoint.parse(split_note(log.find_checkpoint() or b"")[0])
+    (signer, _) = sorted(load_signers(ledger.settings, was.origin), key=lambda signer: signer.key.type)
+    events = [json.loads(entry) for entry in log.read_entries(was.size)]
+    for event in events:
+        if event["body"]["event"] == "key_rotated":
+            event["body"]["new"] = [signer.key.text]
+    entries = [rfc8785.dumps(event) for event in events]
+    state, tree = replay_entries(entries), Tree(entries)
+    objects = {tile.path: tree.content(tile) for tile in new_tiles(0, was.size)}
+    head = Checkpoint(was.origin, was.size, tree.root(was.size))
+    objects["checkpoint"] = sign_note(head.text, [signer], 1_700_000_000)
+    for table in state.tables:
+        objects[f"index/{table}"] = sign_note(index_of(state, table, head.root).to_text(), [signer], 0)
+    for name, content in objects.items():
+        replace(ledger, log.key(name), content)
 
 
 @pytest.mark.sampled(1)

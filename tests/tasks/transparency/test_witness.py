@@ -27,6 +27,7 @@ from ledger.transparency.policies import LogPolicy, format_policy
 from ledger.transparency.tiles import Tree
 from ledger.transparency.verifier_keys import VerifierKey
 from tasks.health import HealthState
+from tasks.transparency.keys import KeySigner
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.witness import WitnessService, origin_hash
@@ -130,6 +131,14 @@ def test_an_unknown_key_alone_is_not_signed(witness: Served, tmp_path: Path) -> 
     stranger = witness_signers(tmp_path / "stranger", ORIGIN)
     note = sign_note(Checkpoint(ORIGIN, 5, TREE.root(5)).text, stranger, TIME_S)
     assert witness.add(b"old 0\n\n" + note).status_code == 403
+
+
+@pytest.mark.parametrize("signer", SIGNERS)
+def test_one_of_two_kinds_of_keys_alone_is_not_cosigned(witness: Served, signer: KeySigner) -> None:
+    note = sign_note(Checkpoint(ORIGIN, 5, TREE.root(5)).text, [signer], TIME_S)
+    answer = witness.add(b"old 0\n\n" + note)
+    assert answer.status_code == 403
+    assert "lacks the signature of treasury/test" in answer.text
 
 
 def test_an_old_size_that_is_not_the_last_one_gets_the_last_one(witness: Served) -> None:
