@@ -66,6 +66,7 @@ from tasks.archiving.to_cold import month_lock
 from tasks.reconciliation.audit.people import SYSTEM
 from tasks.retention.approvals import require_month_unchanged, require_plan, require_rules
 from tasks.retention.certificates import Doomed, Order, certificate_of, order_of, read_order
+from tasks.retention.clocks import require_clocks
 from tasks.retention.deletion_plan import read_plan
 from tasks.retention.held_rows import KeptPart, keep_rows
 from tasks.retention.locks import compare_locks, release_store_holds
@@ -205,6 +206,7 @@ def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> Dele
     with month_lock(work.connection, table, doomed.month):
         require_plan(request)
         require_rules(work.settings, request)
+        require_clocks(work.connection, work.settings)
         if reason := _why_held(work, request, doomed):
             return DeletionOutcome(table.name, doomed.month, DeletionResult.HELD, reason=reason)
         require_month_unchanged(work.connection, work.settings, request, doomed)
