@@ -277,6 +277,11 @@ def newest_part(connection: Connection, table: str, month: Month) -> tuple[int, 
     return part, attempt
 
 
+def unused_copies(connection: Connection, table: str, month: Month) -> list[tuple[str, bool]]:
+    """The objects with held rows that interrupted tries left, each with whether these rows are held for sure."""
+    return connection.execute(_QUERIES["unused_copies"], {"table": table, "month": month.first_day}).fetchall()
+
+
 def leftovers(connection: Connection, table: str, month: Month) -> list[tuple[str, int, str]]:
     """The objects that interrupted attempts at a month left behind: key, part and state."""
     rows = connection.execute(_QUERIES["leftovers"], {"table": table, "month": month.first_day})

@@ -74,6 +74,17 @@ SELECT object_key, part, state FROM archive_uploads
 WHERE table_name = %(table)s AND month = %(month)s AND state NOT IN ('current', 'removed', 'former')
 ORDER BY object_key
 
+-- name: unused_copies
+-- Copies of held rows that interrupted tries left, and whether their rows are held for sure: no hold on rows of the month
+-- was released since.
+SELECT u.object_key, NOT EXISTS (
+    SELECT FROM holds h JOIN hold_decisions d USING (hold_id)
+    WHERE d.action = 'released' AND d.decided_at >= u.created_at AND h.subject IS NOT NULL
+      AND coalesce(h.table_name, u.table_name) = u.table_name AND u.month BETWEEN h.first_month AND h.last_month)
+FROM archive_uploads u
+WHERE u.table_name = %(table)s AND u.month = %(month)s AND u.state = 'keeping'
+ORDER BY u.object_key
+
 -- name: uploads_of_month
 SELECT object_key FROM archive_uploads WHERE table_name = %(table)s AND month = %(month)s AND state <> 'removed'
 UNION

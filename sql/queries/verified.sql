@@ -2,12 +2,18 @@
 
 -- name: parts
 -- Archived parts of months, the one that was read longest ago first: those in the default storage class, or the others. A
--- part is as old as its oldest object.
-SELECT m.table_name, to_char(m.month, 'YYYY-MM') AS month, m.part,
-       min(coalesce(v.verified_at, m.verified_at, m.cold_at)) AS verified_at, coalesce(m.object_bytes, 0) AS size_bytes
+-- part is as old as its oldest object. A time to come is a wrong clock's and counts as none: the part would be read last,
+-- for years.
+SELECT m.table_name, to_char(m.month, 'YYYY-MM') AS month, m.part, min(known.verified_at) AS verified_at,
+       coalesce(m.object_bytes, 0) AS size_bytes
 FROM archive_months m
 JOIN archive_objects o USING (table_name, month, part)
 LEFT JOIN archive_verified v ON v.object_key = o.object_key
+CROSS JOIN LATERAL (
+    SELECT at FROM (VALUES (1, v.verified_at), (2, m.verified_at), (3, m.cold_at), (4, m.month::timestamptz)) AS t (place, at)
+    WHERE at <= clock_timestamp()
+    ORDER BY place LIMIT 1
+) AS known (verified_at)
 WHERE (m.storage_class IS NOT NULL) = %(classed)s
 GROUP BY m.table_name, m.month, m.part, m.verified_at, m.cold_at, m.object_bytes
 ORDER BY verified_at, m.table_name, m.month, m.part

@@ -49,6 +49,7 @@ from sql.deletions import (
     note_versions,
     removed_uploads,
     unfinished,
+    unused_copies,
     uploads_of_month,
 )
 from sql.holds import lock_holds, open_holds, read_now
@@ -66,6 +67,7 @@ from tasks.archiving.to_cold import month_lock
 from tasks.reconciliation.audit.people import SYSTEM
 from tasks.retention.approvals import require_month_unchanged, require_plan, require_rules
 from tasks.retention.certificates import Doomed, Order, certificate_of, order_of, read_order
+from tasks.retention.clocks import require_clocks
 from tasks.retention.deletion_plan import read_plan
 from tasks.retention.held_rows import KeptPart, keep_rows
 from tasks.retention.locks import compare_locks, release_store_holds
@@ -205,6 +207,7 @@ def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> Dele
     with month_lock(work.connection, table, doomed.month):
         require_plan(request)
         require_rules(work.settings, request)
+        require_clocks(work.connection, work.settings)
         if reason := _why_held(work, request, doomed):
             return DeletionOutcome(table.name, doomed.month, DeletionResult.HELD, reason=reason)
         require_month_unchanged(work.connection, work.settings, request, doomed)
@@ -215,7 +218,8 @@ def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> Dele
         _require_no_former(work, doomed, holds)
         kept = _keep(work, doomed, parts, holds)
         whole = {one.of_part: one for one in kept if one.rows == _rows(parts, one.of_part)}
-        _discard(work, [key for one in whole.values() for key in one.keys])
+        for key in (key for one in whole.values() for key in one.keys):
+            _discard(work, key, is_held=True)
         parts = [part for part in parts if part.part not in whole]
         kept = [one for one in kept if one.of_part not in whole]
         if not parts:
@@ -276,15 +280,20 @@ def _holds_on(connection: Connection, doomed: DoomedMonth) -> list[Hold]:
 
 def _sweep(work: _Work, doomed: DoomedMonth) -> None:
     """Remove the held rows of an earlier try that did not reach its transaction."""
-    left = leftovers(work.connection, doomed.table, doomed.month)
-    _discard(work, [key for key, _, state in left if state == "keeping"])
+    for key, is_held in unused_copies(work.connection, doomed.table, doomed.month):
+        _discard(work, key, is_held=is_held)
 
 
-def _discard(work: _Work, keys: Sequence[str]) -> None:
-    """Remove objects with held rows that are not needed: the rows are where they were."""
-    store = VersionedStore(work.settings)
-    for key in keys:
-        store.remove(key)
+def _discard(work: _Work, key: str, *, is_held: bool) -> None:
+    """Remove an object with held rows that is not used. One that the store has locked, as by a default retention of the
+    bucket, stays for a later run while its rows are held: they are not to be deleted anyway.
+    """
+    try:
+        VersionedStore(work.settings).remove(key)
+    except KeptVersionError:
+        if not is_held:
+            raise
+    else:
         mark_upload_removed(work.connection, key)
 
 

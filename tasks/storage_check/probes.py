@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from config import Settings
 from ledger.errors import ConflictError, TreasuryError
+from storage.clock import store_ahead_s
 from storage.object_locks import LockMode, ObjectLocks
 from storage.storage_classes import COPY_PART_BYTES, StorageClasses
 from tasks.archiving.to_deep import prove_class, wanted_class
@@ -270,19 +270,14 @@ def clock(tried: Tried) -> Iterator[Finding]:
         yield Finding(promise, PromiseState.ABSENT, "the store's answers have no Date", "its clock is not known")
         return
     difference_s = store_s - database_s
-    holds = abs(difference_s) <= tolerance_s + 1  # the header has whole seconds
+    holds = abs(difference_s) <= tolerance_s
     result = f"{difference_s:+.1f} s; from this machine's {store_s:+.1f} s"
     yield Finding(promise, _verdict(holds), result, follows if holds else wrong, relied_on=True)
 
 
 def store_offset_s(canaries: Canaries) -> float | None:
-    """How many seconds the store's clock is ahead of this machine's, by the header Date; None without one."""
-    key = canaries.put(f"clock-{time.monotonic_ns()}")
-    before = datetime.now(UTC)
-    answer: Any = canaries.call("head_object", **canaries.place(key))
-    middle = before + (datetime.now(UTC) - before) / 2
-    said = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    return None if not said else (parsedate_to_datetime(said).astimezone(UTC) - middle).total_seconds()
+    """How many seconds the store's clock is ahead of this machine's, at least; None where it says no time."""
+    return store_ahead_s(canaries.store, canaries.put(f"clock-{time.monotonic_ns()}"))
 
 
 def storage_class(tried: Tried) -> Iterator[Finding]:

@@ -85,6 +85,20 @@ def test_a_night_reads_a_part_and_all_that_is_due(archived: Ledger) -> None:
     assert archived.sql("SELECT count(*) FROM archive_verified WHERE deep") == [(2 * len(EVERY_PART),)]
 
 
+def test_what_was_read_in_the_future_counts_as_not_read(archived: Ledger) -> None:
+    reverify(archived.settings)
+    reverify(archived.settings)
+    archived.sql(
+        "UPDATE archive_verified SET verified_at = now() + interval '10 years' WHERE month = %s", NEXT.first_day
+    )
+    with connect(archived.settings.database_dsn, "tests") as connection:
+        first, second = part_ages(connection)
+    assert (first.month, second.month) == (str(NEXT), str(COLD))
+    assert first.verified_at <= second.verified_at <= datetime.now(UTC)
+    reverify(archived.settings)
+    assert archived.sql("SELECT count(*) FROM archive_verified WHERE verified_at > now()") == [(0,)]
+
+
 def test_what_is_wrong_fails_the_night_with_an_alert_that_ends_with_it(archived: Ledger) -> None:
     key = archived.catalogue(NEXT)["object_key"]
     store = ObjectStore(archived.settings)

@@ -1,6 +1,9 @@
 """A month past its policy is deleted after two approvals, wholly, and its certificate says so."""
 
+import re
+import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from psycopg.types.json import Jsonb
@@ -171,6 +174,23 @@ def test_an_approved_request_waits_for_its_grace_period_and_can_be_revoked(old: 
     with pytest.raises(RefusalError, match="is revoked: it cannot be approved"):
         approve(ledger.settings, asked.request_id, "eve", "late")
     assert request(ledger).request_id == asked.request_id + 1
+
+
+@pytest.mark.parametrize("wrong_by_days", [15, -15])
+def test_nothing_is_deleted_while_the_stores_clock_is_another(
+    old: Ledger, monkeypatch: pytest.MonkeyPatch, wrong_by_days: int
+) -> None:
+    approved(old)
+    with monkeypatch.context() as patched:  # what both PostgreSQL and this machine say
+        clock = SimpleNamespace(time=lambda: time.time() + wrong_by_days * 86_400)
+        patched.setattr("storage.clock.time", clock)
+        outcomes = delete(old)
+    assert [(one.result, one.transient) for one in outcomes] == [(DeletionResult.FAILED, True)] * 2
+    where = "behind" if wrong_by_days > 0 else "ahead of"
+    said = rf"the clock of the object store is 129(5999|6000)\.\d s {where} this machine's"
+    assert re.match(said, outcomes[0].reason)
+    assert len(old.content()) == 2
+    assert {one.result for one in delete(old)} == {DeletionResult.DELETED}
 
 
 def test_an_approval_that_is_dated_before_its_request_makes_the_grace_period_no_shorter(old: Ledger) -> None:

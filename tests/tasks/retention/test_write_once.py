@@ -1,5 +1,6 @@
 """Write once: objects are locked until their deletion date, and held in the store as long as a hold is open."""
 
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -244,6 +245,41 @@ def test_rows_that_stay_are_held_in_the_store_when_the_rest_of_their_month_is_de
     approved(locking)
     assert [one.result for one in delete(locking)] == [DeletionResult.DELETED]
     assert VersionedStore(locking.settings).keys("transactions/month=2014-01") == set()
+
+
+def test_a_copy_of_held_rows_that_the_bucket_has_locked_stops_nothing_while_they_are_held(locking: Ledger) -> None:
+    def die(done: str) -> None:
+        if done == "kept":
+            raise KilledError
+
+    age(locking, OLDER)
+    placed = hold(locking, OLDER, "wallet-3")
+    approved(locking)
+    with pytest.raises(KilledError):
+        delete(locking, die)
+    copies = [key for (key,) in locking.sql("SELECT object_key FROM archive_uploads WHERE state = 'keeping'")]
+    assert len(copies) == len(KEPT_PART)
+    _retain(locking, copies, datetime.now(UTC) + timedelta(days=1))  # as a default retention of the bucket does
+    assert [one.result for one in delete(locking)] == [DeletionResult.DELETED]
+    assert wrong(locking) == []
+    release(locking, placed.hold.number)
+    approved(locking)
+    (outcome,) = delete(locking)
+    assert (outcome.result, "locked (GOVERNANCE) until" in outcome.reason) == (DeletionResult.FAILED, True)
+    _retain(locking, copies, datetime.now(UTC) + timedelta(seconds=2))
+    time.sleep(3)
+    assert [one.result for one in delete(locking)] == [DeletionResult.DELETED]
+    assert VersionedStore(locking.settings).keys("transactions/month=2014-01") == set()
+
+
+def _retain(ledger: Ledger, keys: list[str], until: datetime) -> None:
+    store = ObjectStore(ledger.settings)
+    for key in keys:
+        bucket, path = store.place(key)
+        (version,) = VersionedStore(ledger.settings).versions(key)
+        named = {"Bucket": bucket, "Key": path, "VersionId": version.version}
+        retention = {"Mode": "GOVERNANCE", "RetainUntilDate": until}
+        store.call("put_object_retention", **named, Retention=retention, BypassGovernanceRetention=True)
 
 
 @heavy
