@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from config import Settings
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, NotStoredError
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
@@ -272,6 +272,34 @@ def test_an_equal_line_of_another_file_is_refused_or_loaded_as_the_mapping_says(
     assert count(database) == 4
 
 
+BY_FILE = KEYLESS.replace("[fields]", 'identity = "file"\n[fields]')
+
+
+@pytest.mark.parametrize(
+    "before", [(), (BY_VALUES,), (KEYLESS,)], ids=["from the start", "after values", "after unset"]
+)
+@pytest.mark.parametrize("now", [BY_VALUES, KEYLESS], ids=["values", "unset"])
+def test_a_source_whose_rows_were_known_by_their_file_stays_so(
+    run: Run, database: psycopg.Connection, before: tuple[str, ...], now: str
+) -> None:
+    """By its values no row of such a file is known, and all of them would be loaded again."""
+    for mapping in before:
+        assert run(HEADER + b"9,w,9.50,2026-02-09T10:15:00\n", mapping).report.loaded == 1
+    assert run(THREE, BY_FILE, dry_run=True).account == (3, 3, 0, 0, 0)
+    assert run(THREE, BY_FILE).account == (3, 3, 0, 0, 0)
+    for dry_run in (True, False):
+        with pytest.raises(ConfigError, match=r'were known by identity file until now.*Keep identity = "file"'):
+            run(THREE.replace(b"\n", b"\r\n"), now, dry_run=dry_run)
+    assert run(THREE, BY_FILE).account == (3, 0, 3, 0, 0)
+    assert count(database) == 3 + len(before)
+
+
+def test_a_dry_run_decides_nothing_about_a_source(run: Run) -> None:
+    run(THREE, BY_VALUES)
+    run(THREE, BY_FILE, dry_run=True)
+    assert run(THREE, BY_VALUES).account == (3, 0, 3, 0, 0)
+
+
 def test_a_key_and_an_identity_together_are_refused(run: Run) -> None:
     with pytest.raises(ConfigError, match="leave one of the two out"):
         run(THREE, M.replace("[fields]", 'identity = "values"\n[fields]'))
@@ -283,6 +311,14 @@ def test_an_identity_that_a_trigger_drops_is_not_taken_for_stored(run: Run, data
     with pytest.raises(Exception, match="import_identities: 3 rows were sent and PostgreSQL stored 0"):
         run(THREE, M)
     assert count(database) == 0
+
+
+def test_a_rule_that_a_trigger_drops_is_not_taken_for_stored(run: Run, database: psycopg.Connection) -> None:
+    run(THREE, BY_VALUES)
+    database.execute("CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    database.execute("CREATE TRIGGER meddle BEFORE UPDATE ON import_sources FOR EACH ROW EXECUTE FUNCTION meddle()")
+    with pytest.raises(NotStoredError, match="import_sources"):
+        run(THREE, BY_FILE)
 
 
 def test_a_row_that_somebody_else_put_there_is_known_and_gets_its_identity(
