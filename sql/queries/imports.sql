@@ -39,7 +39,10 @@ WHERE NOT EXISTS (SELECT FROM {hot} AS there WHERE (there.{key}, there.{time}) =
         AND tier IN ('cold', 'deep', 'deleted'))
 
 -- name: record_source
-INSERT INTO import_sources (table_name, source_name, rule) VALUES (%(table)s, %(source)s, %(rule)s) ON CONFLICT DO NOTHING
+-- The first rule stays, but for one: rows that are known by their file have no identity of their values from then on.
+INSERT INTO import_sources AS known (table_name, source_name, rule) VALUES (%(table)s, %(source)s, %(rule)s)
+ON CONFLICT (table_name, source_name) DO UPDATE SET rule = excluded.rule
+WHERE excluded.rule = 'identity file' AND starts_with(known.rule, 'identity ') AND known.rule <> excluded.rule
 
 -- name: source_rule
 SELECT rule FROM import_sources WHERE (table_name, source_name) = (%(table)s, %(source)s)

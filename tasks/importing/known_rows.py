@@ -23,6 +23,8 @@ from tasks.importing.rows import Row
 _QUERIES = load("imports")
 ALREADY_LOADED = "already loaded"
 _IDENTITIES = "import_identities"
+_BY_FILE = "identity file"
+_BY_VALUES = frozenset({"identity values", "identity not said"})
 _NOT_SAID = (
     "has the values of row {row_id}, which another file brought. Whether it is the same transaction cannot be known "
     'without a key. Give the mapping a key, or identity = "values" (it is) or "file" (it is not)'
@@ -39,22 +41,30 @@ def check_source(connection: Connection, mapping: Mapping, table: TieredTable, d
     """Record by what rule the source's rows are known again. Raises ConfigError when it was another one until now,
     NotStoredError when PostgreSQL did not store it.
 
-    Safe to run again. A dry run records nothing.
+    Rows that were loaded by their values may be followed by rows of files, and never the other way round: by its values
+    no row of a file is known. Safe to run again. A dry run records nothing.
     """
     rule = mapping.identity_rule
     names = {"table": table.name, "source": mapping.name}
     if not dry_run:
         connection.execute(_QUERIES["record_source"], {**names, "rule": rule})
     row = connection.execute(_QUERIES["source_rule"], names).fetchone()
-    if row is None and not dry_run:
+    if not dry_run and (row is None or (rule == _BY_FILE and row[0] in _BY_VALUES)):
         raise not_stored(1, 0, "import_sources")
-    if row is None or row[0] == rule or (not mapping.key and not row[0].startswith("key ")):
+    if row is None or row[0] == rule or (row[0] in _BY_VALUES and not mapping.key):
         return
     raise ConfigError(
         f"mapping {mapping.name}: rows of {table.name} from this source were known by {row[0]} until now, and by "
-        f"{rule} all of them would be loaded again. Keep the key; where only its columns were renamed, say the former "
-        "names in key_names"
+        f"{rule} all of them would be loaded again. {_advice(row[0])}"
     )
+
+
+def _advice(rule: str) -> str:
+    if rule == _BY_FILE:
+        return 'Keep identity = "file"'
+    if rule in _BY_VALUES:
+        return "Keep the mapping without a key"
+    return "Keep the key; where only its columns were renamed, say the former names in key_names"
 
 
 class KnownRows:

@@ -1,7 +1,10 @@
 """The file of lines that were not loaded: line number, reason, field, and the line itself with card numbers masked."""
 
 import csv
+import errno
+import fcntl
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -82,16 +85,35 @@ def choose_path(file: Path, chosen: Path | None) -> Path:
 
 @contextmanager
 def open_rejects(path: Path) -> Iterator[RejectsFile]:
-    """A new rejects file at ``path``, replacing an older one. Raises ConfigError when it cannot be written."""
+    """A new rejects file at ``path``, replacing an older one. Its owner alone may read a file that is made here.
+
+    Raises ConfigError when it cannot be written, is a link, or is being written by another import.
+    """
     try:
-        file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        file = _open_alone(path)
+    except BlockingIOError:
+        raise ConfigError(f"rejects file {path}: another import writes it; name another with --rejects") from None
     except OSError as error:
-        raise ConfigError(f"rejects file {path}: {error.strerror}; name another with --rejects") from None
+        reason = "is a link" if error.errno == errno.ELOOP else error.strerror
+        raise ConfigError(f"rejects file {path}: {reason}; name another with --rejects") from None
     try:
         yield RejectsFile(path, file)
     finally:
         with suppress(OSError):  # reported by `finish`; what could not be written then cannot be now
             file.close()
+
+
+def _open_alone(path: Path) -> TextIO:
+    """Open ``path`` for writing, emptied, locked until it is closed. Raises BlockingIOError where somebody has it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):  # a device has no content of its own
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+        return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def _shown(text: str) -> str:

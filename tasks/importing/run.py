@@ -34,6 +34,7 @@ CHUNK_ROWS = 5_000  # small enough that a chunk's locks are gone before anybody 
 CHUNK_CHARACTERS = 8 << 20  # what bounds the memory where lines are long
 
 Progress = Callable[[str, int, int], None]
+Check = Callable[[int], None]
 
 
 class ImportRequest(NamedTuple):
@@ -75,6 +76,11 @@ class Chunk(NamedTuple):
     rows: list[Row]
     rejects: list[Reject]
 
+    @property
+    def first_line(self) -> int:
+        """The line that its first record starts on."""
+        return min(records[0].line for records in (self.rows, self.rejects) if records)
+
 
 _AMOUNT = "amount"
 TallyOfSigns = Counter[tuple[str | None, str]]
@@ -114,10 +120,11 @@ def import_file(settings: Settings, request: ImportRequest, progress: Progress, 
         loader = Loader(connection, settings, table, builder.columns, request.dry_run, same_values)
         counts.preview.columns = builder.columns
         rejects = stack.enter_context(open_rejects(rejects_path))
-        for _ in _load_chunks(loader, _chunks(builder, contents), rejects, counts):
+        check: Check = lambda line: source.check_unchanged(_advice(mapping, loader, counts, line))  # noqa: E731  # partial
+        for _ in _load_chunks(loader, _chunks(builder, contents), rejects, counts, check):
             progress("loading", source.position(), source.size)
         rejects.finish()
-        source.check_unchanged()
+        check(contents.lines.all + 1)
         report = _report(request, table, counts, rejects, contents.lines, _warnings(mapping, builder))
         if not request.dry_run:
             _record(connection, report, request.file, (digests.file, mapping_sha256), now)
@@ -246,18 +253,37 @@ def _misplaced(record: FileRecord, end: int) -> str:
     return f"is behind line {end}, which ends the records, and looks like one"
 
 
-def _load_chunks(loader: Loader, chunks: Iterator[Chunk], rejects: RejectsFile, counts: _Counts) -> Iterator[None]:
-    """Load each chunk while the next is being parsed, one at a time and in order; yields after every chunk."""
+def _load_chunks(
+    loader: Loader, chunks: Iterator[Chunk], rejects: RejectsFile, counts: _Counts, check: Check
+) -> Iterator[None]:
+    """Load each chunk while the next is being parsed, one at a time and in order; yields after every chunk.
+
+    ``check`` is called with the first line of a chunk before it is loaded: a file that somebody writes to has other
+    lines than those that were looked through.
+    """
     with ThreadPoolExecutor(1, "import") as pool:
         loading: Future[None] | None = None
         for chunk in chunks:
             if loading is not None:
                 loading.result()
+            check(chunk.first_line)
             loading = pool.submit(_load_chunk, loader, chunk, rejects, counts)
             yield
         if loading is not None:
             loading.result()
             yield
+
+
+def _advice(mapping: Mapping, loader: Loader, counts: _Counts, line: int) -> str:
+    """Return what to do about a file that changed before its ``line`` was loaded."""
+    if mapping.identity != "file":
+        return "import it again: nothing is loaded twice"
+    if loader.dry_run or not counts.loaded:
+        return "nothing was loaded: import it when it is whole"
+    return (
+        f'{counted(counts.loaded, "row is", "rows are")} loaded, and would be loaded again, since identity = "file" '
+        f"makes them rows of another file now: import the lines from line {line} on as a file of their own"
+    )
 
 
 def _load_chunk(loader: Loader, chunk: Chunk, rejects: RejectsFile, counts: _Counts) -> None:

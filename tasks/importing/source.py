@@ -139,10 +139,10 @@ class SourceFile:
         """Return how many of ``size`` bytes have been read."""
         return self._file.tell()
 
-    def check_unchanged(self) -> None:
-        """Raise DataError when somebody wrote to the file since it was opened."""
+    def check_unchanged(self, advice: str) -> None:
+        """Raise DataError, with ``advice``, when somebody wrote to the file since it was opened."""
         if _state(self._file) != self._state:
-            raise DataError(f"{self.path} changed while it was read; import it again: nothing is loaded twice")
+            raise DataError(f"{self.path} changed while it was read; {advice}")
 
 
 def _state(file: BinaryIO) -> tuple[int, int]:

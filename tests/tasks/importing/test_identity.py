@@ -1,7 +1,7 @@
 """No row is loaded twice, and none is lost as if it had been: the examples of imports that look right and are not."""
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from config import Settings
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, DataError, NotStoredError
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
@@ -272,6 +272,87 @@ def test_an_equal_line_of_another_file_is_refused_or_loaded_as_the_mapping_says(
     assert count(database) == 4
 
 
+BY_FILE = KEYLESS.replace("[fields]", 'identity = "file"\n[fields]')
+
+
+@pytest.mark.parametrize(
+    "before", [(), (BY_VALUES,), (KEYLESS,)], ids=["from the start", "after values", "after unset"]
+)
+@pytest.mark.parametrize("now", [BY_VALUES, KEYLESS], ids=["values", "unset"])
+def test_a_source_whose_rows_were_known_by_their_file_stays_so(
+    run: Run, database: psycopg.Connection, before: tuple[str, ...], now: str
+) -> None:
+    """By its values no row of such a file is known, and all of them would be loaded again."""
+    for mapping in before:
+        assert run(HEADER + b"9,w,9.50,2026-02-09T10:15:00\n", mapping).report.loaded == 1
+    assert run(THREE, BY_FILE, dry_run=True).account == (3, 3, 0, 0, 0)
+    assert run(THREE, BY_FILE).account == (3, 3, 0, 0, 0)
+    for dry_run in (True, False):
+        with pytest.raises(ConfigError, match=r'were known by identity file until now.*Keep identity = "file"'):
+            run(THREE.replace(b"\n", b"\r\n"), now, dry_run=dry_run)
+    assert run(THREE, BY_FILE).account == (3, 0, 3, 0, 0)
+    assert count(database) == 3 + len(before)
+
+
+def test_a_dry_run_decides_nothing_about_a_source(run: Run) -> None:
+    run(THREE, BY_VALUES)
+    run(THREE, BY_FILE, dry_run=True)
+    assert run(THREE, BY_VALUES).account == (3, 0, 3, 0, 0)
+
+
+def growing(file: Path, steps: list[str]) -> Callable[[str, int, int], None]:
+    """A progress at whose ``steps`` somebody goes on writing to the file."""
+
+    def progress(step: str, *_: int) -> None:
+        if steps and step == steps[0]:
+            steps.pop(0)
+            with file.open("ab") as more:
+                more.write(b"%d,w,9.50,2026-02-09T10:15:00\n" % (9 + len(steps)))
+
+    return progress
+
+
+@pytest.mark.parametrize("mapping", [M, BY_VALUES, KEYLESS, BY_FILE], ids=["key", "values", "unset", "file"])
+def test_of_a_file_that_grows_before_it_is_loaded_nothing_is(
+    run: Run, database: psycopg.Connection, tmp_path: Path, mapping: str
+) -> None:
+    with pytest.raises(DataError, match="changed while it was read"):
+        run(THREE, mapping, progress=growing(tmp_path / "history.csv", ["checking"]))
+    assert count(database) == 0
+
+
+@pytest.mark.parametrize(
+    ("mapping", "advice"),
+    [
+        (M, "import it again: nothing is loaded twice"),
+        (BY_VALUES, "import it again: nothing is loaded twice"),
+        (BY_FILE, "2 rows are loaded.*import the lines from line 4 on as a file of their own"),
+    ],
+    ids=["key", "values", "file"],
+)
+def test_of_a_file_that_grows_while_it_is_loaded_no_later_line_is_loaded(
+    run: Run, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mapping: str, advice: str
+) -> None:
+    """Its whole is another file: by that, every row would be there twice."""
+    monkeypatch.setattr("tasks.importing.run.CHUNK_ROWS", 2)
+    file = tmp_path / "history.csv"
+    with pytest.raises(DataError, match=advice):
+        run(THREE, mapping, progress=growing(file, ["loading"]))
+    assert count(database) == 2
+    whole = file.read_bytes()
+    rest = whole if mapping != BY_FILE else HEADER + b"".join(whole.splitlines(keepends=True)[3:])
+    assert run(rest, mapping).report.loaded == 2
+    assert count(database) == 4
+
+
+def test_a_file_that_grows_at_the_last_moment_says_what_is_left(
+    run: Run, database: psycopg.Connection, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"3 rows are loaded.*import the lines from line 5 on as a file of their own"):
+        run(THREE, BY_FILE, progress=growing(tmp_path / "history.csv", ["loading"]))
+    assert count(database) == 3
+
+
 def test_a_key_and_an_identity_together_are_refused(run: Run) -> None:
     with pytest.raises(ConfigError, match="leave one of the two out"):
         run(THREE, M.replace("[fields]", 'identity = "values"\n[fields]'))
@@ -283,6 +364,14 @@ def test_an_identity_that_a_trigger_drops_is_not_taken_for_stored(run: Run, data
     with pytest.raises(Exception, match="import_identities: 3 rows were sent and PostgreSQL stored 0"):
         run(THREE, M)
     assert count(database) == 0
+
+
+def test_a_rule_that_a_trigger_drops_is_not_taken_for_stored(run: Run, database: psycopg.Connection) -> None:
+    run(THREE, BY_VALUES)
+    database.execute("CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    database.execute("CREATE TRIGGER meddle BEFORE UPDATE ON import_sources FOR EACH ROW EXECUTE FUNCTION meddle()")
+    with pytest.raises(NotStoredError, match="import_sources"):
+        run(THREE, BY_FILE)
 
 
 def test_a_row_that_somebody_else_put_there_is_known_and_gets_its_identity(
