@@ -34,6 +34,7 @@ from tasks.transparency.report import policy_text
 from tests.api.conftest import serving, unlimited
 from tests.api.dashboard.person import Document, Person
 from tests.api.dashboard.test_pages import check_html
+from tests.archives import Archives
 from tests.cli.in_process import run_here
 from tests.conftest import own_database
 from tests.databases import Databases
@@ -50,8 +51,13 @@ WHO = Request("anna", "os anna", "a correction that the auditors ask for", timed
 
 
 @pytest.fixture
-def ledger(settings: Settings) -> Ledger:
+def ledger(settings: Settings, archives: Archives) -> Ledger:
     """Months of every tier: one with a late part open, one with rows that a hold keeps, one that is warm again."""
+    archives.begin(settings, _months_of_every_kind)
+    return Ledger(settings, settings.home)
+
+
+def _months_of_every_kind(settings: Settings) -> None:
     ledger = Ledger(settings.model_copy(update={"retention": RetentionSettings(grace_days=0)}), settings.home)
     age(ledger, KEPT, DEEP, LATE, RETURNED)
     ledger.fill(HOT)
@@ -64,7 +70,6 @@ def ledger(settings: Settings) -> Ledger:
     with connect(ledger.settings.database_dsn, "tests") as connection:
         ledger.insert(connection, ledger.table, [make_row(ledger.table, LATE, ROWS)])
     publish_log(ledger.settings)
-    return ledger
 
 
 def priced(settings: Settings) -> Settings:
