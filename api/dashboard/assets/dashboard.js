@@ -8,22 +8,37 @@
 
   let busy = false;
 
-  // A region that somebody is in stays as it is: a click, a choice or a text in it must not be lost.
-  const isInUse = (region) => region.contains(document.activeElement) && document.activeElement !== document.body;
+  // A region that somebody is in stays as it is: a click, a choice or a selected text in it must not be lost.
+  const isInUse = (region) =>
+    (region.contains(document.activeElement) && document.activeElement !== document.body) ||
+    (!getSelection().isCollapsed && getSelection().containsNode(region, true));
+
+  // What was closed by hand stays closed, although the new version has it open.
+  document.addEventListener("click", (event) => {
+    const details = event.target.closest("summary")?.parentElement;
+    if (details) details.dataset.byHand = "";
+  });
 
   const keepOpen = (before, after) => {
-    for (const details of before.querySelectorAll("details[open][id]")) {
+    for (const details of before.querySelectorAll("details[id]:is([open], [data-by-hand])")) {
       const same = after.querySelector(`#${CSS.escape(details.id)}`);
-      if (same) same.open = true;
+      if (!same) continue;
+      same.open = details.open;
+      Object.assign(same.dataset, details.dataset);
     }
   };
+
+  // The boxes that scroll sideways, with their names: another version has the same ones.
+  const boxes = (region) => [...region.querySelectorAll(".scroll")].map((box) => [box, box.getAttribute("aria-label")]);
 
   const takeIn = (fresh) => {
     for (const region of document.querySelectorAll("[data-live][id]")) {
       const newer = fresh.getElementById(region.id);
       if (!newer || isInUse(region) || newer.isEqualNode(region)) continue;
       keepOpen(region, newer);
+      const places = new Map(boxes(region).map(([box, name]) => [name, box.scrollLeft]));
       region.replaceWith(document.adoptNode(newer));
+      for (const [box, name] of boxes(newer)) box.scrollLeft = places.get(name) ?? 0;
     }
   };
 

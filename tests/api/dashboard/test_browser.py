@@ -233,6 +233,26 @@ def test_an_open_page_refreshes_itself_and_says_when_it_cannot(page: Page, url: 
     assert page.value("document.querySelector('[data-stale]').hidden")
 
 
+def test_a_refresh_leaves_what_somebody_selects_scrolls_to_or_closes(page: Page, url: str, seen: Settings) -> None:
+    sign_in(page, url, seen)
+    page.click("#troubles summary")
+    is_open = page.value("document.activeElement.blur(), document.querySelector('#troubles').open")
+    page.value("document.styleSheets[0].insertRule('#alerts table { min-width: 300rem }')")
+    box = "document.querySelector('#alerts .scroll')"
+    page.value(f"{box}.scrollLeft = 20")
+    page.value("document.querySelectorAll('[data-live]').forEach((one) => { one.dataset.before = ''; })")
+    page.value("getSelection().selectAllChildren(document.querySelector('#state .sentence'))")
+    selected = page.value("String(getSelection())")
+
+    page.wait_for("document.querySelectorAll('[data-before]').length === 1")  # the others are new
+    assert page.value("document.querySelector('[data-before]').id") == "state"
+    assert page.value("String(getSelection())") == selected != ""
+    assert page.value(f"{box}.scrollLeft") == 20
+    page.value("getSelection().removeAllRanges()")
+    page.wait_for("document.querySelectorAll('[data-before]').length === 0")
+    assert page.value("document.querySelector('#troubles').open") == is_open
+
+
 def test_an_alert_appears_is_acknowledged_and_is_resolved_when_its_cause_ends(
     page: Page, url: str, seen: Settings, ledger: Ledger
 ) -> None:
