@@ -6,6 +6,7 @@ from config import load_settings
 from flows.console import explained, finished
 from flows.schedule import HOOKS
 from ledger.counts import counted
+from ledger.errors import ConflictError
 from tasks.steps import send_notices_step, watch_transactions_step
 from tasks.watch import WatchReport
 
@@ -15,12 +16,14 @@ _TIMEOUT_S = 300
 @flow(name="watch-transactions", timeout_seconds=_TIMEOUT_S, **HOOKS)
 @explained("watch-transactions")
 def watch_transactions() -> WatchReport:
-    """Evaluate what is new and raise alerts for the findings. Safe to run again at any time."""
+    """Evaluate what is new and raise alerts for the findings. Safe to run again at any time. Raises ConflictError while
+    another run is in progress: one that hangs must not look like success.
+    """
     settings = load_settings()
     report = watch_transactions_step(settings)
-    logger = get_run_logger()
     if report.busy:
-        return finished(report, "watch: nothing to do, another run is in progress")
+        raise ConflictError("watch: nothing was evaluated, another run of the watch is in progress")
+    logger = get_run_logger()
     for one in report.tables:
         logger.info("%s: %d rows in %d slices, %d findings", one.table, one.rows, one.slices, one.findings)
         if one.behind_s:

@@ -121,6 +121,19 @@ def test_a_run_that_fails_is_noted_with_its_reason_and_is_no_success(
     assert "ghosts" in found[2]
 
 
+def test_a_watch_that_finds_another_run_in_progress_is_no_success(server: PrefectAccess, client_of: Settings) -> None:
+    """One that was stopped in a terminal keeps the lock for as long as nobody looks."""
+    deployment = deploy(server, "watch-transactions")
+    run = str(server.ask(f"/deployments/{deployment}/create_flow_run", {})["id"])
+    with connect(client_of.database_dsn, "tests") as stopped:
+        stopped.execute("SELECT pg_advisory_lock(7303016)")
+        assert begin(watch_transactions, run).is_failed()
+    found = outcome(client_of, "schedule watch-transactions")
+    assert found is not None
+    assert found[:2] == (False, True)
+    assert "another run of the watch is in progress" in found[2]
+
+
 def test_a_run_for_another_purpose_takes_over_nothing_and_is_no_success(
     server: PrefectAccess, client_of: Settings
 ) -> None:
