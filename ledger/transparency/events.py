@@ -81,8 +81,8 @@ class LogOpened(_Body, frozen=True, kw_only=True, tag="log_opened"):
 
 
 class KeptRows(Record, frozen=True):
-    """A part whose rows holds have kept. It names the part that they were of, the holds, and the object with a proof of
-    each row against the root that the month had.
+    """A part whose rows holds have kept. It names their former part, the holds, and the object that proves each row
+    against the root that the month had.
     """
 
     of_part: Number

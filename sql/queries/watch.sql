@@ -312,8 +312,8 @@ DELETE FROM watch_baselines WHERE table_name = %(table)s AND day < %(oldest)s
 UPDATE watch_progress SET baseline_until = %(day)s WHERE table_name = %(table)s
 
 -- name: findings_of_month
--- The findings whose last row is of a month, or that name rows of it, with the ids of those: ids tell the month. `at` is the
--- time of the last row, so an earlier finding names none.
+-- The findings whose last row is of a month, or that name rows of it, with the ids of those: an id contains its month.
+-- `at` is the time of the last row, so an earlier finding names none.
 SELECT f.rule, f.subject, f.window_key, named.ids
 FROM watch_findings f
 CROSS JOIN LATERAL (

@@ -40,7 +40,7 @@ def forget_findings(connection: Connection, settings: Settings, table: TieredTab
 
 
 def _alert(table: str, rule: str, subject: str, window_key: str) -> Alert:
-    """As much of a finding's alert as tells it from the others."""
+    """The parts of a finding's alert that identify it."""
     return Alert(rule, subject, Severity.WARNING, "", "", {"table": table, "window": window_key})
 
 
