@@ -4,8 +4,10 @@ A cut is made after a record and before a comma, and believed only when what lie
 is valid from one record's start can end nowhere but at another's end.
 """
 
+import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -19,7 +21,20 @@ _SPACES = b" \t\r\n"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _COMMA = re.compile(rb"[ \t\r\n]*,")
 _BYTE = re.compile(r"\(byte ([0-9]+)\)")
+REPEATED_NAME = "has a name that appears twice"
 _RULE = "is not the JSON of a list of transactions, or is cut off"
+
+
+class RepeatedNameError(Exception):
+    """A name appears twice in one object."""
+
+
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON text, for `json.loads`. Raises RepeatedNameError."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise RepeatedNameError
+    return fields
 
 
 def parts(content: bytes, name: str, list_name: str, part_bytes: int | None = None) -> Iterator[bytes]:
@@ -27,7 +42,8 @@ def parts(content: bytes, name: str, list_name: str, part_bytes: int | None = No
 
     ``part_bytes`` is 4 MiB where it is not given.
 
-    Raises StatementError, naming the file ``name``, for what is not such a list or is cut off.
+    Raises StatementError, naming the file ``name``, for what is not such a list or is cut off, and for an object with a
+    name twice around the list: a decoder keeps the last of two lists, and drops the records of the other.
     """
     text, place, end = _inside(content, name, list_name)
     first = True
@@ -49,8 +65,11 @@ def _inside(content: bytes, name: str, list_name: str) -> tuple[bytes, int, int]
             offset = part.address - pa.py_buffer(content).address
             if 0 <= offset <= len(content) - part.size:
                 start, stop = offset, offset + part.size
+                around_it = content[:start] + b"[]" + content[stop:]
             else:
-                content, start, stop = part.to_pybytes(), 0, part.size
+                around_it, content = content, part.to_pybytes()
+                start, stop = 0, part.size
+            _refuse_repeated_names(around_it, name)
     except KeyError:
         raise StatementError(name, f"must hold a list called {list_name}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -59,6 +78,17 @@ def _inside(content: bytes, name: str, list_name: str) -> tuple[bytes, int, int]
     if stop - start < 2 or content[start : start + 1] != b"[" or content[stop - 1 : stop] != b"]":
         raise _wrong_at(content, max(stop - 1, 0), name)
     return content, start + 1, stop - 1
+
+
+def _refuse_repeated_names(text: bytes, name: str) -> None:
+    """Raise StatementError for an object with a name twice. ``text`` is what is around the list: little, usually."""
+    try:
+        plain = text.decode(errors="replace").removeprefix("\ufeff")
+        json.loads(plain, object_pairs_hook=once_each, parse_int=str, strict=False)
+    except RepeatedNameError:
+        raise StatementError(name, REPEATED_NAME) from None
+    except (ValueError, RecursionError):
+        raise StatementError(name, _RULE) from None
 
 
 def _trimmed(text: bytes, start: int, stop: int) -> tuple[int, int]:

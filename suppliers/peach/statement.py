@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from config.suppliers import PeachSettings
 from ledger.instants import INSTANT_PATTERN, INSTANT_RULE
 from ledger.transactions import Supplier
-from suppliers.json_parts import parts
+from suppliers.json_parts import REPEATED_NAME, RepeatedNameError, once_each, parts
 from suppliers.money import CURRENCY
 from suppliers.statement import ParsedStatement, StatementError, canonical, finish, refuse_repeated
 from suppliers.statement_text import Block, day_start_ms
@@ -50,7 +50,7 @@ def parse(content: bytes, name: str, settings: PeachSettings) -> ParsedStatement
     tables, start = [], 0
     for part in parts(content, name, settings.statement_list):
         records = _decoded(part, kind, start, name)
-        _refuse_repeated_names(part, len(records), start, name, settings)
+        _refuse_repeated_names(part, records, start, name, settings)
         tables.append(_table(Block(name, b"", start + 1), records, day, settings))
         start += len(records)
     fields = settings.statement_fields
@@ -108,29 +108,25 @@ def _decode_one(raw: msgspec.Raw, kind: type[msgspec.Struct], name: str, number:
         raise StatementError(name, "is not JSON", line=number) from None
 
 
-def _refuse_repeated_names(part: bytes, records: int, start: int, name: str, settings: PeachSettings) -> None:
+def _refuse_repeated_names(part: bytes, records: Sequence[Any], start: int, name: str, settings: PeachSettings) -> None:
     """A decoder keeps the last of two values under one name. Where that may have happened, look at every record."""
-    counts = [part.count(f'"{written}"'.encode()) for written in settings.statement_fields.values()]
-    if b"\\" not in part and all(count <= records for count in counts):
+    if b"\\" not in part and all(
+        part.count(f'"{written}"'.encode()) <= _number_with(records, field)
+        for field, written in settings.statement_fields.items()
+    ):
         return
     for number, raw in enumerate(msgspec.json.decode(part, type=list[msgspec.Raw]), start + 1):
         try:
-            json.loads(bytes(raw), object_pairs_hook=_once_each)
-        except _RepeatedNameError:
-            raise StatementError(name, "has a name that appears twice", line=number) from None
+            json.loads(bytes(raw), object_pairs_hook=once_each)
+        except RepeatedNameError:
+            raise StatementError(name, REPEATED_NAME, line=number) from None
         except ValueError:
             raise StatementError(name, "is not JSON", line=number) from None
 
 
-class _RepeatedNameError(Exception):
-    """A name appears twice in one object."""
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise _RepeatedNameError
-    return fields
+def _number_with(records: Sequence[Any], field: str) -> int:
+    """Return how many records must have the name of ``field`` in their text."""
+    return sum(getattr(one, field) is not None for one in records) if field in _OPTIONAL else len(records)
 
 
 def _table(block: Block, records: Sequence[Any], day: date, settings: PeachSettings) -> pa.Table:

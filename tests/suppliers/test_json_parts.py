@@ -62,3 +62,23 @@ def test_a_list_of_objects_within_every_record_is_never_cut() -> None:
     cut = list(parts(content, "name", "list", 700))
     assert [one for part in cut for one in json.loads(part)] == records
     assert max(map(len, cut)) < len(content) / 10
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        b'{"list":[1],"list":[2]}',
+        b'\xef\xbb\xbf{"list":[1],"list":[]}',
+        b'{"a":{"b":1,"b":2},"list":[]}',
+        b'{"a":1,"list":[],"\\u0061":2}',
+    ],
+)
+def test_a_name_twice_around_a_list_is_refused(around: bytes) -> None:
+    """A decoder keeps the last of two lists."""
+    with pytest.raises(StatementError, match=r"^name: has a name that appears twice$"):
+        read(around, 4)
+
+
+def test_what_is_around_a_list_may_be_anything_that_a_decoder_passes_on() -> None:
+    around = b'{"a":"\xff","b":' + b"9" * 5000 + b',"list":[{"a":1,"b":2}],"c":{"a":1,"list":[]}}'
+    assert read(around, 4) == [{"a": 1, "b": 2}]

@@ -302,6 +302,12 @@ def test_a_quote_in_a_mobilemart_field_is_a_character_like_any_other() -> None:
 
 
 SECOND = PEACH_RECORD.replace("cdef0123456789abcdef", "cdef0123456789abcde0")
+SETTLEMENT = '"settlementReference":"PEACH0402202600"'
+PENDING = PEACH_RECORD.replace("0123456789abcdef0123456789abcdef", "1" * 32).replace(
+    f'"SETTLED",{SETTLEMENT}', '"PENDING"'
+)
+NO_SETTLEMENT = '"settlementReference":null'
+TWICE = PEACH_RECORD.replace(SETTLEMENT, f"{SETTLEMENT},{SETTLEMENT}")
 PEACH_BAD = {
     "no list": ("{}", "must hold a list called transactions"),
     "cut off": (PEACH[:-20], r"line 1: is not the JSON of a list .*, at byte [0-9]+$"),
@@ -340,9 +346,40 @@ PEACH_BAD = {
         PEACH.replace('"currency"', '"\\u0061mount":"1.00","currency"'),
         "line 1: has a name",
     ),
+    "a name twice that another record lacks": (
+        f"[{PENDING},{TWICE}]",
+        "line 2: has a name that appears twice",
+    ),
+    "a name twice that another record has without a value": (
+        f"[{PENDING[:-1]},{NO_SETTLEMENT}{PENDING[-1]},{TWICE}]",
+        "line 2: has a name that appears twice",
+    ),
+    "two lists of transactions": (
+        f'{{"transactions":[{PENDING}],"transactions":[{PEACH_RECORD}]}}',
+        "has a name that appears twice",
+    ),
+    "a list of transactions and none": (
+        f'{{"transactions":{PEACH},"page":{{"a":1}},"transaction\\u0073":[]}}',
+        "has a name that appears twice",
+    ),
     "an identifier twice": (f"[{PEACH_RECORD},{PEACH_RECORD}]", "line 2: id: appears more"),
     "a settlement reference twice": (f"[{PEACH_RECORD},{SECOND}]", "line 2: settlementReference: appears more"),
 }
+
+
+def test_a_reference_that_some_records_lack_may_be_in_each_of_the_others_once() -> None:
+    answer = f'{{"page":1,"transactions":[{PENDING},{PEACH_RECORD}],"pages":{{"page":1}}}}'
+    assert parse("peach", answer).table["payout_reference"].to_pylist() == [None, "PEACH0402202600"]
+
+
+def test_a_kind_twice_is_refused_where_another_record_has_none() -> None:
+    words: dict[str, Any] = {
+        "statement_fields": {"kind": "type"},
+        "statement_kinds": {"PAYOUT": "payout", "X": "refund"},
+    }
+    twice = PEACH_RECORD.replace("{", '{"type":"PAYOUT","type":"X",', 1)
+    with pytest.raises(StatementError, match="line 2: has a name that appears twice"):
+        parse("peach", f"[{PENDING},{twice}]", **words)
 
 
 @pytest.mark.parametrize("case", PEACH_BAD)
