@@ -35,7 +35,7 @@ def hidden_relations(connection: Connection, relations: Collection[Relation]) ->
 
 def obstacles(connection: Connection, relations: Collection[Relation]) -> Mapping[Relation, str]:
     """Those of ``relations`` that cannot be archived as they are, and why. They are not seen whole, have no heap of
-    their own, belong to another role, are emptied by a crash, or other objects depend on them.
+    their own or belong to another role. A crash empties them, or other objects depend on them.
     """
     reasons = unlogged_relations(connection, relations) | dict(hidden_relations(connection, relations))
     for relation, (kind, is_owner, owner, _, _) in _look(connection, relations).items():

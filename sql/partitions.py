@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import psycopg
 from psycopg import sql
@@ -34,6 +35,7 @@ _QUERIES = load("catalog")
 _TIERS = load("tiers")
 _GUARD = "treasury_guard_history"
 _PERIOD_GUARD = "treasury_guard_period"
+_UPDATE, _UPDATE_OR_DELETE = 19, 27  # tgtype of pg_trigger: before (2) and for each row (1), UPDATE (16), DELETE (8)
 _LIKE_ITS_PARENT = SQL("INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS")
 
 
@@ -133,10 +135,8 @@ def prepare_table(connection: Connection, settings: Settings, table: TieredTable
         _check_warm(connection, table, hot, parents.warm, columns)
     ensure_view(connection, settings, table, columns)
     for parent in Parents.of(connection, table).found:
-        if not _has_trigger(connection, parent, _GUARD):
-            run_ddl(connection, settings, lambda parent=parent: _create_guard(connection, table, parent))  # type: ignore[misc]  # mypy cannot infer a lambda's default
-        if _lacks_period_guard(connection, table, parent):
-            run_ddl(connection, settings, lambda parent=parent: _create_period_guard(connection, table, parent))  # type: ignore[misc]  # the same
+        for guard in lacking_guards(connection, table, parent):
+            run_ddl(connection, settings, partial(_GUARDS[guard], connection, table, parent))
     assign_fields(connection, settings, table, hot)
     grant_table(connection, settings, table)
     return columns
@@ -224,28 +224,38 @@ def _warm_indexes(connection: Connection, table: TieredTable, hot: Relation) -> 
     return {f"idx_{table.warm_parent}_{suffix}": definition for suffix, definition in kept.items()}
 
 
-def _lacks_period_guard(connection: Connection, table: TieredTable, parent: Relation) -> bool:
-    """Return whether the parent should have it and does not. Before its migration the function is missing."""
-    if table.name != VAS_TRANSACTIONS.name:
-        return False
-    has_function = bool(fetch_one(connection, _QUERIES["has_function"], {"function": _PERIOD_GUARD})[0])
-    return has_function and not _has_trigger(connection, parent, _PERIOD_GUARD)
+def lacking_guards(connection: Connection, table: TieredTable, parent: Relation) -> list[str]:
+    """The guards that ``parent`` lacks: they are missing, made for other settings, or switched off for it or for a
+    partition of it.
+    """
+    wanted = {_GUARD: {"events": _UPDATE_OR_DELETE, "has_condition": False, "arguments": _guard_arguments(table)}}
+    if table.name == VAS_TRANSACTIONS.name and _has_period_guard(connection):
+        wanted[_PERIOD_GUARD] = {"events": _UPDATE, "has_condition": True, "arguments": []}
+
+    def is_there(guard: str) -> bool:
+        asked = {"relation": parent.oid, "trigger": guard, **wanted[guard]}
+        return bool(fetch_one(connection, _QUERIES["is_guarded"], asked)[0])
+
+    return [guard for guard in wanted if not is_there(guard)]
 
 
-def _has_trigger(connection: Connection, parent: Relation, trigger: str) -> bool:
-    row = connection.execute(_QUERIES["has_trigger"], {"relation": parent.oid, "trigger": trigger}).fetchone()
-    return bool(row and row[0])
+def _has_period_guard(connection: Connection) -> bool:
+    """Return whether the database has its function, which came with a migration."""
+    return bool(fetch_one(connection, _QUERIES["has_function"], {"function": _PERIOD_GUARD})[0])
+
+
+def _guard_arguments(table: TieredTable) -> list[str]:
+    return [table.key_column, table.time_column, table.status_column or "", *sorted(table.terminal_statuses)]
 
 
 def _create_guard(connection: Connection, table: TieredTable, parent: Relation) -> None:
     """History is guarded by the database itself, whoever writes to it; inserts do not pay for it."""
-    arguments = [table.key_column, table.time_column, table.status_column or "", *sorted(table.terminal_statuses)]
     connection.execute(
         SQL("CREATE OR REPLACE TRIGGER {} BEFORE UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}({})").format(
             Identifier(_GUARD),
             parent.identifier,
             Identifier(schema_of(connection), _GUARD),
-            SQL(", ").join(Literal(argument) for argument in arguments),
+            SQL(", ").join(Literal(argument) for argument in _guard_arguments(table)),
         )
     )
 
@@ -267,6 +277,9 @@ def _create_period_guard(connection: Connection, table: TieredTable, parent: Rel
             Literal(f"{OFFSET_MS} ms"),
         )
     )
+
+
+_GUARDS = {_GUARD: _create_guard, _PERIOD_GUARD: _create_period_guard}
 
 
 def ensure_partition(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> bool:

@@ -56,10 +56,19 @@ FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = %(relation)s AND NOT i.indisprimary
 ORDER BY c.relname
 
--- name: has_trigger
+-- name: is_guarded
+-- Whether a parent has a guard as it is made now, for these events (tgtype) and with these arguments, and has it switched
+-- on for itself and for every partition: 'O' and 'A' are, 'D' is off and 'R' fires for replicas alone.
 SELECT EXISTS (
     SELECT FROM pg_trigger
-    WHERE tgrelid = %(relation)s AND tgname = %(trigger)s AND tgfoid = %(trigger)s::regproc AND NOT tgisinternal)
+    WHERE tgrelid = %(relation)s AND tgname = %(trigger)s AND tgfoid = %(trigger)s::regproc AND NOT tgisinternal
+      AND tgtype = %(events)s AND tgattr = '' AND (tgqual IS NOT NULL) = %(has_condition)s
+      AND tgargs = coalesce((
+          SELECT string_agg(convert_to(argument, getdatabaseencoding()) || '\x00'::bytea, ''::bytea ORDER BY place)
+          FROM unnest(%(arguments)s::text[]) WITH ORDINALITY AS given(argument, place)), ''::bytea)
+) AND NOT EXISTS (
+    SELECT FROM pg_partition_tree(%(relation)s::oid::regclass) AS below JOIN pg_trigger t ON t.tgrelid = below.relid
+    WHERE t.tgname = %(trigger)s AND t.tgfoid = %(trigger)s::regproc AND t.tgenabled NOT IN ('O', 'A'))
 
 -- name: has_function
 SELECT to_regprocedure(quote_ident(%(function)s) || '()') IS NOT NULL

@@ -1,4 +1,4 @@
-"""The check of what hides, loses or changes rows: row-level security, UNLOGGED, and triggers and rules of others."""
+"""The check of what hides, loses or changes rows: row-level security, UNLOGGED, guards, and triggers of others."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from psycopg.conninfo import conninfo_to_dict
 from ledger.counts import counted
 from sql.connection import Connection
 from sql.obstacles import policed_relations, unlogged_relations
-from sql.partitions import list_partitions
+from sql.partitions import lacking_guards, list_partitions
 from sql.relations import Parents, Relation
 from sql.roles import API, AUDITOR, own_relations
 from sql.storing import alterers
@@ -20,12 +20,16 @@ def row_access(context: Context) -> Measure:
     with context.connect() as connection:
         relations = [*own_relations(connection), *_relations(context, connection)]
         hidden = [str(one) for one in policed_relations(connection, relations, _logins(context, connection))]
+        unguarded = list(_unguarded(context, connection))
         unlogged = sorted(unlogged_relations(connection, relations).values())
         altering = [line for parent in _parents(context, connection) for line in alterers(connection, parent)]
     if hidden:
         return Measure(f"row-level security hides rows: {_listed(hidden)}", len(hidden), HealthState.CRITICAL)
     if unlogged:
         return Measure(_listed(unlogged), len(unlogged), HealthState.CRITICAL)
+    if unguarded:
+        line = f"rows may change that must not, run `treasury setup`: {_listed(unguarded)}"
+        return Measure(line, len(unguarded), HealthState.CRITICAL)
     if altering:
         return Measure(
             f"may drop or change rows while they are stored: {_listed(altering)}", len(altering), HealthState.WARNING
@@ -37,6 +41,12 @@ def row_access(context: Context) -> Measure:
 def _parents(context: Context, connection: Connection) -> Iterator[Relation]:
     for table in context.tables:
         yield from Parents.of(connection, table).found
+
+
+def _unguarded(context: Context, connection: Connection) -> Iterator[str]:
+    for table in context.tables:
+        for parent in Parents.of(connection, table).found:
+            yield from (f"{guard} of {parent}" for guard in lacking_guards(connection, table, parent))
 
 
 def _relations(context: Context, connection: Connection) -> Iterator[Relation]:

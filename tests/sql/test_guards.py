@@ -9,10 +9,11 @@ from psycopg.sql import SQL, Identifier
 
 from config import Settings
 from ledger.identifiers import new_id
-from ledger.tables import BUILT_IN, TieredTable
+from ledger.tables import BUILT_IN, VAS_TRANSACTIONS, TieredTable
 from sql.connection import Connection
 from sql.errors import HISTORY_IS_FIXED
-from sql.partitions import move_to_warm
+from sql.partitions import lacking_guards, move_to_warm, prepare_table
+from sql.relations import Parents
 from tests.sql.ledger_rows import FEBRUARY, add_row
 
 TERMINAL = ["completed", "failed", "cancelled", "reversed"]
@@ -105,3 +106,40 @@ def test_an_infinite_instant_has_no_partition(prepared: Settings, connection: Co
                 " currency, created_at, updated_at) VALUES (%s, 'a', 'a', 'a', 'fee', 'failed', 1, 'ZAR', %s, now())",
                 (row_id, moment),
             )
+
+
+OFF = {
+    "of the parent": "ALTER TABLE {parent} DISABLE TRIGGER ALL",
+    "of a partition": "ALTER TABLE {partition} DISABLE TRIGGER {guard}",
+    "for all but replicas": "ALTER TABLE {parent} ENABLE REPLICA TRIGGER {guard}",
+    "for a deletion": "CREATE OR REPLACE TRIGGER {guard} BEFORE UPDATE ON {parent} FOR EACH ROW "
+    "EXECUTE FUNCTION {guard}('id', 'created_at', 'status', 'cancelled', 'completed', 'failed', 'reversed')",
+    "by a condition": "CREATE OR REPLACE TRIGGER {guard} BEFORE UPDATE OR DELETE ON {parent} FOR EACH ROW WHEN (1 = 0) "
+    "EXECUTE FUNCTION {guard}('id', 'created_at', 'status', 'cancelled', 'completed', 'failed', 'reversed')",
+}
+
+
+@pytest.mark.parametrize("how", OFF)
+def test_a_guard_that_was_switched_off_is_named_and_comes_back(
+    prepared: Settings, connection: Connection, table: TieredTable, parent: str, how: str
+) -> None:
+    (found,) = [one for one in Parents.of(connection, table).found if one.name == parent]
+    row_id = add_row(connection, table, FEBRUARY.lower, relation=parent, status="completed")
+    assert lacking_guards(connection, table, found) == []
+    names = {"parent": parent, "partition": table.partition(FEBRUARY), "guard": "treasury_guard_history"}
+    connection.execute(OFF[how].format(**names))
+    assert "treasury_guard_history" in lacking_guards(connection, table, found)
+    prepare_table(connection, prepared, table)
+    assert lacking_guards(connection, table, found) == []
+    for statement in ("UPDATE {} SET amount = 1 WHERE id = %s", "DELETE FROM {} WHERE id = %s"):
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute(SQL(statement).format(Identifier(parent)), (row_id,))
+        assert caught.value.sqlstate == HISTORY_IS_FIXED
+
+
+def test_the_guard_of_closed_days_comes_back_too(prepared: Settings, connection: Connection) -> None:
+    (hot, _) = Parents.of(connection, VAS_TRANSACTIONS).found
+    connection.execute("ALTER TABLE vas_transactions_partitioned DISABLE TRIGGER treasury_guard_period")
+    assert lacking_guards(connection, VAS_TRANSACTIONS, hot) == ["treasury_guard_period"]
+    prepare_table(connection, prepared, VAS_TRANSACTIONS)
+    assert lacking_guards(connection, VAS_TRANSACTIONS, hot) == []

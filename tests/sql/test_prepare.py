@@ -72,6 +72,25 @@ def test_a_guard_that_was_dropped_comes_back(settings: Settings, connection: Con
     assert len(found) == 1
 
 
+def test_a_guard_follows_the_terminal_statuses_of_the_settings(settings: Settings, connection: Connection) -> None:
+    """A status that became terminal is finished for the archive, so its rows must not change either."""
+    _create(connection)
+    prepare_table(connection, settings, EVENTS)
+    connection.execute(
+        "CREATE TABLE events_2026 PARTITION OF events_partitioned FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')"
+    )
+    connection.execute(
+        "INSERT INTO events_partitioned VALUES (gen_random_uuid(), 'c', 1, 'ZAR', 'void', '2026-05-01 00:00+00')"
+    )
+    connection.execute("UPDATE events_partitioned SET value = 2")
+    wider = EVENTS.model_copy(update={"terminal_statuses": frozenset({"done", "void", "d\u00e9j\u00e0 \\ 'vu'"})})
+    prepare_table(connection, settings, wider)
+    with pytest.raises(psycopg.Error, match="is void: a terminal row never changes"):
+        connection.execute("UPDATE events_partitioned SET value = 3")
+    connection.execute("SET default_transaction_read_only = on")
+    prepare_table(connection, settings, wider)
+
+
 def test_a_table_that_does_not_exist_is_named(settings: Settings, connection: Connection) -> None:
     with pytest.raises(ConfigError, match="table events: there is no events_partitioned in the database"):
         prepare_table(connection, settings, EVENTS)

@@ -610,6 +610,13 @@ def test_a_table_that_a_crash_would_empty_is_critical_and_named(
     assert f"ALTER TABLE {relation} SET LOGGED" in result.line
 
 
+def test_a_guard_that_is_switched_off_is_critical_and_named(ledger: Settings, connection: Connection) -> None:
+    connection.execute("ALTER TABLE transactions_partitioned DISABLE TRIGGER ALL")
+    result = run(ledger, "row_access")["row_access"]
+    assert (result.state, result.value) == (HealthState.CRITICAL, Decimal(1))
+    assert "treasury_guard_history of transactions_partitioned" in result.line
+
+
 def test_a_trigger_that_may_drop_rows_is_a_warning_and_is_named_once(ledger: Settings, connection: Connection) -> None:
     connection.execute("CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
     connection.execute(
