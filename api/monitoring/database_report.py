@@ -1,5 +1,6 @@
 """The database answer: what PostgreSQL says about itself, in one short transaction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -97,8 +98,9 @@ class DatabaseReport(Struct, kw_only=True):
     indexes: list[IndexSize]
 
 
-async def database_report(database: Database, own_queries: list[QueryTime]) -> DatabaseReport:
-    """PostgreSQL now. ``own_queries`` are used where pg_stat_statements is not installed.
+async def database_report(database: Database, parents: Sequence[str], own_queries: list[QueryTime]) -> DatabaseReport:
+    """PostgreSQL now. ``parents`` are the names of those of every table. ``own_queries`` are used where
+    pg_stat_statements is not installed.
 
     Raises TransientError when the database does not answer within its time limits.
     """
@@ -106,7 +108,7 @@ async def database_report(database: Database, own_queries: list[QueryTime]) -> D
     async def work(connection: AsyncConnection) -> DatabaseReport:
         async with connection.transaction():
             await connection.execute(_TIME_LIMITS, prepare=False)
-            return await _report(connection, own_queries)
+            return await _report(connection, parents, own_queries)
 
     return await database.run(work, "monitoring")
 
@@ -153,7 +155,8 @@ async def _rows(connection: AsyncConnection, query: str, **parameters: Any) -> l
     return await (await connection.execute(_QUERIES[query], parameters)).fetchall()
 
 
-async def _report(connection: AsyncConnection, own_queries: list[QueryTime]) -> DatabaseReport:
+async def _report(connection: AsyncConnection, parents: Sequence[str], own_queries: list[QueryTime]) -> DatabaseReport:
+    ledger: dict[str, Any] = {"parents": list(parents), "limit": MOST_ENTRIES}
     (server,) = await _rows(connection, "server")
     version, started_at, size_bytes, connection_limit, hit_share, deadlocks, rolled_back, clients = server
     return DatabaseReport(
@@ -170,10 +173,10 @@ async def _report(connection: AsyncConnection, own_queries: list[QueryTime]) -> 
             LockWait(relation=relation, mode=mode, waited_s=waited_s, blocked_by=blockers)
             for relation, mode, waited_s, blockers in await _rows(connection, "locks_waiting", limit=MOST_ENTRIES)
         ],
-        tables=[_table(row) for row in await _rows(connection, "table_sizes", limit=MOST_ENTRIES)],
+        tables=[_table(row) for row in await _rows(connection, "table_sizes", **ledger)],
         indexes=[
             IndexSize(name=name, table=table, bytes=size, scans=scans)
-            for name, table, size, scans in await _rows(connection, "index_sizes", limit=MOST_ENTRIES)
+            for name, table, size, scans in await _rows(connection, "index_sizes", **ledger)
         ],
     )
 

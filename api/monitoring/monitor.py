@@ -164,7 +164,8 @@ class Monitor:
 
     async def _read_database(self) -> DatabaseReport:
         own = (await self.performance()).queries
-        return await database_report.database_report(self._database, own)
+        parents = [name for table in self._settings.registry.values() for name in (table.hot_parent, table.warm_parent)]
+        return await database_report.database_report(self._database, parents, own)
 
 
 async def _require_writes(connection: AsyncConnection) -> None:

@@ -4,11 +4,26 @@
 SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'off'
 
 -- name: connections
--- Sessions of all databases, and how many an ordinary role may have (some are reserved, since 16 in two ways).
-SELECT sum(numbackends)::int,
-       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-       - coalesce(current_setting('reserved_connections', true), '0')::int
-FROM pg_stat_database
+-- What may be used up, how many sessions it has, and how many it may have: the server, of which an ordinary role may have
+-- a part (some are reserved, since 16 in two ways); this database and some logins, where they have a limit. The one with
+-- the largest share; NULL, which is first, where none is allowed.
+SELECT what, used, allowed
+FROM (
+    SELECT '' AS what, sum(numbackends)::int AS used,
+           current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+           - coalesce(current_setting('reserved_connections', true), '0')::int AS allowed
+    FROM pg_stat_database
+    UNION ALL
+    SELECT ' of database ' || d.datname, s.numbackends, d.datconnlimit
+    FROM pg_database d JOIN pg_stat_database s ON s.datid = d.oid
+    WHERE d.datname = current_database() AND d.datconnlimit >= 0
+    UNION ALL
+    SELECT ' of role ' || r.rolname, (SELECT count(*) FROM pg_stat_activity WHERE usesysid = r.oid), r.rolconnlimit
+    FROM pg_roles r
+    WHERE r.rolname = ANY (%(logins)s) AND r.rolconnlimit >= 0 AND NOT r.rolsuper
+) AS limits
+ORDER BY used / nullif(allowed, 0)::float8 DESC
+LIMIT 1
 
 -- name: sees_all_sessions
 -- Whether this role sees what sessions of other roles do.

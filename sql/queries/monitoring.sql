@@ -42,18 +42,26 @@ ORDER BY l.waitstart NULLS LAST
 LIMIT %(limit)s
 
 -- name: table_sizes
+-- Of the project's own tables, of everything in the schemas of the parents, and of partitions that are elsewhere.
 SELECT s.relname::text, pg_table_size(s.relid), pg_indexes_size(s.relid), s.n_live_tup, s.n_dead_tup,
        coalesce(s.n_dead_tup::float8 / nullif(s.n_live_tup + s.n_dead_tup, 0), 0),
        greatest(s.last_vacuum, s.last_autovacuum), greatest(s.last_analyze, s.last_autoanalyze)
 FROM pg_stat_user_tables s
-WHERE s.schemaname = ANY (current_schemas(false))
+WHERE s.schemaname = (current_schemas(false))[1]
+   OR s.schemaname IN (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                        WHERE c.relkind = 'p' AND c.relname = ANY (%(parents)s))
+   OR s.relid IN (SELECT inhrelid FROM pg_inherits JOIN pg_class p ON p.oid = inhparent WHERE p.relname = ANY (%(parents)s))
 ORDER BY pg_total_relation_size(s.relid) DESC NULLS LAST, s.relname
 LIMIT %(limit)s
 
 -- name: index_sizes
+-- Of the same tables.
 SELECT s.indexrelname::text, s.relname::text, pg_relation_size(s.indexrelid), s.idx_scan
 FROM pg_stat_user_indexes s
-WHERE s.schemaname = ANY (current_schemas(false))
+WHERE s.schemaname = (current_schemas(false))[1]
+   OR s.schemaname IN (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                        WHERE c.relkind = 'p' AND c.relname = ANY (%(parents)s))
+   OR s.relid IN (SELECT inhrelid FROM pg_inherits JOIN pg_class p ON p.oid = inhparent WHERE p.relname = ANY (%(parents)s))
 ORDER BY 3 DESC NULLS LAST, 1
 LIMIT %(limit)s
 

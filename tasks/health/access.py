@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 
-from psycopg.conninfo import conninfo_to_dict
-
 from ledger.counts import counted
 from sql.connection import Connection
 from sql.obstacles import policed_relations, unlogged_relations
 from sql.partitions import lacking_guards, list_partitions
 from sql.relations import Parents, Relation
-from sql.roles import API, AUDITOR, own_relations
+from sql.roles import own_relations
 from sql.storing import alterers
 from tasks.health.context import Context
 from tasks.health.result import HealthState, Measure
@@ -19,7 +17,7 @@ def row_access(context: Context) -> Measure:
     """Return whether every login sees every row, and every row is stored as it is sent and stays."""
     with context.connect() as connection:
         relations = [*own_relations(connection), *_relations(context, connection)]
-        hidden = [str(one) for one in policed_relations(connection, relations, _logins(context, connection))]
+        hidden = [str(one) for one in policed_relations(connection, relations, context.logins(connection))]
         unguarded = list(_unguarded(context, connection))
         unlogged = sorted(unlogged_relations(connection, relations).values())
         altering = [line for parent in _parents(context, connection) for line in alterers(connection, parent)]
@@ -53,15 +51,6 @@ def _relations(context: Context, connection: Connection) -> Iterator[Relation]:
     for parent in _parents(context, connection):
         yield parent
         yield from (partition.relation for partition in list_partitions(connection, parent))
-
-
-def _logins(context: Context, connection: Connection) -> set[str]:
-    """The roles, and whoever logs in by the addresses that are set: BYPASSRLS is not inherited from a role."""
-    settings = context.settings
-    addresses = (settings.api_database_url, settings.auditor_database_url)
-    set_by_url = (conninfo_to_dict(url.get_secret_value()).get("user") for url in addresses if url is not None)
-    named = {str(user) for user in set_by_url if user}
-    return named | ({API, AUDITOR} if len(named) < len(addresses) else set()) | {connection.info.user}
 
 
 def _listed(lines: list[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Literal
 
 from config import Settings
@@ -14,6 +15,7 @@ from ledger.tables import TieredTable
 from sql.connection import Connection, check_session, connection_parameters
 from sql.errors import translate
 from sql.own_schema import require_catalogue
+from sql.roles import API, AUDITOR
 
 CONNECTIONS = 4  # at the same time: a check of the connections must not use them up
 CONNECT_TIMEOUT_S = 3
@@ -38,6 +40,15 @@ class Context:
     def tables(self) -> list[TieredTable]:
         """Every registered table."""
         return list(self.settings.registry.values())
+
+    def logins(self, connection: Connection) -> set[str]:
+        """The roles, and whoever logs in by the addresses that are set. What a role of its own has, such as BYPASSRLS
+        or a limit of connections, is not inherited.
+        """
+        addresses = (self.settings.api_database_url, self.settings.auditor_database_url)
+        set_by_url = (conninfo_to_dict(url.get_secret_value()).get("user") for url in addresses if url is not None)
+        named = {str(user) for user in set_by_url if user}
+        return named | ({API, AUDITOR} if len(named) < len(addresses) else set()) | {connection.info.user}
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

@@ -42,11 +42,14 @@ def postgres(context: Context) -> Measure:
 
 
 def connections(context: Context) -> Measure:
-    """Return how many of the connections that may be made are in use."""
+    """Return how many of the connections that may be made are in use: of the server's, of the database's, or of a
+    login's.
+    """
     with context.connect() as connection:
-        used, allowed = fetch_one(connection, _QUERIES["connections"])
-    share = 100 * used / allowed
-    return Measure(f"{used} of {allowed} connections in use", share)
+        logins = {"logins": sorted(context.logins(connection))}
+        what, used, allowed = fetch_one(connection, _QUERIES["connections"], logins)
+    share = 100 * used / allowed if allowed else 100
+    return Measure(f"{used} of {allowed} connections{what} in use", share)
 
 
 def long_transactions(context: Context) -> Measure:

@@ -115,6 +115,20 @@ def test_the_api_stores_changes_and_finds_rows(moved: Settings, path: str) -> No
         assert all(one["partitions"] > 0 for one in months["pruning"])
 
 
+def test_the_sizes_that_are_shown_are_those_of_the_ledger(moved: Settings) -> None:
+    headers = {"Authorization": f"Bearer {create_key(moved, 'acme', [Scope.MONITORING_READ], None)}"}
+    with psycopg.connect(moved.database_dsn) as connection:  # of somebody else, and larger than all of the ledger
+        connection.execute("CREATE TABLE public.theirs AS SELECT n FROM generate_series(1, 100000) AS n")
+        connection.execute("CREATE INDEX theirs_n ON public.theirs (n)")
+    with serving(moved) as url, httpx.Client(base_url=url, headers=headers, timeout=30) as api:
+        page = api.get("/api/v1/monitoring/database").json()
+    tables, indexes = ({one["name"] for one in page[kind]} for kind in ("tables", "indexes"))
+    assert any(name.startswith("transactions_20") for name in tables)
+    assert not {"theirs", "transactions"} & tables
+    assert indexes
+    assert "theirs_n" not in indexes
+
+
 def test_a_move_into_another_schema_while_the_api_runs_is_noticed(moved: Settings) -> None:
     headers = {"Authorization": f"Bearer {create_key(moved, 'acme', [*Scope], None)}"}
     with serving(moved) as url, httpx.Client(base_url=url, headers=headers, timeout=30) as api:

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from config import Settings
@@ -94,6 +95,26 @@ def test_connections_in_use_are_counted(ledger: Settings) -> None:
     assert result.state is HealthState.WARNING
     assert result.unit == "%"
     assert "connections in use" in result.line
+
+
+def test_the_limits_of_the_database_and_of_a_role_count_too(ledger: Settings, connection: Connection) -> None:
+    role = f"limited_{secrets.token_hex(4)}"
+    connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'limited' CONNECTION LIMIT 2")
+    try:
+        url = make_conninfo(ledger.database_dsn, user=role, password="limited")
+        parts = conninfo_to_dict(url)
+        api = SecretStr(f"postgresql://{role}:limited@{parts['host']}:{parts['port']}/{parts['dbname']}")
+        asked = ledger.model_copy(update={"api_database_url": api})
+        assert run(asked, "connections")["connections"].state is HealthState.HEALTHY
+        with psycopg.connect(url), psycopg.connect(url):
+            result = run(asked, "connections")["connections"]
+        assert result.state is HealthState.CRITICAL
+        assert result.line == f"2 of 2 connections of role {role} in use"
+        connection.execute(f"ALTER DATABASE {parts['dbname']} CONNECTION LIMIT 1")
+        line = run(asked, "connections")["connections"].line
+        assert f" of 1 connections of database {parts['dbname']} in use" in line
+    finally:
+        connection.execute(f"DROP ROLE {role}")
 
 
 def test_a_transaction_that_stays_open_is_named(ledger: Settings, connection: Connection) -> None:
@@ -204,8 +225,8 @@ def test_a_role_that_sees_only_its_own_sessions_is_told_so(ledger: Settings, con
     connection.execute("DROP ROLE IF EXISTS watcher")
     connection.execute("CREATE ROLE watcher LOGIN PASSWORD 'watcher'")
     try:
-        own = psycopg.conninfo.make_conninfo(ledger.database_dsn, user="watcher", password="watcher")
-        parts = psycopg.conninfo.conninfo_to_dict(own)
+        own = make_conninfo(ledger.database_dsn, user="watcher", password="watcher")
+        parts = conninfo_to_dict(own)
         url = f"postgresql://watcher:watcher@{parts['host']}:{parts['port']}/{parts['dbname']}"
         results = run(ledger.model_copy(update={"database_url": SecretStr(url)}), "connections", "long_transactions")
         assert "grant pg_read_all_stats" in results["long_transactions"].line
@@ -547,7 +568,7 @@ def test_the_api_s_role_may_make_every_check(ledger: Settings, connection: Conne
     name = f"member_{secrets.token_hex(4)}"
     connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}' IN ROLE treasury_api")
     try:
-        parts = psycopg.conninfo.conninfo_to_dict(ledger.database_dsn)
+        parts = conninfo_to_dict(ledger.database_dsn)
         url = f"postgresql://{name}:{name}@{parts['host']}:{parts['port']}/{parts['dbname']}"
         limited_role = ledger.model_copy(update={"database_url": SecretStr(url)})
         lines = [
