@@ -5,6 +5,10 @@ from collections.abc import Iterable, Sequence
 from ledger.months import Month
 from storage.layout import month_of_key
 
+MOVED = (
+    "must be restored before it is read: a lifecycle rule of the bucket, or somebody, moved it into another storage "
+    "class. Only objects with rows may be moved: restore it in the store, and copy it back into the standard class"
+)
 _COMMANDS = 20  # more of them would bury the message
 
 

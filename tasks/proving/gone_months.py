@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+from ledger.errors import DeepTierError
 from ledger.transparency.events import LoggedObject
 from ledger.transparency.replay import Gone, MonthKey
 from storage.store import ObjectStore, StoredFile
+from storage.unreadable import MOVED
 from tasks.proving.findings import VerificationReport
 from tasks.proving.log_verification import ExpectedMonth, keys_of
 
@@ -54,7 +56,11 @@ def check_gone(listed: Mapping[str, int], gone: Mapping[MonthKey, Gone], report:
 def check_records(store: ObjectStore, records: Iterable[tuple[int, LoggedObject]], report: VerificationReport) -> None:
     """Read the objects that say who held, released and deleted what, and compare them with the log."""
     for index, record in records:
-        content = store.find_bytes(record.key)
+        try:
+            content = store.find_bytes(record.key)
+        except DeepTierError:
+            report.add(record.key, MOVED)
+            continue
         if content is None:
             report.add(record.key, f"is missing: entry {index} of the log names it")
         elif StoredFile.of(content).sha256.hex() != record.sha256:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from config import Settings
-from ledger.errors import ConfigError, VerificationError
+from ledger.errors import ConfigError, DeepTierError, VerificationError
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.events import Archived, origin_of
 from ledger.transparency.notes import Note, open_checkpoint, require_types, split_note
@@ -138,11 +138,9 @@ def _find(store: ObjectStore, origins: list[str]) -> tuple[str, str]:
 
 
 def _origin_at(store: ObjectStore, folder: str) -> str | None:
-    content = store.find_bytes(f"{folder}/{CHECKPOINT}")
-    if content is None:
-        return None
-    with suppress(VerificationError):
-        return Checkpoint.parse(split_note(content)[0]).origin
+    with suppress(VerificationError, DeepTierError):  # what is wrong with it is a finding of the verification
+        content = store.find_bytes(f"{folder}/{CHECKPOINT}")
+        return None if content is None else Checkpoint.parse(split_note(content)[0]).origin
     return None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from cryptography.x509 import Certificate
 
 from ledger.counts import counted
-from ledger.errors import DataError, VerificationError
+from ledger.errors import DataError, DeepTierError, VerificationError
 from ledger.merkle import HASH_BYTES, leaf_hash
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.events import Archived, Event, LoggedManifest, LoggedObject, LoggedTree, LogOpened, Returned
@@ -20,6 +20,7 @@ from ledger.transparency.replay import Gone, Index, LogState, MonthKey, index_of
 from ledger.transparency.tiles import WIDTH, Tile, Tree, decode_bundle, tiles_of
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
 from storage.store import ObjectStore
+from storage.unreadable import MOVED
 from tasks.proving.findings import VerificationReport
 from tasks.proving.known_log import KnownLog
 from tasks.proving.remembered_log import RememberedLog
@@ -81,6 +82,7 @@ class LogVerification:
         self._prefix = f"{known.folder}/"
         self._names = [key.removeprefix(self._prefix) for key in listed if key.startswith(self._prefix)]
         self._objects: dict[str, bytes | None] = {}
+        self._moved: set[str] = set()  # those that must be restored before they are read
         self._keys: set[VerifierKey] = set(known.keys)
 
     def run(self, remembered: RememberedLog | None, certificates: Sequence[Certificate]) -> VerifiedLog:
@@ -104,12 +106,18 @@ class LogVerification:
         return verified
 
     def _add(self, name: str, text: str) -> None:
-        self._report.add(f"{self._prefix}{name}", text)
+        if name not in self._moved:  # more is not known of such an object, whose finding is there already
+            self._report.add(f"{self._prefix}{name}", text)
 
     def _read(self, name: str) -> bytes | None:
-        """An object of the log, read once; None where it is absent."""
+        """An object of the log, read once; None where it is absent, or must be restored first, which is a finding."""
         if name not in self._objects:
-            self._objects[name] = self._store.find_bytes(f"{self._prefix}{name}")
+            try:
+                self._objects[name] = self._store.find_bytes(f"{self._prefix}{name}")
+            except DeepTierError:
+                self._add(name, MOVED)
+                self._moved.add(name)
+                self._objects[name] = None
             self._report.counts["objects of the log"] += self._objects[name] is not None
         return self._objects[name]
 

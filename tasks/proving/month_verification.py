@@ -13,11 +13,13 @@ from ledger.months import Month
 from ledger.proof import sums_per_currency
 from ledger.tables import TieredTable
 from ledger.transparency.events import LoggedObject
+from storage.layout import month_of_key
 from storage.lookups import FileLookup, remake_lookup
 from storage.manifest import Manifest, ManifestFile, ManifestRowGroup, ManifestTree, describe_month
 from storage.month_tree import ReadFile, read_file
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile
+from storage.unreadable import MOVED
 from tasks.proving.findings import CheckedMonth, VerificationReport
 from tasks.proving.log_verification import ExpectedMonth
 
@@ -59,23 +61,27 @@ class MonthVerification:
                 self._report.counts["former objects"] += found is not None
 
     def _has_changed(self, key: str, sha256: str, spool: Path) -> bool:
-        """Whether an object has other bytes; one that must be restored first is not read, and a note names it."""
+        """Whether an object has other bytes; rows that must be restored first are not read, and a note names them."""
         try:
             return self._store.fetch(key, spool / "former").sha256.hex() != sha256
         except DeepTierError as error:
-            self._report.notes.append(f"looked at, not read: {error}")
+            if month_of_key(key) is None:
+                self._report.add(key, MOVED)
+            else:
+                self._report.notes.append(f"looked at, not read: {error}")
             return False
 
     def verify(self, expected: ExpectedMonth, *, deep: bool) -> None:
         """Read every object of a part of a month; with ``deep`` decode and hash every row too.
 
-        One that must be restored first is looked at, and a note names it.
+        Rows that must be restored first are looked at, and a note names them; any other such object is a finding.
         """
         before = len(self._report.findings)
         with spool_folder(self._settings.spool, "verify") as spool:
             manifest = self._manifest(expected)
             try:
-                files = {one.key: self._object(one, spool) for one in expected.objects}
+                rows_last = sorted(expected.objects, key=lambda one: month_of_key(one.key) is not None)
+                files = {one.key: self._object(one, spool) for one in rows_last}
             except DeepTierError as error:
                 self._report.notes.append(f"looked at, not read: {error}")
                 self.look(expected)
@@ -107,7 +113,11 @@ class MonthVerification:
 
     def _manifest(self, expected: ExpectedMonth) -> Manifest | None:
         key = expected.manifest.key
-        content = self._store.find_bytes(key)
+        try:
+            content = self._store.find_bytes(key)
+        except DeepTierError:
+            self._report.add(key, MOVED)
+            return None
         if content is None:
             self._report.add(key, "the manifest is missing")
             return None
@@ -128,7 +138,10 @@ class MonthVerification:
         try:
             found = self._store.fetch(said.key, target)
         except DeepTierError:
-            raise
+            if month_of_key(said.key) is not None:
+                raise
+            self._report.add(said.key, MOVED)
+            return None
         except DataError:
             self._report.add(said.key, "is missing")
             return None

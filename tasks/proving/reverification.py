@@ -17,9 +17,11 @@ from ledger.transparency.events import Reverified
 from sql.connection import Connection, connect
 from sql.log import record_event
 from sql.verified import PartAge, mark_verified, part_ages
+from storage.marker import KEY as MARKER
+from storage.unreadable import MOVED
 from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.ownership import check_ownership
-from tasks.proving.findings import CheckedMonth, VerificationReport
+from tasks.proving.findings import ArchiveFinding, CheckedMonth, VerificationReport
 from tasks.proving.storage_classes import look_at_classes
 from tasks.proving.verification import VerificationScope, verify_archive
 
@@ -74,7 +76,8 @@ def reverify(settings: Settings, now: datetime | None = None) -> Night:
         report = verify_archive(settings, VerificationScope(parts=parts, deep=True), connection)
         for place, text in looked.findings:
             report.add(place, text)
-        _record(connection, settings, report.months)
+        if ArchiveFinding(MARKER, MOVED) not in report.findings:  # without the marker nobody is known to be the owner
+            _record(connection, settings, report.months)
         report_damage(connection, report)
     return Night(len(report.months), report.counts["rows"], report.counts["bytes"])
 

@@ -6,12 +6,13 @@ Needs no database: PostgreSQL is one more witness where it is there. Changes not
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from config import Settings
 from ledger.counts import counted
-from ledger.errors import DataError, NotFoundError
+from ledger.errors import DataError, DeepTierError, NotFoundError
 from ledger.months import Month
 from ledger.transparency.policies import LogPolicy
 from sql.connection import Connection
@@ -19,6 +20,7 @@ from storage.layout import CERTIFICATES, HOLDS, MANIFESTS, ORDERS, RETURNS, TREE
 from storage.marker import KEY as MARKER
 from storage.marker import Marker
 from storage.store import ObjectStore
+from storage.unreadable import MOVED
 from tasks.proving.findings import VerificationReport
 from tasks.proving.gone_months import certificate_keys, check_gone, check_records, gone_keys, gone_months
 from tasks.proving.known_log import KnownLog, know_log
@@ -121,18 +123,29 @@ def _verified_log(
     """The log; once more where it was published meanwhile."""
     certificates = [] if settings.tsa_certificates is None else read_certificates(settings.tsa_certificates)
     for attempt in range(_ATTEMPTS):
-        checkpoint = store.find_bytes(f"{known.folder}/{CHECKPOINT}")
+        checkpoint = _find_checkpoint(store, known)
         listed, report = store.sizes(""), VerificationReport()
         log = LogVerification(store, known, listed, report).run(remembered, certificates)
-        is_still = store.find_bytes(f"{known.folder}/{CHECKPOINT}") == checkpoint
+        is_still = _find_checkpoint(store, known) == checkpoint
         if not report.findings or is_still or attempt == _ATTEMPTS - 1:
             break
     return report, log, listed
 
 
+def _find_checkpoint(store: ObjectStore, known: KnownLog) -> bytes | None:
+    """The checkpoint's bytes; None for one that is absent or must be restored first, which the log's findings name."""
+    with suppress(DeepTierError):
+        return store.find_bytes(f"{known.folder}/{CHECKPOINT}")
+    return None
+
+
 def _check_marker(store: ObjectStore, known: KnownLog, log: VerifiedLog, report: VerificationReport) -> None:
     """The marker names the installation of the log; PostgreSQL knows its token."""
-    content = store.find_bytes(MARKER)
+    try:
+        content = store.find_bytes(MARKER)
+    except DeepTierError:
+        report.add(MARKER, MOVED)
+        return
     if content is None:
         report.add(MARKER, "is missing: the first write to an archive makes it")
         return

@@ -3,16 +3,19 @@
 import base64
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from config import Settings
+from ledger.counts import counted
 from ledger.errors import ConflictError, TreasuryError
 from storage.clock import store_ahead_s
+from storage.layout import CANARIES
 from storage.object_locks import LockMode, ObjectLocks
 from storage.storage_classes import COPY_PART_BYTES, StorageClasses
+from storage.store import error_code
 from tasks.archiving.to_deep import prove_class, wanted_class
 from tasks.storage_check.canaries import Canaries
 from tasks.storage_check.findings import Finding, PromiseState
@@ -322,6 +325,52 @@ def _restoring(tried: Tried, wanted: str, promise: str) -> Finding:
     )
 
 
+_AT_ONCE = frozenset({"STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"})
+_NO_RULES = frozenset({"NoSuchLifecycleConfiguration"})
+
+
+def lifecycle(tried: Tried) -> Finding:
+    """No rule of the bucket moves metadata or the log into a class that must be restored first, or expires anything."""
+    promise, bucket = "no lifecycle rule moves or expires what must stay", _bucket(tried)
+    try:
+        rules = tried.canaries.store.call("get_bucket_lifecycle_configuration", Bucket=bucket).get("Rules", ())
+    except Exception as error:
+        code = error_code(error)
+        if not code:
+            raise
+        if code not in _NO_RULES:
+            return Finding(promise, PromiseState.UNTRIED, code, "look at the rules of the bucket in its console")
+        rules = ()
+    wrong = [said for rule in rules if rule.get("Status") == "Enabled" for said in _breaks(tried, rule)]
+    harmful = (
+        "what it moves cannot be verified, and what it expires is lost: limit it to a folder of rows, or remove it"
+    )
+    follows = harmful if wrong else "what must be readable stays readable"
+    result = "; ".join(wrong) or counted(len(rules), "rule")
+    return Finding(promise, _verdict(not wrong), result, follows, relied_on=bool(wrong))
+
+
+def _breaks(tried: Tried, rule: Mapping[str, Any]) -> Iterator[str]:
+    """What a rule does that it must not, in words. Objects of the archive have no tags."""
+    place = tried.canaries.store.place
+    chosen = rule.get("Filter", {})
+    both = chosen.get("And", {})
+    prefix = str(chosen.get("Prefix") or both.get("Prefix") or rule.get("Prefix") or "")
+    if "Tag" in chosen or "Tags" in both or prefix.startswith(place(CANARIES)[1]):
+        return
+    named, root = f"the rule {rule.get('ID', '')!r}", place("")[1]
+    classes = {one.get("StorageClass") for one in rule.get("Transitions", ())} - _AT_ONCE
+    for folder in ("_treasury/", "log/"):
+        kept = place(folder)[1]
+        if classes and (kept.startswith(prefix) or prefix.startswith(kept)):
+            yield f"{named} moves {folder} to {', '.join(sorted(classes))}"
+    expires = {"Days", "Date"} & rule.get("Expiration", {}).keys()
+    if expires and root.startswith(prefix):
+        yield f"{named} expires the whole archive"
+    elif expires and prefix.startswith(root):
+        yield f"{named} expires {prefix.removeprefix(root)}"
+
+
 def _bucket(tried: Tried) -> str:
     return tried.canaries.store.place("")[0]
 
@@ -349,4 +398,5 @@ OF_BUCKETS: tuple[tuple[str, Callable[[Tried], Finding | Iterator[Finding]]], ..
     ("a put with a wrong x-amz-checksum-sha256 is refused", checksum),
     ("an upload in parts is whole, and an unfinished one can be removed", multipart),
     ("an object can go into the deep storage class", storage_class),
+    ("no lifecycle rule moves or expires what must stay", lifecycle),
 )

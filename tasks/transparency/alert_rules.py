@@ -18,7 +18,7 @@ def log_rules(_: Settings) -> list[AlertRule]:
         ),
         AlertRule(
             SET_BACK,
-            "The log's checkpoint in the archive was removed, or replaced by an older one",
+            "The log's checkpoint in the archive was removed, or replaced by an older one or other signatures",
             Severity.CRITICAL,
             "the first publication that finds it",
         ),
@@ -50,7 +50,7 @@ def witnessed_alert(origin: str, title: str) -> Alert:
 
 
 def set_back_alert(origin: str, content: str, published: int) -> Alert:
-    """The alert about a checkpoint that somebody took away or set back. The publication put it there again."""
+    """The alert about a checkpoint that somebody took away, set back or changed. The publication put it there again."""
     return Alert(
         SET_BACK,
         origin,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ledger.errors import DataError, VerificationError
 from ledger.transparency.checkpoints import Checkpoint
-from ledger.transparency.notes import Note, open_checkpoint
+from ledger.transparency.notes import Note, open_checkpoint, require_types
 from ledger.transparency.tiles import Tile, Tree, decode_bundle, tiles_of
 from ledger.transparency.verifier_keys import VerifierKey
 from storage.store import ObjectStore
@@ -77,11 +77,18 @@ class ArchivedLog:
         return entries
 
     def verify(self, keys: Iterable[VerifierKey], origin: str) -> LogContent | None:
-        """The whole log, its entries leading to the root that a key of ``keys`` signed; None where there is none."""
-        opened = self.open_checkpoint(keys, origin)
+        """The whole log, its entries leading to the root that ``keys`` signed, one of each signature type; None where
+        there is none.
+        """
+        known = tuple(keys)
+        opened = self.open_checkpoint(known, origin)
         if opened is None:
             return None
-        checkpoint, _, content = opened
+        checkpoint, note, content = opened
+        try:
+            require_types(note, known)
+        except VerificationError as error:
+            raise VerificationError(f"{self.key(CHECKPOINT)}: {error}") from None
         entries = tuple(self.read_entries(checkpoint.size))
         tree = Tree(entries)
         if tree.root(checkpoint.size) != checkpoint.root:

@@ -7,7 +7,7 @@ first.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from ledger.errors import ConflictError, DataError, ForkError, OwnershipError, T
 from ledger.installation import Owner
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.events import origin_of
-from ledger.transparency.notes import Signer, sign_note, split_note
+from ledger.transparency.notes import Signer, open_note, require_keys, sign_note, split_note
 from ledger.transparency.policies import LogPolicy
 from ledger.transparency.replay import LogState, index_of, replay_entries
 from ledger.transparency.tiles import Tile, Tree, new_tiles
@@ -149,7 +149,7 @@ def _is_as_recorded(settings: Settings, policy: LogPolicy | None, row: LogRow, a
 
 
 def _complete(work: _Work, signers: list[Signer], policy: LogPolicy | None) -> Published:
-    base = _compare(work, [signer.key for signer in signers])
+    base = _compare(work, [signer.key for signer in signers], policy)
     keys = None
     if not work.row.keys:
         signers = _with_first_keys(work, signers)
@@ -198,18 +198,20 @@ def _with_first_keys(work: _Work, signers: list[Signer]) -> list[Signer]:
     return load_signers(work.settings, work.row.origin)
 
 
-def _compare(work: _Work, own_keys: Sequence[VerifierKey]) -> int:
+def _compare(work: _Work, own_keys: Sequence[VerifierKey], policy: LogPolicy | None) -> int:
     """The size up to which the archive's log is the one that PostgreSQL knows, and needs nothing written again.
 
-    Raises ForkError for a longer log and for another root; DataError for a checkpoint that no key of this log signed.
+    A checkpoint that PostgreSQL does not know is taken over only as a killed publisher leaves it: whoever can write to
+    the bucket must not choose what is recorded. Raises ForkError for a longer log and for another root; DataError for a
+    checkpoint that no key of this log signed.
     """
     row = work.row
     entries = read_entries(work.connection, row.installation_id)
     tree = Tree(entries)
-    changes = replay_entries(entries, are_own=True).key_changes
-    known = {VerifierKey.parse(key) for _, change in changes for key in change.new}
+    state = replay_entries(entries, are_own=True)
+    known = {*own_keys, *(VerifierKey.parse(key) for _, change in state.key_changes for key in change.new)}
     try:
-        opened = work.archive.open_checkpoint({*known, *own_keys}, row.origin)
+        opened = work.archive.open_checkpoint(known, row.origin)
     except VerificationError as error:
         raise DataError(
             f"{error}. Restore the object from a version or a backup of the bucket; if there is none, delete it: the "
@@ -221,9 +223,37 @@ def _compare(work: _Work, own_keys: Sequence[VerifierKey]) -> int:
     _refuse_fork(work, tree, checkpoint)
     if checkpoint.size < row.published_size:
         return _set_back(work, f"a checkpoint of {checkpoint.size} entries")
-    if checkpoint.size > row.published_size or content != row.checkpoint:
+    if content == row.checkpoint:
+        return checkpoint.size
+    is_longer = checkpoint.size > row.published_size
+    recorded = None if is_longer else row.checkpoint
+    signing = [VerifierKey.parse(text) for text in state.keys_at(checkpoint.size)]
+    known |= set(policy.witness_keys if policy is not None else ())
+    if _is_of_publisher(content, recorded, signing, known):
         mark_published(work.connection, work.owner, checkpoint.size, checkpoint.root, content)
+    elif recorded is None:
+        return _set_back(work, f"a checkpoint of {checkpoint.size} entries with other signatures than a publisher's")
+    else:
+        _set_back(work, "a checkpoint with other signatures")
+        _require_owner(work)
+        work.replace(recorded, CHECKPOINT)
     return checkpoint.size
+
+
+def _is_of_publisher(
+    content: bytes, recorded: bytes | None, signing: Sequence[VerifierKey], known: Collection[VerifierKey]
+) -> bool:
+    """Whether a publisher that was killed may have left this note: every key of the log has signed it, and it has all
+    cosignatures of the ``recorded`` one. Every other line is a signature of a known key that verifies.
+    """
+    try:
+        note = open_note(content, known)
+        require_keys(note, signing)
+    except VerificationError:
+        return False
+    lines, former = split_note(content)[1], split_note(recorded)[1] if recorded else []
+    is_known = all(line in former or any(line.is_of(key) for key in known) for line in lines)
+    return is_known and all(line in lines or any(line.is_of(key) for key in note.keys) for line in former)
 
 
 def _refuse_fork(work: _Work, tree: Tree, checkpoint: Checkpoint) -> None:
@@ -241,7 +271,7 @@ def _refuse_fork(work: _Work, tree: Tree, checkpoint: Checkpoint) -> None:
 
 
 def _set_back(work: _Work, what: str) -> int:
-    """Report that the archive has less than was published; everything is written again."""
+    """Report that the archive has not what was published; everything, from entry 0 on, is to be written again."""
     raise_alert(work.connection, set_back_alert(work.row.origin, what, work.row.published_size))
     return 0
 

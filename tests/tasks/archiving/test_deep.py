@@ -12,6 +12,7 @@ from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, DeepTierError, VerificationError
 from ledger.months import Month
 from ledger.transparency.events import Deepened, Event
+from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
 from sql.installation import read_installation
 from sql.log import read_entries
@@ -28,6 +29,7 @@ from tasks.archiving.tiers import tier_rows
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_deep import DeepStep, deepen
 from tasks.proving.drill import drill
+from tasks.proving.findings import VerificationReport
 from tasks.proving.proofs import Prover
 from tasks.proving.reverification import DAMAGED, reverify
 from tasks.proving.verification import VerificationScope, verify_archive
@@ -36,8 +38,10 @@ from tasks.restoring.requests import Readability, RetrievalTier, request_restore
 from tasks.restoring.restore import restore_month
 from tasks.retention.recovery import restore_life
 from tasks.transparency.publish import publish_log
+from tasks.transparency.report import policy_text
 from tests.stores import Store
 from tests.tasks.archiving.ledger import COLD, HOT, TODAY, Ledger
+from tests.tasks.retention.aged import hold
 
 DEEP = Month(2018, 5)  # due for the deep tier on TODAY
 DEEPER = Month(2018, 4)
@@ -191,6 +195,46 @@ def test_deep_months_are_looked_at_each_night_and_read_once_they_are_restored(gl
     key = glacier.catalogue(DEEP)["object_key"]
     assert glacier.sql("SELECT deep FROM archive_verified WHERE object_key = %s", key) == [(True,)]
     assert drill(glacier.settings) is not None
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_a_rule_that_moves_the_whole_bucket_ends_no_verification(glacier: Ledger, is_alone: bool) -> None:
+    """Every object that may not be moved is named, and what else is wrong as well."""
+    policy = LogPolicy.parse(policy_text(glacier.settings).encode())
+    hold_id = hold(glacier, COLD).hold.name
+    publish_log(glacier.settings)
+    store, row = ObjectStore(glacier.settings), glacier.catalogue(DEEP)
+    store.remove(glacier.catalogue(COLD)["object_key"])
+    record = next(key for key in store.keys("_treasury/holds") if hold_id in key)
+    moved = {row["manifest_key"], row["tree"]["key"], record, "_treasury/installation.json"}
+    moved |= {key for key in store.keys("log") if key.startswith("log/tile/0/")}
+    for key in (*moved, row["object_key"]):
+        _move(store, key)
+
+    def verified() -> VerificationReport:
+        if is_alone:
+            return verify_archive(glacier.settings, VerificationScope(), None, policy)
+        with connect(glacier.settings.database_dsn, "tests") as connection:
+            return verify_archive(glacier.settings, VerificationScope(), connection)
+
+    found = {one.place: one.text for one in verified().findings}
+    assert found.pop(glacier.catalogue(COLD)["object_key"]) == "is missing"
+    assert found.keys() == moved
+    assert all("a lifecycle rule of the bucket, or somebody, moved it" in text for text in found.values())
+    if not is_alone:
+        with pytest.raises(VerificationError, match=r"log/tile/0/.*: must be restored before it is read"):
+            reverify(glacier.settings)
+        assert glacier.sql("SELECT state FROM alerts WHERE rule = %s", DAMAGED) == [("open",)]
+    _move(store, "log/checkpoint")
+    named = {one.place for one in verified().findings}
+    assert "log/checkpoint" in named
+    assert glacier.catalogue(COLD)["object_key"] in named  # by the signed indexes
+
+
+def _move(store: ObjectStore, key: str) -> None:
+    """What a lifecycle rule does: the same bytes in another class."""
+    content, (bucket, path) = store.read_bytes(key), store.place(key)
+    store.call("put_object", Bucket=bucket, Key=path, Body=content, StorageClass=CLASS)
 
 
 @heavy

@@ -1,14 +1,17 @@
 """The store is tried: what it really does, which of that the settings rely on, and nothing is left behind."""
 
+import json
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from config import Settings
 from ledger.errors import ConflictError
 from storage.layout import CANARIES
+from storage.store import ObjectStore
 from storage.versions import VersionedStore
 from tasks.storage_check.check import check_storage
 from tasks.storage_check.findings import PromiseState, StorageReport
@@ -24,6 +27,7 @@ CHECKSUM = "a put with a wrong x-amz-checksum-sha256 is refused"
 PARTS = "an upload in parts is whole, and an unfinished one can be removed"
 DEEP = "an object can go into the deep storage class"
 BACK = "a deep object can be restored"
+RULES = "no lifecycle rule moves or expires what must stay"
 ALWAYS = {
     "an object is read as it was written",
     "a list shows what was just written and deleted",
@@ -58,7 +62,7 @@ def test_a_bucket_with_object_lock_keeps_what_it_promises(settings: Settings, se
     own = at(seaweed_store, settings, seaweed_store.locking)
     report = check_storage(own)
     found = verdicts(report)
-    holding = {KEPT, SHORT, HELD, FORMER, CONDITION, CHECKSUM, PARTS, "the store's clock is PostgreSQL's"}
+    holding = {KEPT, SHORT, HELD, FORMER, CONDITION, CHECKSUM, PARTS, RULES, "the store's clock is PostgreSQL's"}
     assert {name for name, verdict in found.items() if verdict is PromiseState.HOLDS} == holding
     assert found[BYPASS] is PromiseState.BROKEN  # the login of the tests may do everything
     assert found[DEEP] is PromiseState.UNTRIED
@@ -126,6 +130,42 @@ def test_the_embedded_store_and_what_it_does_not_offer(settings: Settings) -> No
     (wrong,) = report.wrong
     assert (wrong.promise, "neither a SHA-256 nor an MD5" in wrong.found or "ETag" in wrong.found) == (DEEP, True)
     assert canaries(settings) == set()
+
+
+_DEEP = [{"Days": 365, "StorageClass": "GLACIER"}]
+
+
+@pytest.mark.parametrize(("filter_", "action", "found"), [
+    ({}, {"Transitions": _DEEP}, "the rule 'r' moves _treasury/ to GLACIER; the rule 'r' moves log/ to GLACIER"),
+    ({"Prefix": "OWN/log/ti"}, {"Transitions": _DEEP}, "the rule 'r' moves log/ to GLACIER"),
+    ({"And": {"Prefix": "OWN/_tr", "ObjectSizeGreaterThan": 9}}, {"Transitions": _DEEP},
+     "the rule 'r' moves _treasury/ to GLACIER"),
+    ({"Prefix": "OWN/transactions/"}, {"Expiration": {"Days": 9}}, "the rule 'r' expires transactions/"),
+    ({"Prefix": ""}, {"Expiration": {"Days": 3650}}, "the rule 'r' expires the whole archive"),
+    ({"Prefix": "OWN/transactions/month="}, {"Transitions": _DEEP}, ""),
+    ({"Prefix": "OWN/_treasury/canary/"}, {"Expiration": {"Days": 1}}, ""),
+    ({"Prefix": "another/"}, {"Expiration": {"Days": 1}}, ""),
+    ({"Tag": {"Key": "a", "Value": "b"}}, {"Transitions": _DEEP}, ""),
+    ({}, {"Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}]}, ""),
+    ({}, {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}, ""),
+    ({}, {"NoncurrentVersionExpiration": {"NoncurrentDays": 1}}, ""),
+])  # fmt: skip
+def test_a_lifecycle_rule_that_reaches_what_must_stay_is_named(
+    settings: Settings, moto_store: Store, filter_: dict[str, Any], action: dict[str, Any], found: str
+) -> None:
+    own = at(moto_store, settings, "ruled")
+    store, prefix = ObjectStore(own), own.archive_location.rpartition("/")[2]
+    store.call("create_bucket", Bucket="ruled")
+    rule = {"ID": "r", "Status": "Enabled", "Filter": filter_} | action
+    configuration = json.loads(json.dumps({"Rules": [rule]}).replace("OWN", prefix))
+    store.call("put_bucket_lifecycle_configuration", Bucket="ruled", LifecycleConfiguration=configuration)
+    report = check_storage(own)
+    (finding,) = (one for one in report.findings if one.promise == RULES)
+    assert (finding.verdict is PromiseState.HOLDS, finding.found) == (not found, found or "1 rule")
+    assert [one.promise for one in report.wrong] == ([RULES] if found else [])
+    configuration["Rules"][0]["Status"] = "Disabled"
+    store.call("put_bucket_lifecycle_configuration", Bucket="ruled", LifecycleConfiguration=configuration)
+    assert check_storage(own).wrong == []
 
 
 def test_a_folder_is_tried_for_what_it_can_do(settings: Settings, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from ledger.errors import ConfigError, DataError, ForkError, VerificationError
 from ledger.month_tree import DIGEST_METHOD
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.events import Archived, Deleted, LoggedManifest, LoggedObject, LoggedTree
-from ledger.transparency.notes import open_note, sign_note
+from ledger.transparency.notes import Signature, join_note, open_note, sign_note, split_note
 from ledger.transparency.replay import Index
-from ledger.transparency.tiles import tiles_of
+from ledger.transparency.tiles import Tree, tiles_of
 from ledger.transparency.verifier_keys import VerifierKey
 from sql.connection import connect
 from sql.log import record_event
@@ -161,6 +161,60 @@ def test_a_checkpoint_that_was_set_back_is_written_again_and_reported(
     assert _alerts(installation) == ["log-set-back"]
     now = installation.objects()
     assert {key: now[key] for key in now if "tile" in key} == {key: before[key] for key in before if "tile" in key}
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_checkpoint_with_a_signature_less_is_replaced_by_the_recorded_one(
+    installation: Installation, lost: int
+) -> None:
+    """Whoever can only write to the bucket must not decide what PostgreSQL, and every proof file, has from then on."""
+    installation.record("one")
+    publish_log(installation.settings)
+    before = installation.objects()["log/checkpoint"]
+    text, signatures = split_note(before)
+    installation.store.replace_bytes(join_note(text, [signatures[lost]]), "log/checkpoint")
+    publish_log(installation.settings)
+    assert installation.objects()["log/checkpoint"] == before == installation.row.checkpoint
+    assert _alerts(installation) == ["log-set-back"]
+
+
+def test_a_checkpoint_with_a_line_of_a_stranger_is_replaced_by_the_recorded_one(installation: Installation) -> None:
+    installation.record("one")
+    publish_log(installation.settings)
+    before = installation.objects()["log/checkpoint"]
+    installation.store.replace_bytes(before + Signature("w1", bytes(4), bytes(72)).line.encode(), "log/checkpoint")
+    installation.record("two")
+    publish_log(installation.settings)
+    assert installation.log().checkpoint.size == 4
+    _, signatures = split_note(installation.objects()["log/checkpoint"])
+    assert {signature.name for signature in signatures} == {installation.origin}
+    assert _alerts(installation) == ["log-set-back"]
+
+
+@pytest.mark.parametrize("signer", [0, 1])
+def test_a_longer_checkpoint_that_one_key_signed_is_not_taken_over(installation: Installation, signer: int) -> None:
+    """A publisher was killed before its checkpoint; one that has one of the two keys only put another in its place."""
+
+    def die(step: str) -> None:
+        if step == "planned":
+            raise KilledError
+
+    installation.record("one")
+    publish_log(installation.settings)
+    installation.record("two")
+    with pytest.raises(KilledError):
+        publish_log(installation.settings, die)
+    tree = Tree(installation.planned)
+    signers = load_signers(installation.settings, installation.origin)
+    content = sign_note(Checkpoint(installation.origin, 4, tree.root(4)).text, [signers[signer]], 1)
+    installation.store.replace_bytes(content, "log/checkpoint")
+    publish_log(installation.settings)
+    assert installation.log().checkpoint.size == 4  # with both signatures
+    assert _alerts(installation) == ["log-set-back"]
+
+
+class KilledError(Exception):
+    """Stands for the end of a process."""
 
 
 def test_a_log_that_lost_all_its_objects_is_written_again(installation: Installation) -> None:

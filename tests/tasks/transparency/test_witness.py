@@ -22,7 +22,7 @@ from ledger.merkle import EMPTY_ROOT
 from ledger.merkle_proofs import consistency_path
 from ledger.transparency import base64
 from ledger.transparency.checkpoints import Checkpoint
-from ledger.transparency.notes import join_note, open_note, sign_note, split_note
+from ledger.transparency.notes import Signature, join_note, open_note, sign_note, split_note
 from ledger.transparency.policies import LogPolicy, format_policy
 from ledger.transparency.tiles import Tree
 from ledger.transparency.verifier_keys import VerifierKey
@@ -278,6 +278,31 @@ def test_a_missed_quorum_stops_nothing_is_reported_and_made_up_for(
     note = published.log().note
     assert open_note(note, own_witness.keys).keys == {own_witness.keys[1]}
     assert check(settings).state is HealthState.HEALTHY
+
+
+@pytest.mark.parametrize("change", ["lost", "garbage"])
+def test_cosignatures_in_the_bucket_are_taken_over_where_they_verify_and_none_is_lost(
+    published: Installation, own_witness: Served, tmp_path: Path, change: str
+) -> None:
+    alone = published.objects()["log/checkpoint"]
+    text, signatures = split_note(alone)
+    _, answered = split_note(alone + own_witness.add(b"old 0\n\n" + alone).content)
+    settings = _set(published, tmp_path, _policy(own_witness))
+    (cosignature,) = (one for one in answered if one.is_of(own_witness.keys[1]))
+    cosigned = join_note(
+        text, [*signatures, cosignature]
+    )  # as a publisher leaves it that is killed before it records the cosignatures
+    published.store.replace_bytes(cosigned, "log/checkpoint")
+    publish_log(settings)
+    assert published.row.checkpoint == published.objects()["log/checkpoint"] == cosigned
+    assert published.sql("SELECT rule FROM alerts") == []
+
+    wrong = Signature(own_witness.keys[1].name, own_witness.keys[1].key_id, bytes(2428))
+    changed = {"lost": alone, "garbage": join_note(text, [*signatures, wrong])}[change]
+    published.store.replace_bytes(changed, "log/checkpoint")
+    publish_log(settings)
+    assert published.row.checkpoint == published.objects()["log/checkpoint"] == cosigned
+    assert published.sql("SELECT rule FROM alerts") == [("log-set-back",)]
 
 
 def test_a_witness_that_remembers_another_history_raises_an_alert(
