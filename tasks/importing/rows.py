@@ -1,5 +1,6 @@
 """Records to rows: values by the mapping, checked by the ledger's own rules, with an id that makes a rerun harmless."""
 
+import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Texts
 from datetime import datetime
@@ -20,6 +21,7 @@ from tasks.importing.values import Fields, Getter, Positions, compile_value, rea
 
 Value = Callable[[Fields], Any]
 _LEAST_COLUMNS = 3  # a text with one comma in a line is not a record of a file of two columns
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _FREE_TEXTS = frozenset({"description"})
 _OWN_FIELDS = frozenset({"created_at", "updated_at"})
 
@@ -138,7 +140,7 @@ class RowBuilder:
         """The first line inside the quotes of ``record`` that has as many delimiters as a record."""
         if self._width < _LEAST_COLUMNS:
             return None
-        inside = enumerate(record.text.splitlines()[1:], start=record.line + 1)
+        inside = enumerate(_LINE_END.split(record.text)[1:], start=record.line + 1)
         return next((number for number, text in inside if self._has_delimiters(text)), None)
 
     def _has_delimiters(self, text: str) -> bool:

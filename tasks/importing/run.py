@@ -33,6 +33,8 @@ from tasks.importing.source import open_source
 CHUNK_ROWS = 5_000  # small enough that a chunk's locks are gone before anybody who wants them gives up
 CHUNK_CHARACTERS = 8 << 20  # what bounds the memory where lines are long
 
+_CUT = "the last line has no line end: the file may be cut off"
+
 Progress = Callable[[str, int, int], None]
 Check = Callable[[int], None]
 
@@ -106,12 +108,12 @@ def import_file(settings: Settings, request: ImportRequest, progress: Progress, 
         rejects_path = choose_path(request.file, request.rejects)
         if any(_is_same(rejects_path, read) for read in (request.file, request.mapping)):
             raise ConfigError(f"rejects file {rejects_path}: is a file that the import reads")
-        digests = source.survey(lambda done: progress("checking", done, source.size), mapping.file.encoding)
+        survey = source.survey(lambda done: progress("checking", done, source.size), mapping.file.encoding)
         contents = read_contents(request.file, mapping, read_records(source.stream(), mapping.file))
         connection = stack.enter_context(connect(settings.database_dsn, "import"))
         prepare_table(connection, settings, table)
         check_source(connection, mapping, table, request.dry_run)
-        builder = stack.enter_context(_builder(settings, mapping, table, contents, digests.content, now))
+        builder = stack.enter_context(_builder(settings, mapping, table, contents, survey.content, now))
         same_values = mapping.identity == "values"
         loader = Loader(connection, settings, table, builder.columns, request.dry_run, same_values)
         counts.preview.columns = builder.columns
@@ -121,9 +123,10 @@ def import_file(settings: Settings, request: ImportRequest, progress: Progress, 
             progress("loading", source.position(), source.size)
         rejects.finish()
         check(contents.lines.all + 1)
-        report = _report(request, table, counts, rejects, contents.lines, warnings(mapping, builder.tallies))
+        warned = (*((_CUT,) if survey.is_cut else ()), *warnings(mapping, builder.tallies))
+        report = _report(request, table, counts, rejects, contents.lines, warned)
         if not request.dry_run:
-            _record(connection, report, request.file, (digests.file, mapping_sha256), now)
+            _record(connection, report, request.file, (survey.file, mapping_sha256), now)
     return report
 
 

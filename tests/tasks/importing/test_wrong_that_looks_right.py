@@ -3,6 +3,8 @@ the fixture for each of them.
 """
 
 import gzip
+import io
+import tarfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -516,3 +518,50 @@ def test_a_symbol_is_that_of_a_money_field_with_symbols(run: Run) -> None:
     message = r"currency\.symbol_of: amount is not a money field of the mapping with symbols"
     with pytest.raises(ConfigError, match=message):
         run(HEADER + LINE, mapped(currency='{ symbol_of = "amount" }'))
+
+
+@pytest.mark.parametrize(("end", "is_cut"), [("", True), ("\n", False), ("\r\n", False), ("\r", False)])
+def test_a_last_line_without_an_end_is_read_and_warned_about(run: Run, end: str, is_cut: bool) -> None:
+    """Of 1250.00 the file may have 12."""
+    content = f"id,wallet,at,amount\n1,w,2026-02-01T10:15:00Z,20.00\n2,w,2026-02-01T10:15:00Z,12{end}".encode()
+    for number, packed in enumerate((content, gzip.compress(content))):
+        outcome = run(packed, M.replace('name = "m"', f'name = "m{number}"'))
+        assert outcome.account == (2, 2, 0, 0, 0)
+        assert outcome.report.warnings == (
+            ("the last line has no line end: the file may be cut off",) if is_cut else ()
+        )
+
+
+def tar(content: bytes) -> bytes:
+    file, member = io.BytesIO(), tarfile.TarInfo("bank.csv")
+    member.size = len(content)
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+OTHER_KINDS = {
+    "a tar archive": tar(HEADER + LINE),
+    "a 7z archive": b"7z\xbc\xaf\x27\x1c" + LINE,
+    "a RAR archive": b"Rar!\x1a\x07\x01\x00" + LINE,
+    "an empty ZIP archive": b"PK\x05\x06" + bytes(18),
+    "compressed with compress": b"\x1f\x9d\x90" + LINE,
+    "compressed with lz4": b"\x04\x22\x4d\x18" + LINE,
+    "encrypted with PGP": b"-----BEGIN PGP MESSAGE-----\n\n" + LINE,
+    "a web page or an XML document": b"\xef\xbb\xbf\n <!DOCTYPE HTML>\n<table>" + LINE,
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_what_is_no_text_in_lines_is_refused_by_name(run: Run, kind: str) -> None:
+    """Without a header its first record alone would be rejected, and the others loaded."""
+    mapping = M.replace("[fields]", '[file]\ncolumns = ["id", "wallet", "amount", "at"]\n[fields]')
+    for packed in (OTHER_KINDS[kind], gzip.compress(OTHER_KINDS[kind])):
+        with pytest.raises(DataError, match=f"is {kind}: .*; nothing was loaded"):
+            run(packed, mapping)
+
+
+def test_only_line_ends_end_the_lines_inside_quotes(run: Run) -> None:
+    allowed = M.replace("[fields]", '[file]\nline_breaks = ["note"]\n[fields]')
+    lines = '1,w,1.00,2026-02-01T10:15:00Z,"two\nlines, of\u2028a,b,c,d,text\u0085"\n'
+    assert run(NOTED + lines.encode(), allowed).account == (1, 1, 0, 0, 0)
