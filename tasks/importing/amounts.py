@@ -1,7 +1,7 @@
 """Columns to money: the ways in which people write amounts, read exactly. What can be read in two ways is rejected.
 
-A money field is compiled into three functions of a record's fields: the amount, its sign, and the column that it was
-taken from. Sign and column are what `type` and other fields may be mapped from.
+A money field is compiled into functions of a record's fields: the amount, its sign, the column that it was taken from,
+and its symbol. Sign, column and symbol are what `type`, `currency` and other fields may be mapped from.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from ledger.currencies import decimal_places
+from ledger.currencies import CURRENCIES, ENDED_CURRENCIES, decimal_places
 from ledger.errors import FieldError
 from ledger.money import AMOUNT_RULE
 from tasks.importing.mapping import FieldMapping, FileFormat
@@ -30,11 +30,13 @@ _KEPT_PLACES = 2
 class Money(NamedTuple):
     """A compiled money field: functions from a record's fields, None where there is no amount.
 
-    ``signed`` is a decimal text with the sign that the file gives it. ``column`` is the column that it is from.
+    ``signed`` is a decimal text with the sign that the file gives it. ``column`` is the column that it is from, and
+    ``symbol`` the one that it has there.
     """
 
     signed: Getter
     column: Getter
+    symbol: Getter
     amount: Getter
 
     @property
@@ -48,22 +50,57 @@ def compile_money(
 ) -> Money:
     """The functions of the money field ``name``. ``currency`` gives the row's currency, which minor units depend on.
 
-    The functions raise FieldError for an amount that is none or that can be read in two ways. Nothing is rounded.
+    The functions raise FieldError for an amount that is none, that can be read in two ways, or whose symbol is another
+    currency than the row's. Nothing is rounded.
     """
     read = _reader(name, mapping)
     if mapping.first_of is None:
-        signed = changed(compile_value(name, mapping, positions, format_.stripping), read)
+        text = compile_value(name, mapping, positions, format_.stripping)
+        signed = changed(text, read)
         column: Getter = lambda fields: mapping.column  # noqa: E731  # a function like the other
     else:
-        getters = {one: changed(read_column(one, positions, format_), read) for one in mapping.first_of}
+        texts = {one: read_column(one, positions, format_) for one in mapping.first_of}
+        getters = {one: changed(getter, read) for one, getter in texts.items()}
         column = _filled_column(name, getters)
-        signed = _from_filled(getters, column)
+        text, signed = _from_filled(texts, column), _from_filled(getters, column)
         default = None if mapping.default is None else read(mapping.default)
         signed = with_empty(name, mapping.model_copy(update={"default": default}), signed)
+    symbol = _symbol(mapping, text)
     amount = changed(signed, lambda text: text.removeprefix("-")) if mapping.sign == "absolute" else signed
-    if mapping.unit == "minor":
-        return Money(signed, column, _from_minor(name, amount, currency))
-    return Money(signed, column, changed(amount, _without_zeros))
+    amount = _from_minor(name, amount, currency) if mapping.unit == "minor" else changed(amount, _without_zeros)
+    if any(map(is_code, mapping.symbols)):
+        amount = _in_its_currency(name, amount, symbol, currency)
+    return Money(signed, column, symbol, amount)
+
+
+def is_code(symbol: str) -> bool:
+    """Return whether a symbol is the code of a currency, and not one like $, which several currencies have."""
+    return symbol.upper() in CURRENCIES or symbol.upper() in ENDED_CURRENCIES
+
+
+def _symbol(mapping: FieldMapping, text: Getter) -> Getter:
+    """A function to the symbol of an amount, of which ``text`` gives the text: None where it has none."""
+    if not mapping.symbols:
+        return lambda fields: None
+    match = _pattern(mapping).match
+
+    def read(fields: Fields) -> str | None:
+        found = match(text(fields) or "")
+        return found and (found["before"] or found["behind"])
+
+    return read
+
+
+def _in_its_currency(name: str, amount: Getter, symbol: Getter, currency: Getter) -> Getter:
+    """``amount``, which raises FieldError where its symbol is the code of another currency than the row's."""
+
+    def read(fields: Fields) -> str | None:
+        code = symbol(fields) or ""
+        if is_code(code) and (row_code := currency(fields)) not in (None, code.upper()):
+            raise FieldError(name, f"is in {code.upper()}, and the row's currency is {row_code}")
+        return amount(fields)
+
+    return read
 
 
 def _filled_column(name: str, getters: Mapping[str, Getter]) -> Getter:

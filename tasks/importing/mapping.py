@@ -43,8 +43,8 @@ _PLAIN_TEXTS = (
 )
 _MONEY_OPTIONS = frozenset({"decimal", "thousands", "unit", "sign", "symbols", "signs", "first_of"})
 _INSTANT_OPTIONS = frozenset({"format", "timezone", "nonexistent", "ambiguous", "month_names", "zones"})
-_SOURCES = ("column", "columns", "constant", "template", "first_of", "sign_of", "column_of")
-_MAPPED_SOURCES = ("column", "sign_of", "column_of")
+_SOURCES = ("column", "columns", "constant", "template", "first_of", "sign_of", "column_of", "symbol_of")
+_MAPPED_SOURCES = ("column", "sign_of", "column_of", "symbol_of")
 _MONTHS = 12
 
 
@@ -71,6 +71,7 @@ class FieldMapping(BaseModel):
     )
     sign_of: str | None = Field(None, description="Source: + or -, the sign of a money field before `sign` changes it")
     column_of: str | None = Field(None, description="Source: the column that a money field with `first_of` took")
+    symbol_of: str | None = Field(None, description="Source: the symbol of a money field with `symbols`")
 
     map: dict[str, str] | None = Field(None, description="Value map of one text: any other value is rejected")
     cases: tuple[Case, ...] = Field((), description="Value map of `columns`: any other combination is rejected")
@@ -346,11 +347,12 @@ def _check_reference(mapping: Mapping, table: TieredTable, name: str, field: Fie
             f"mapping {mapping.name}: fields.{name}.template: a template joins texts, and 100 and 0 would be 1000; "
             'use first_of = ["credit", "debit"]'
         )
-    for option, of in (("sign_of", field.sign_of), ("column_of", field.column_of)):
-        money = mapping.fields.get(of or "")
-        if of is None or (of in table.money_columns and money and (option == "sign_of" or money.first_of)):
+    for option, needed in (("sign_of", None), ("column_of", "first_of"), ("symbol_of", "symbols")):
+        of = getattr(field, option)
+        money = mapping.fields.get(of) if of in table.money_columns else None
+        if of is None or (money and (needed is None or getattr(money, needed))):
             continue
-        wanted = "a money field of the mapping" + (" with first_of" if option == "column_of" else "")
+        wanted = "a money field of the mapping" + (f" with {needed}" if needed else "")
         raise ConfigError(f"mapping {mapping.name}: {name}.{option}: {of} is not {wanted}")
 
 

@@ -1,6 +1,6 @@
 """Records to rows: values by the mapping, checked by the ledger's own rules, with an id that makes a rerun harmless."""
 
-from collections import Counter
+import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Texts
 from datetime import datetime
@@ -10,6 +10,7 @@ from ledger.errors import FieldError
 from ledger.identifiers import derived_id
 from ledger.tables import TieredTable
 from ledger.transactions import SUPPLIERS, field_names, new_transaction
+from tasks.importing.alike_amounts import Origin, Tally
 from tasks.importing.amounts import Money, compile_money
 from tasks.importing.identity import Namer, fingerprint
 from tasks.importing.instants import compile_instant
@@ -20,6 +21,7 @@ from tasks.importing.values import Fields, Getter, Positions, compile_value, rea
 
 Value = Callable[[Fields], Any]
 _LEAST_COLUMNS = 3  # a text with one comma in a line is not a record of a file of two columns
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _FREE_TEXTS = frozenset({"description"})
 _OWN_FIELDS = frozenset({"created_at", "updated_at"})
 
@@ -42,8 +44,8 @@ class RowBuilder:
     """Makes rows of one table out of the records of one file.
 
     ``header`` names the file's columns. ``now`` (aware) is the instant that no row may lie after. ``namer`` says which
-    row a record is. ``suppliers`` are the names of those that there are. `dropped_signs` counts the amounts of each
-    money field whose sign is left out, by the column that they are from and by their sign.
+    row a record is. ``suppliers`` are the names of those that there are. `tallies` counts the amounts of each money
+    field of which the rows may leave something out.
     """
 
     def __init__(
@@ -70,8 +72,8 @@ class RowBuilder:
         )
         self._namer = namer
         self._one_line = _one_line_columns(mapping, header)
-        self._dropping = {name: one for name, one in money.items() if mapping.fields[name].sign == "absolute"}
-        self.dropped_signs: dict[str, Counter[tuple[str | None, str]]] = {name: Counter() for name in self._dropping}
+        self._counted = {name: one for name, one in money.items() if _may_be_alike(mapping.fields[name])}
+        self.tallies: dict[str, Tally] = {name: Tally() for name in self._counted}
         self.columns = (table.key_column, *field_names(table), table.time_column, "updated_at")
 
     def build(self, record: FileRecord) -> Row:
@@ -86,7 +88,7 @@ class RowBuilder:
         source, identities = self._namer.name(record, known_by)
         row_id = str(derived_id(created_at, source))
         copy = "\t".join((row_id, *cells, str(updated_at or created_at)))
-        self._count_signs(fields)
+        self._count(fields, checked["currency"])
         month = created_at.year * 12 + created_at.month - 1
         return Row(record.line, record.text, month, row_id, copy, identities, fingerprint(known_by))
 
@@ -107,11 +109,12 @@ class RowBuilder:
             return False
         return True
 
-    def _count_signs(self, fields: Fields) -> None:
-        for name, money in self._dropping.items():
+    def _count(self, fields: Fields, currency: str) -> None:
+        for name, money in self._counted.items():
             text = money.signed(fields) or ""
             if text.strip("-0."):  # zero has no sign
-                self.dropped_signs[name][money.column(fields), "-" if text.startswith("-") else "+"] += 1
+                sign = "-" if text.startswith("-") else "+"
+                self.tallies[name][Origin(money.column(fields), sign, money.symbol(fields), currency)] += 1
 
     def _check_structure(self, record: FileRecord) -> Fields:
         """The fields of a record of the file's shape. Columns that are not mapped are looked at like the others."""
@@ -137,7 +140,7 @@ class RowBuilder:
         """The first line inside the quotes of ``record`` that has as many delimiters as a record."""
         if self._width < _LEAST_COLUMNS:
             return None
-        inside = enumerate(record.text.splitlines()[1:], start=record.line + 1)
+        inside = enumerate(_LINE_END.split(record.text)[1:], start=record.line + 1)
         return next((number for number, text in inside if self._has_delimiters(text)), None)
 
     def _has_delimiters(self, text: str) -> bool:
@@ -157,6 +160,11 @@ class RowBuilder:
         return updated_at
 
 
+def _may_be_alike(field: FieldMapping) -> bool:
+    """Whether the rows may leave out the sign, the column or the symbol of an amount."""
+    return field.sign == "absolute" or field.first_of is not None or len(field.symbols) > 1
+
+
 def _one_line_columns(mapping: Mapping, header: Sequence[str]) -> list[tuple[int, str]]:
     """The columns in which a line break is a mistake, with their positions."""
     fields = (*mapping.fields.values(), *mapping.metadata.values())
@@ -165,12 +173,18 @@ def _one_line_columns(mapping: Mapping, header: Sequence[str]) -> list[tuple[int
 
 
 def _compile_money(table: TieredTable, mapping: Mapping, positions: Positions) -> dict[str, Money]:
-    currency = compile_value("currency", mapping.fields["currency"], positions, mapping.file)
-    return {
-        name: compile_money(name, field, positions, mapping.file, currency)
-        for name, field in mapping.fields.items()
-        if name in table.money_columns
-    }
+    money: dict[str, Money] = {}
+    field = mapping.fields["currency"]
+
+    def symbol(fields: Fields) -> str | None:
+        """The symbol may say the currency, which minor units need: it is looked up once both are compiled."""
+        return money[field.symbol_of or ""].symbol(fields)
+
+    currency = compile_value("currency", field, positions, mapping.file, symbol if field.symbol_of else None)
+    for name, one in mapping.fields.items():
+        if name in table.money_columns:
+            money[name] = compile_money(name, one, positions, mapping.file, currency)
+    return money
 
 
 def _compile_fields(mapping: Mapping, positions: Positions, money: Texts[str, Money]) -> list[tuple[str, Value]]:
@@ -223,6 +237,8 @@ def _taken(field: FieldMapping, money: Texts[str, Money]) -> Getter | None:
     """Return what a field takes from a money field, if it does."""
     if field.sign_of is not None:
         return money[field.sign_of].sign
+    if field.symbol_of is not None:
+        return money[field.symbol_of].symbol
     return None if field.column_of is None else money[field.column_of].column
 
 

@@ -1,6 +1,5 @@
 """An import from its first byte to its row in the table `imports`. Parsing runs while the chunk before is loaded."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ from sql.connection import Connection, connect
 from sql.partitions import prepare_table
 from sql.queries import load
 from sql.storing import check_stored
+from tasks.importing.alike_amounts import warnings
 from tasks.importing.contents import Contents, LineCounts, read_contents
 from tasks.importing.identity import make_namer
 from tasks.importing.known_rows import check_source
@@ -32,6 +32,8 @@ from tasks.importing.source import open_source
 
 CHUNK_ROWS = 5_000  # small enough that a chunk's locks are gone before anybody who wants them gives up
 CHUNK_CHARACTERS = 8 << 20  # what bounds the memory where lines are long
+
+_CUT = "the last line has no line end: the file may be cut off"
 
 Progress = Callable[[str, int, int], None]
 Check = Callable[[int], None]
@@ -82,10 +84,6 @@ class Chunk(NamedTuple):
         return min(records[0].line for records in (self.rows, self.rejects) if records)
 
 
-_AMOUNT = "amount"
-TallyOfSigns = Counter[tuple[str | None, str]]
-
-
 @dataclass(slots=True)
 class _Counts:
     read: int = 0
@@ -110,12 +108,12 @@ def import_file(settings: Settings, request: ImportRequest, progress: Progress, 
         rejects_path = choose_path(request.file, request.rejects)
         if any(_is_same(rejects_path, read) for read in (request.file, request.mapping)):
             raise ConfigError(f"rejects file {rejects_path}: is a file that the import reads")
-        digests = source.survey(lambda done: progress("checking", done, source.size), mapping.file.encoding)
+        survey = source.survey(lambda done: progress("checking", done, source.size), mapping.file.encoding)
         contents = read_contents(request.file, mapping, read_records(source.stream(), mapping.file))
         connection = stack.enter_context(connect(settings.database_dsn, "import"))
         prepare_table(connection, settings, table)
         check_source(connection, mapping, table, request.dry_run)
-        builder = stack.enter_context(_builder(settings, mapping, table, contents, digests.content, now))
+        builder = stack.enter_context(_builder(settings, mapping, table, contents, survey.content, now))
         same_values = mapping.identity == "values"
         loader = Loader(connection, settings, table, builder.columns, request.dry_run, same_values)
         counts.preview.columns = builder.columns
@@ -125,9 +123,10 @@ def import_file(settings: Settings, request: ImportRequest, progress: Progress, 
             progress("loading", source.position(), source.size)
         rejects.finish()
         check(contents.lines.all + 1)
-        report = _report(request, table, counts, rejects, contents.lines, _warnings(mapping, builder))
+        warned = (*((_CUT,) if survey.is_cut else ()), *warnings(mapping, builder.tallies))
+        report = _report(request, table, counts, rejects, contents.lines, warned)
         if not request.dry_run:
-            _record(connection, report, request.file, (digests.file, mapping_sha256), now)
+            _record(connection, report, request.file, (survey.file, mapping_sha256), now)
     return report
 
 
@@ -153,36 +152,6 @@ def _report(
         preview=counts.preview,
         warnings=warnings,
     )
-
-
-def _warnings(mapping: Mapping, builder: RowBuilder) -> tuple[str, ...]:
-    """Amounts below and above zero that became alike: -10 and +10 are then 20 of one type, or of one kind of fee."""
-    fields = (*mapping.fields.values(), *mapping.metadata.values())
-    sources = {field.sign_of for field in fields}
-    by_column = {field.column_of for field in fields}
-    type_ = mapping.fields["type"]
-    is_free = type_.constant is None and type_.column_of is None and type_.sign_of is None  # the file says the type
-    return tuple(
-        warning
-        for name, signs in builder.dropped_signs.items()
-        if name not in sources and not (name == _AMOUNT and is_free)
-        if (warning := _mixed_signs(name, signs, name in by_column))
-    )
-
-
-def _mixed_signs(name: str, signs: TallyOfSigns, by_column: bool) -> str:
-    """Return what to say of amounts of both signs that are alike now; nothing where each column has one sign."""
-    counts: dict[str | None, Counter[str]] = {}
-    for (column, sign), number in signs.items():
-        counts.setdefault(column if by_column else None, Counter())[sign] += number
-    for column, count in counts.items():
-        if count["-"] and count["+"]:
-            where = "" if column is None else f" of column {column}"
-            advice = f'; map type from {{ sign_of = "{name}" }}' if name == _AMOUNT else ""
-            below, others = counted(count["-"], "amount"), counted(count["+"], "other")
-            alike = f"makes {below} below zero and {others}{where} alike"
-            return f'{name}: sign = "absolute" {alike}, and nothing in the row distinguishes them{advice}'
-    return ""
 
 
 def _is_same(path: Path, other: Path) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ledger.errors import DataError, FieldError
+from tasks.importing.amounts import is_code
 from tasks.importing.instants import ISO, compile_instant
 from tasks.importing.source import open_source
 
@@ -89,7 +90,6 @@ def suggest_mapping(path: Path) -> str:
         "[fields]",
         *(f'{name} = {{ constant = "CHANGE" }}' for name in ("client_id", "user_id", "wallet_id")),
         'status = { constant = "completed" }',
-        'currency = { constant = "CHANGE" }   # or { column = "..." }',
         *_amount_lines(sample, numbers),
         *_time_lines(times),
     ]
@@ -212,23 +212,33 @@ def _amount_lines(sample: _Sample, numbers: Sequence[str]) -> list[str]:
     decimals = _with_decimals(sample, numbers)
     column = next(iter([*named, *(name for name in numbers if name in decimals), *numbers]), None)
     if pair := _credit_and_debit(numbers):
+        values = [value for name in pair for value in sample.column(name)]
         credit, debit = map(_quoted, pair)
-        marks = _marks([value for name in pair for value in sample.column(name)])
-        return [
-            f"amount = {{ {', '.join([f'first_of = [{credit}, {debit}]', *marks])} }}",
-            f'type = {{ column_of = "amount", map = {{ {credit} = "receive", {debit} = "send" }} }}',
-        ]
-    if column is None:
-        return ['amount = { column = "CHANGE" }   # no column of numbers was found', 'type = { constant = "CHANGE" }']
-    values = sample.column(column)
-    options = ", ".join([f"column = {_quoted(column)}", *_marks(values)])
-    if not any(_SIGNED.search(value) or _UNMARKED_DEBIT in options for value in values):
-        return [f"amount = {{ {options} }}", 'type = { constant = "CHANGE" }']
-    kinds = '{ "+" = "receive", "-" = "send" }'
-    return [
-        f'amount = {{ {options}, sign = "absolute" }}',
-        f'type = {{ sign_of = "amount", map = {kinds} }}',
-    ]
+        options = [f"first_of = [{credit}, {debit}]", *_marks(values)]
+        type_ = f'{{ column_of = "amount", map = {{ {credit} = "receive", {debit} = "send" }} }}'
+    elif column is None:
+        values, options, type_ = [], ['column = "CHANGE"'], '{ constant = "CHANGE" }   # no column of numbers was found'
+    else:
+        values = sample.column(column)
+        options, type_ = [f"column = {_quoted(column)}", *_marks(values)], '{ constant = "CHANGE" }'
+        if any(_SIGNED.search(value) for value in values) or any(_UNMARKED_DEBIT in option for option in options):
+            options.append('sign = "absolute"')
+            type_ = '{ sign_of = "amount", map = { "+" = "receive", "-" = "send" } }'
+    return [f"currency = {_currency(values)}", f"amount = {{ {', '.join(options)} }}", f"type = {type_}"]
+
+
+def _currency(values: Sequence[str]) -> str:
+    """Where amounts have several symbols, each says the currency of its row."""
+    symbols = _symbols(values)
+    if len(symbols) < 2:
+        return '{ constant = "CHANGE" }   # or { column = "..." }'
+    entries = (f"{_quoted(one)} = {_quoted(one if is_code(one) else 'CHANGE')}" for one in symbols)
+    return f'{{ symbol_of = "amount", map = {{ {", ".join(entries)} }} }}'
+
+
+def _symbols(values: Sequence[str]) -> list[str]:
+    found = [number for value in values if (number := _NUMBER.match(value))]
+    return sorted({symbol for number in found for symbol in number.group("before", "behind") if symbol})
 
 
 def _credit_and_debit(numbers: Sequence[str]) -> tuple[str, str] | None:
@@ -244,7 +254,7 @@ def _credit_and_debit(numbers: Sequence[str]) -> tuple[str, str] | None:
 def _marks(values: Sequence[str]) -> list[str]:
     """The options of money that the values show: marks of decimals and thousands, symbols, and words for signs."""
     found = [number for value in values if (number := _NUMBER.match(value))]
-    symbols = sorted({symbol for number in found for symbol in number.group("before", "behind") if symbol})
+    symbols = _symbols(values)
     return [
         *_decimal_and_thousands(values),
         *([f"symbols = [{', '.join(map(_quoted, symbols))}]"] if symbols else []),

@@ -153,6 +153,21 @@ def test_marks_symbols_and_signs_are_those_of_the_amounts(tmp_path: Path, amount
     assert f"amount = {{ {expected} }}" in proposed(tmp_path, content)
 
 
+@pytest.mark.parametrize(
+    ("amounts", "line"),
+    [
+        (["USD 1.00", "EUR 2.00"], '{ symbol_of = "amount", map = { "EUR" = "EUR", "USD" = "USD" } }'),
+        (["$1.00", "2.00 €"], '{ symbol_of = "amount", map = { "$" = "CHANGE", "€" = "CHANGE" } }'),
+        (["R 1.00", "R 2.00"], '{ constant = "CHANGE" }   # or { column = "..." }'),
+    ],
+)
+def test_a_currency_is_proposed_from_symbols_where_there_are_several(
+    tmp_path: Path, amounts: list[str], line: str
+) -> None:
+    content = "no;day;amount\n" + "".join(f"{n};2026-02-0{n};{text}\n" for n, text in enumerate(amounts, start=1))
+    assert f"currency = {line}" in proposed(tmp_path, content)
+
+
 @pytest.mark.parametrize("many", [3, 4_400], ids=["short", "longer than a value may be"])
 def test_a_stray_quote_costs_only_its_line(tmp_path: Path, many: int) -> None:
     records = "".join(f"{number},03.02.2026,12.50,x\n" for number in range(8, 8 + many))

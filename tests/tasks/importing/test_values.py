@@ -151,8 +151,8 @@ def test_a_sign_is_read_wherever_people_put_it(text: str, sign: str) -> None:
     ],
 )
 def test_a_symbol_is_read_before_and_behind_the_number(form: str, sign: str, symbol: str) -> None:
-    text = form.format(symbol)
-    assert money(text, symbols=["EUR", "R", "\u20ac", "$"]) == f"{sign}12.50"
+    text, currency = form.format(symbol), "EUR" if symbol == "EUR" else "ZAR"
+    assert money(text, currency, symbols=["EUR", "R", "\u20ac", "$"]) == f"{sign}12.50"
     with pytest.raises(FieldError, match="must be a decimal string"):
         money(text, symbols=["CHF"])
     with pytest.raises(FieldError, match="must be a decimal string"):
@@ -226,6 +226,31 @@ def test_an_empty_text_says_the_sign_of_an_amount_without_one(text: str, expecte
 
 def test_an_empty_text_says_the_sign_of_minor_units_too() -> None:
     assert money("1250", unit="minor", signs={"Cr": "+", "": "-"}) == "-12.50"
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "is_taken"),
+    [
+        ("USD 12.50", "USD", True),
+        ("R 12.50", "ZAR", True),
+        ("12.50", "ZAR", True),
+        ("USD 12.50", "ZAR", False),
+        ("12.50 usd", "ZAR", False),
+        ("12.50 DEM", "EUR", False),
+    ],
+)
+@pytest.mark.parametrize("options", [{"column": "a"}, {"column": "a", "unit": "minor"}, {"first_of": ["a", "b"]}])
+def test_an_amount_in_another_currency_than_its_row_is_refused(
+    text: str, currency: str, is_taken: bool, options: dict[str, Any]
+) -> None:
+    mapping = FieldMapping(symbols=["USD", "usd", "DEM", "R"], **options)
+    text = text.replace("12.50", "1250") if mapping.unit == "minor" else text
+    read = compile_money("fee", mapping, POSITIONS, FileFormat(), lambda _: currency).amount
+    if is_taken:
+        assert read([text, ""]) == "12.50"
+    else:
+        with pytest.raises(FieldError, match=rf"fee: is in (USD|DEM), and the row's currency is {currency}"):
+            read([text, ""])
 
 
 @given(st.decimals("0.01", "9999999999999.99", places=2))

@@ -3,6 +3,8 @@ the fixture for each of them.
 """
 
 import gzip
+import io
+import tarfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -427,3 +429,139 @@ def test_a_row_is_not_pending_because_its_status_is_empty(
     outcome = run(HEADER.replace(b"\n", b",state\n") + lines, mapping)
     assert database.execute("SELECT status FROM transactions ORDER BY 1").fetchall() == [(one,) for one in expected]
     assert [reject[:3] for reject in outcome.rejects] == [(3, "is empty", "status")] * (2 - len(expected))
+
+
+FIRST_OF = '{ first_of = ["credit", "debit"] }'
+BY_SIGN = '{ sign_of = "amount", map = { "+" = "deposit", "-" = "withdraw" } }'
+TWO_COLUMNS = b"id,wallet,credit,debit,at,kind\n1,w,10,,2026-02-01T10:15:00Z,fee\n2,w,,%s10,2026-02-01T10:15:00Z,fee\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "debit"),
+    [
+        ({"amount": FIRST_OF}, b""),
+        ({"amount": FIRST_OF.replace("]", '], sign = "absolute"')}, b""),
+        ({"amount": FIRST_OF, "type": BY_SIGN}, b""),
+        ({"amount": FIRST_OF.replace("]", '], sign = "absolute"'), "type": BY_SIGN}, b"+"),
+    ],
+    ids=["as they are", "without signs", "by their sign", "by their sign, without"],
+)
+def test_a_credit_and_a_debit_that_become_alike_are_warned_about(
+    run: Run, fields: dict[str, str], debit: bytes
+) -> None:
+    """They would be 20 of one type."""
+    (warning,) = run(TWO_COLUMNS % debit, mapped(**fields)).report.warnings
+    assert warning == (
+        "amount: 1 amount of column credit and 1 amount of column debit are alike, and nothing in the row"
+        ' distinguishes them; map type from { column_of = "amount" }'
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "debit"),
+    [
+        (CREDIT_DEBIT, b""),
+        ({"amount": FIRST_OF, "type": '{ column = "kind" }'}, b""),
+        ({"amount": FIRST_OF.replace("]", '], sign = "absolute"'), "type": BY_SIGN}, b"-"),
+    ],
+    ids=["by their column", "by a column of the type", "by their sign"],
+)
+def test_a_credit_and_a_debit_that_differ_are_not_warned_about(run: Run, fields: dict[str, str], debit: bytes) -> None:
+    assert run(TWO_COLUMNS % debit, mapped(**fields)).report.warnings == ()
+
+
+def test_fees_of_two_columns_that_become_alike_are_warned_about(run: Run) -> None:
+    mapping = mapped(amount='{ constant = "1.00" }', fee=FIRST_OF)
+    (warning,) = run(TWO_COLUMNS % b"", mapping).report.warnings
+    assert warning.startswith("fee: 1 amount of column credit and 1 amount of column debit are alike")
+    assert "map type" not in warning
+
+
+CURRENCIES = (
+    HEADER
+    + "".join(
+        f"{number},w,{text},2026-02-01T10:15:00Z\n"
+        for number, text in enumerate(["USD 1.00", "$ 2.00", "€ 3.00", "4.00"])
+    ).encode()
+)
+SYMBOLS = '{ column = "amount", symbols = ["USD", "$", "€"] }'
+
+
+def currencies(database: psycopg.Connection) -> list[tuple[str, Decimal]]:
+    return database.execute("SELECT currency, amount FROM transactions ORDER BY amount").fetchall()
+
+
+def test_an_amount_in_another_currency_is_rejected_and_symbols_that_become_alike_are_warned_about(
+    run: Run, database: psycopg.Connection
+) -> None:
+    outcome = run(CURRENCIES, mapped(amount=SYMBOLS))
+    assert [reject[:3] for reject in outcome.rejects] == [(2, "is in USD, and the row's currency is ZAR", "amount")]
+    assert currencies(database) == [("ZAR", Decimal(2)), ("ZAR", Decimal(3)), ("ZAR", Decimal(4))]
+    assert outcome.report.warnings == (
+        'amount: amounts with $ and with € are all in ZAR; map currency from { symbol_of = "amount" }',
+    )
+
+
+def test_a_currency_is_mapped_from_the_symbol(run: Run, database: psycopg.Connection) -> None:
+    by_symbol = mapped(
+        amount=SYMBOLS, currency='{ symbol_of = "amount", map = { USD = "USD", "$" = "USD", "" = "ZAR" } }'
+    )
+    outcome = run(CURRENCIES, by_symbol)
+    assert [reject[:3] for reject in outcome.rejects] == [(4, "has no entry in the mapping for '€'", "currency")]
+    assert currencies(database) == [("USD", Decimal(1)), ("USD", Decimal(2)), ("ZAR", Decimal(4))]
+    assert outcome.report.warnings == ()
+    contradictory = run(CURRENCIES.replace(b"USD 1", b"USD 5"), by_symbol.replace('USD = "USD"', 'USD = "EUR"'))
+    assert contradictory.rejects[0][1] == "is in USD, and the row's currency is EUR"
+
+
+def test_a_symbol_is_that_of_a_money_field_with_symbols(run: Run) -> None:
+    message = r"currency\.symbol_of: amount is not a money field of the mapping with symbols"
+    with pytest.raises(ConfigError, match=message):
+        run(HEADER + LINE, mapped(currency='{ symbol_of = "amount" }'))
+
+
+@pytest.mark.parametrize(("end", "is_cut"), [("", True), ("\n", False), ("\r\n", False), ("\r", False)])
+def test_a_last_line_without_an_end_is_read_and_warned_about(run: Run, end: str, is_cut: bool) -> None:
+    """Of 1250.00 the file may have 12."""
+    content = f"id,wallet,at,amount\n1,w,2026-02-01T10:15:00Z,20.00\n2,w,2026-02-01T10:15:00Z,12{end}".encode()
+    for number, packed in enumerate((content, gzip.compress(content))):
+        outcome = run(packed, M.replace('name = "m"', f'name = "m{number}"'))
+        assert outcome.account == (2, 2, 0, 0, 0)
+        assert outcome.report.warnings == (
+            ("the last line has no line end: the file may be cut off",) if is_cut else ()
+        )
+
+
+def tar(content: bytes) -> bytes:
+    file, member = io.BytesIO(), tarfile.TarInfo("bank.csv")
+    member.size = len(content)
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+OTHER_KINDS = {
+    "a tar archive": tar(HEADER + LINE),
+    "a 7z archive": b"7z\xbc\xaf\x27\x1c" + LINE,
+    "a RAR archive": b"Rar!\x1a\x07\x01\x00" + LINE,
+    "an empty ZIP archive": b"PK\x05\x06" + bytes(18),
+    "compressed with compress": b"\x1f\x9d\x90" + LINE,
+    "compressed with lz4": b"\x04\x22\x4d\x18" + LINE,
+    "encrypted with PGP": b"-----BEGIN PGP MESSAGE-----\n\n" + LINE,
+    "a web page or an XML document": b"\xef\xbb\xbf\n <!DOCTYPE HTML>\n<table>" + LINE,
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_what_is_no_text_in_lines_is_refused_by_name(run: Run, kind: str) -> None:
+    """Without a header its first record alone would be rejected, and the others loaded."""
+    mapping = M.replace("[fields]", '[file]\ncolumns = ["id", "wallet", "amount", "at"]\n[fields]')
+    for packed in (OTHER_KINDS[kind], gzip.compress(OTHER_KINDS[kind])):
+        with pytest.raises(DataError, match=f"is {kind}: .*; nothing was loaded"):
+            run(packed, mapping)
+
+
+def test_only_line_ends_end_the_lines_inside_quotes(run: Run) -> None:
+    allowed = M.replace("[fields]", '[file]\nline_breaks = ["note"]\n[fields]')
+    lines = '1,w,1.00,2026-02-01T10:15:00Z,"two\nlines, of\u2028a,b,c,d,text\u0085"\n'
+    assert run(NOTED + lines.encode(), allowed).account == (1, 1, 0, 0, 0)
