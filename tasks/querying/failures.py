@@ -32,8 +32,8 @@ _UNSUPPORTED = re.compile(r"Unsupported Arrow type (\w+)")
 
 
 class TimeLimit:
-    """Interrupts an engine when its time is over, or at Ctrl-C: a question that holds hot or warm months keeps the mover
-    waiting. The time counts from here on.
+    """Interrupts an engine when its time is over, as a question that holds hot or warm months keeps the mover waiting;
+    and at Ctrl-C. The time counts from here on.
     """
 
     def __init__(self, seconds: float) -> None:
