@@ -25,7 +25,7 @@ _HELP = "\\d: the views   \\d NAME: the columns of one   \\timing: show times or
 _WORDS = (
     *("SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "WITH", "JOIN", "LEFT JOIN", "ON", "AS"),
     *("AND", "OR", "NOT", "IN", "IS NULL", "BETWEEN", "LIKE", "CASE", "WHEN", "THEN", "ELSE", "END", "DISTINCT"),
-    *("count(*)", "sum(", "min(", "max(", "avg_exact(", "exact_div(", "DESC", "tier", "month"),
+    *("count(*)", "sum(", "min(", "max(", "avg_exact(", "exact_div(", "json_exact(", "DESC", "tier", "month"),
 )
 
 

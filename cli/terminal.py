@@ -16,6 +16,7 @@ from ledger.errors import TransientError, TreasuryError
 
 _FILE_WIDTH = 1000  # a file has no edge: a row stays on its line, so that it can be searched
 _PATIENCE_S = 0.5  # what ends sooner needs no sign that it goes on
+INTERRUPTED = 130  # of a command that Ctrl-C ends, as in a shell
 DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ def reported() -> Iterator[None]:
         _give_up_output()
         raise SystemExit(1) from None
     except Exception as error:  # noqa: BLE001  # the last place before a user would see a traceback
+        if isinstance(error.__cause__, KeyboardInterrupt):  # that is how DuckDB passes a Ctrl-C on
+            raise SystemExit(INTERRUPTED) from None
         raise SystemExit(_unforeseen(error)) from None
 
 

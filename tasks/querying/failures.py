@@ -1,6 +1,9 @@
 """How long an answer may take, and the project's errors for those of the engine and of PostgreSQL behind it."""
 
 import re
+import select
+import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -29,8 +32,8 @@ _UNSUPPORTED = re.compile(r"Unsupported Arrow type (\w+)")
 
 
 class TimeLimit:
-    """Interrupts an engine when its time is over: a question that holds hot or warm months keeps the mover waiting. The
-    time counts from here on.
+    """Interrupts an engine when its time is over, as a question that holds hot or warm months keeps the mover waiting;
+    and at Ctrl-C. The time counts from here on.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -46,30 +49,60 @@ class TimeLimit:
     @contextmanager
     def watching(self, duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
         """Watch over the block."""
-
         done = threading.Event()
+        heard, told = socket.socketpair()
 
         def interrupt() -> None:
-            if done.wait(self.left_s):
+            if not self._must_end(heard):
                 return
-            self.is_over = True
             while not done.wait(_INTERRUPT_S):  # between two statements an interrupt is lost
                 duck.interrupt()
 
         watch = threading.Thread(target=interrupt, name="time limit", daemon=True)
-        watch.start()
-        try:
-            yield
-        finally:
-            done.set()
-            watch.join()
+        with heard, told, _told_of_signals(told):
+            watch.start()
+            try:
+                yield
+            finally:
+                done.set()
+                told.shutdown(socket.SHUT_RDWR)
+                watch.join()
+
+    def _must_end(self, heard: socket.socket) -> bool:
+        """Wait for the end of the block, of the time or for Ctrl-C; False for the first."""
+        while select.select([heard], [], [], self.left_s)[0]:
+            signals = heard.recv(64)
+            if signal.SIGINT in signals or not signals:
+                return bool(signals)
+        self.is_over = True
+        return True
+
+
+@contextmanager
+def _told_of_signals(told: socket.socket) -> Iterator[None]:
+    """Write the number of each signal to ``told`` during the block, in the main thread alone, and unless others want
+    that. The engine looks for signals between its tasks only, and one of them may take minutes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told.setblocking(False)
+    others = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    if others != -1:
+        signal.set_wakeup_fd(others)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(others)
 
 
 @contextmanager
 def translated(
     settings: Settings, limit: TimeLimit, files: ArchiveFiles, refused: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """The project's errors for the engine's inside the block. ``refused`` are tables that cannot be read, and why."""
+    """The project's errors for the engine's inside the block, and KeyboardInterrupt where Ctrl-C ended it. ``refused``
+    are tables that cannot be read, and why.
+    """
     try:
         yield
     except duckdb.Error as error:
@@ -78,6 +111,10 @@ def translated(
             if isinstance(error, duckdb.CatalogException) and re.search(rf"with name {name}\b", str(error)):
                 raise ConfigError(f"SQL: table {name} cannot be read: {reason}") from None
         raise _error(settings, limit, files, str(error), is_away=away) from None
+    except RuntimeError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # that is how the engine passes a Ctrl-C on
+            raise KeyboardInterrupt from None
+        raise
 
 
 @contextmanager

@@ -266,6 +266,7 @@ def _one_transaction(duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     finally:
+        duck.interrupt()  # after a Ctrl-C other threads are still at work, and the end would wait for them
         with suppress(duckdb.Error):  # of a link that is gone: the error that the block met says more
             duck.execute("ROLLBACK")
 

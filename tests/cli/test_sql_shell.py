@@ -1,7 +1,11 @@
 """The shell of `treasury sql`: a question may have several lines, and one that fails is followed by the next."""
 
+import os
+import signal
 import stat
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from cli import terminal
 from cli.sql_shell import Shell, run_shell
 from tasks.querying.query import Querier
 from tests.cli.in_process import run_here
@@ -90,3 +95,38 @@ def test_without_a_terminal_a_query_must_be_given(tmp_path: Path, capsys: pytest
     ended = run_here(capsys, tmp_path, {}, "sql")
     assert ended.returncode == 78
     assert "QUERY: give one SELECT" in ended.stderr
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Press Ctrl-C half a second after the block has begun: the question below takes much longer."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    pressed = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    pressed.start()
+    try:
+        yield
+    finally:
+        pressed.join()
+        signal.signal(signal.SIGINT, before)
+
+
+LONG = "SELECT sum(hash(i * 7 + j)) FROM range(100000) a(i), range(30000) b(j);"
+
+
+def test_ctrl_c_ends_a_long_question_and_the_next_one_is_answered(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _ctrl_c():
+        shell.take(LONG)
+    assert capsys.readouterr().err == "cancelled\n"
+    shell.take("SELECT count(*) + 41 AS n FROM range(1);")
+    assert "42" in capsys.readouterr().out
+    assert shell.is_open
+
+
+def test_ctrl_c_ends_a_command_that_the_engine_works_for_and_nothing_is_to_be_reported(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended, terminal.reported():
+        raise RuntimeError("Query interrupted") from KeyboardInterrupt()  # as DuckDB does
+    assert (ended.value.code, capsys.readouterr().err) == (130, "")

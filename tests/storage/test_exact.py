@@ -69,6 +69,47 @@ def test_the_engine_s_own_division_is_not_exact(exact: duckdb.DuckDBPyConnection
     assert exact.execute("SELECT typeof(1.00 / 1), 9999999999999999.99 / 1").fetchone() == ("DOUBLE", 1e16)
 
 
+_DOCUMENT = (
+    '{"price": 1.50, "limit": 9999999999999999.99, "tiny": 0.10000000000000000000001, "n": null, "é\\"": "x\\n",'
+    ' "d": {"l": [1.10, null, true, "x\\u0001"], "o": {}}}'
+)
+_INSIDE = {
+    "'price'": "1.50",
+    "'limit'": "9999999999999999.99",
+    "'tiny'": "0.10000000000000000000001",
+    "'d'": '{"l": [1.10, null, true, "x\\u0001"], "o": {}}',
+    "'d', 'l', 0": "1.10",
+    "'d', 'l', '-1'": "x\x01",
+    "'d', 'l', 2": "true",
+    "'é\"'": "x\n",
+    "'d', 'l', 9": None,
+    "'d', 'l', 'o'": None,
+    "'price', 'more'": None,
+    "'n'": None,
+    "'none'": None,
+    "NULL": None,
+}
+
+
+@pytest.mark.parametrize("keys", _INSIDE)
+def test_a_value_in_json_has_every_digit(exact: duckdb.DuckDBPyConnection, keys: str) -> None:
+    for kind in ("VARCHAR", "JSON"):
+        found = exact.execute(f"SELECT json_exact(?::{kind}, {keys})", [_DOCUMENT]).fetchone()
+        assert found == (_INSIDE[keys],)
+
+
+def test_a_text_that_is_not_json_is_an_error_that_does_not_show_it(exact: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(duckdb.Error, match="json_exact: a text is not JSON") as raised:
+        exact.execute("SELECT json_exact('{secret', 'a')").fetchone()
+    assert "secret" not in str(raised.value)
+
+
+def test_the_engine_s_own_reading_of_json_is_not_exact(exact: duckdb.DuckDBPyConnection) -> None:
+    """What docs/auditing.md warns of: when this fails, the warning can go."""
+    asked = "SELECT x->>'price', x->>'limit', json_extract_string(x, 'tiny'), x->'d'->'l'->0 FROM (SELECT ?::JSON AS x)"
+    assert exact.execute(asked, [_DOCUMENT]).fetchone() == ("1.5", "10000000000000000.0", "0.1", "1.1")
+
+
 _amounts = st.decimals(-(10**36), 10**36, places=2)
 
 

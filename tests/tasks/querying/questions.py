@@ -25,6 +25,8 @@ METAS: Final = [
     '"text"',
     "true",
     '{"a": {"b": null}}',
+    '{"n": 1.50, "a": {"b": [0.10, -9999999999999999.99]}}',
+    '{"n": 0.10000000000000000000001, "a": 100000000000000000000000}',
 ]
 AMOUNTS: Final = ["0", "0.01", "10", "1.50", "9999999999999999.99", "99.99", "-5"]
 RATES: Final = ["0", "0.0000000001", "-1.5", "1234567890123456789012345678.0123456789"]
@@ -195,6 +197,7 @@ class Questioner:
             f"CAST({of}{self._pick(['num', 'day', 'other', 'flag', 'amount', 'rate'])} AS VARCHAR)",
             f"{of}reference || '-' || {of}wallet",
             f"substring({of}meta, 2, 3)",
+            f"json_exact({of}meta, {self._keys()})",
             f"length({of}{text})",
             f"{of}num % 3",
             f"extract(year FROM {of}day)",
@@ -217,6 +220,9 @@ class Questioner:
                 f"exact_div({of}amount, 7, 4)",
             ]
         return str(self._pick(choices))
+
+    def _keys(self) -> str:
+        return self._pick(["'n'", "'a'", "'a', 'b'", "'a', 'b', '1'", "'1'", "'none'"])
 
     def _aggregate(self, of: str = "") -> str:
         number = self._pick(_NUMBERS)

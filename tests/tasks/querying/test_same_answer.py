@@ -70,6 +70,8 @@ _EXAMPLES = [
     "SELECT id FROM {q} WHERE reference > 'r'",
     "SELECT id FROM {q} WHERE wallet BETWEEN 'W' AND 'w'",
     "SELECT id FROM {q} WHERE wallet = 'wallet-1 '",
+    "SELECT id, json_exact(meta, 'n'), json_exact(meta, 'a', 'b'), json_exact(meta, 'a', 'b', '1') FROM {q}",
+    "SELECT count(*) FROM {q} WHERE json_exact(meta, 'n') = '1.50'",
     "SELECT max(reference), min(wallet), max(meta) FROM {q}",
     "SELECT a.id, b.id FROM {q} AS a JOIN {p} AS b ON a.wallet = b.wallet AND a.meta > b.meta",
 ]
