@@ -94,7 +94,7 @@ def run() -> dict[str, Any]:
         "rows": ROWS,
         **{name.replace(" ", "_"): figures for name, figures in measured.items()},
         "zipf": zipf,
-        "passed": all(one["ratio"] >= TARGET_RATIO for one in measured.values()),
+        "passed": all(figure["ratio"] >= TARGET_RATIO for figure in measured.values()),
     }
     _show(result, measured)
     return result
@@ -191,7 +191,7 @@ def _zipf(settings: Settings, url: str, headers: dict[str, str], rows: CachedRow
     The warm-up is reads of rows in the same distribution. There is no target for it: that of hits is `bench.serving`'s.
     """
     drawn = _drawn_requests(rows)
-    _send(url, headers, [one for one in drawn if one[0] == "GET" and "?" not in one[1]], WARM_SECONDS)
+    _send(url, headers, [rank for rank in drawn if rank[0] == "GET" and "?" not in rank[1]], WARM_SECONDS)
     before = _counted(settings)
     per_s = _send(url, headers, drawn[::-1], ZIPF_SECONDS)
     after = _counted(settings)
@@ -280,12 +280,12 @@ async def _send_ourselves(url: str, headers: dict[str, str], drawn: list[tuple[s
 
     async def ask(client: httpx.AsyncClient) -> None:
         nonlocal done
-        while time.monotonic() < until_s and (one := next(waiting, None)) is not None:
-            if one[0] == "GET":
-                answer = await client.get(one[1])
+        while time.monotonic() < until_s and (request := next(waiting, None)) is not None:
+            if request[0] == "GET":
+                answer = await client.get(request[1])
             else:
                 key = {"Idempotency-Key": secrets.token_hex(8)}
-                answer = await client.post(PATH, json={**body, "wallet_id": one[1]}, headers=key)
+                answer = await client.post(PATH, json={**body, "wallet_id": request[1]}, headers=key)
             answer.raise_for_status()
             done += 1
 

@@ -66,7 +66,7 @@ def run(months: int = MONTHS, rows_per_month: int = ROWS_PER_MONTH) -> dict[str,
         "rows": months * rows_per_month,
         "servers": results,
         "partitions_passed": all(result["ratio"] >= PARTITIONS_TARGET for result in results),
-        "passed": all(one["ratio"] >= TARGET for result in results for one in result["totals"].values()),
+        "passed": all(total["ratio"] >= TARGET for result in results for total in result["totals"].values()),
     }
 
 
@@ -119,8 +119,8 @@ def _copy_unpartitioned(connection: Connection) -> None:
 
 
 def _index(connection: Connection, *columns: LiteralString) -> None:
-    for one in columns:
-        connection.execute(SQL("CREATE INDEX ON {} ({})").format(Identifier(_ONE_TABLE), SQL(one)))
+    for total in columns:
+        connection.execute(SQL("CREATE INDEX ON {} ({})").format(Identifier(_ONE_TABLE), SQL(total)))
     connection.execute(SQL("VACUUM ANALYZE {}").format(Identifier(_ONE_TABLE)))
 
 
@@ -155,7 +155,7 @@ def _measure_totals(connection: Connection, settings: Settings, client: str | No
 
     def kept(reader: TotalsReader) -> list[tuple[Any, ...]]:
         answer = reader.answer(TRANSACTIONS, question, _MOST, _TIMEOUT_S)
-        return [(one.day, one.currency, one.rows, *one.sums) for one in answer.totals]
+        return [(total.day, total.currency, total.rows, *total.sums) for total in answer.totals]
 
     def first() -> object:
         return answer_totals(settings, TRANSACTIONS, question, _MOST, _TIMEOUT_S)
@@ -164,8 +164,8 @@ def _measure_totals(connection: Connection, settings: Settings, client: str | No
         return sorted(connection.execute(rows).fetchall())
 
     with TotalsReader(settings) as reader:
-        found = kept(reader)
-        if found != read():
+        totals = kept(reader)
+        if totals != read():
             raise AssertionError("the daily totals are not those of the rows")
         kept_ms, first_ms, read_ms = _median_ms(lambda: kept(reader)), _median_ms(first), _median_ms(read)
     return {
@@ -173,7 +173,7 @@ def _measure_totals(connection: Connection, settings: Settings, client: str | No
         "first_totals_ms": first_ms,
         "unpartitioned_ms": read_ms,
         "ratio": round(read_ms / kept_ms, 1),
-        "groups": len(found),
+        "groups": len(totals),
         "plan": [line.strip() for (line,) in connection.execute(SQL("EXPLAIN (COSTS OFF) ") + rows).fetchall()],
     }
 
@@ -199,9 +199,9 @@ def _show(result: dict[str, Any], rows: int) -> None:
         scans = [line.removeprefix("->").strip() for line in result["plans"][plan] if "Scan" in line]
         table.add_row(name, str(result[ms]), str(result[times]) if times else "1", "; ".join(scans))
     Console(width=140).print(table)
-    for name, one in result["totals"].items():
+    for name, total in result["totals"].items():
         print(
-            f"per day of a year, {name}: {one['totals_ms']} ms from daily totals, {one['first_totals_ms']} ms in a new "
-            f"process. {one['unpartitioned_ms']} ms over the same rows unpartitioned: {one['ratio']} times (target "
+            f"per day of a year, {name}: {total['totals_ms']} ms from daily totals, "
+            f"{total['first_totals_ms']} ms in a new process. {total['unpartitioned_ms']} ms over the same rows unpartitioned: {total['ratio']} times (target "
             f"{TARGET})"
         )

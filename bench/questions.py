@@ -82,7 +82,7 @@ def run() -> dict[str, Any]:
         _fill(settings, months, rows, few)
         subjects, folder = _subjects(settings), settings.home / "copy"
         archive_bytes = _copy(settings, folder)
-        found = {name: _measure(settings, folder, text, subjects) for name, text in _QUESTIONS.items()}
+        figures = {name: _measure(settings, folder, text, subjects) for name, text in _QUESTIONS.items()}
         command_ms = _command(settings, "sql", "SELECT 1")
         tiers_ms = _command(settings, "tiers")
         memory_mb = _side_by_side(settings, int(os.environ.get("BENCH_HOT_ROWS", HOT_ROWS)))
@@ -93,7 +93,7 @@ def run() -> dict[str, Any]:
         "months": months,
         "table_months": months + few,
         "archive_bytes": archive_bytes,
-        "questions": found,
+        "questions": figures,
         "command_ms": command_ms,
         "tiers_ms": tiers_ms,
         "hot_ms": hot_ms,
@@ -245,15 +245,19 @@ def _peak_mb(settings: Settings, count: int, question: str) -> int:
 
 def _missed(result: dict[str, Any]) -> list[str]:
     missed = []
-    for name, one in result["questions"].items():
+    for name, question in result["questions"].items():
         if name in _TARGETS_MS:
             cold_ms, warm_ms = _TARGETS_MS[name]
         else:
-            cold_ms, warm_ms = (one["postgresql_ms"] / times for times in _TIMES)
-        missed += [f"{name}, cold: {one['cold_ms']} ms, not {cold_ms:.0f}"] if one["cold_ms"] > cold_ms else []
-        missed += [f"{name}, warm: {one['warm_ms']} ms, not {warm_ms:.0f}"] if one["warm_ms"] > warm_ms else []
-        most = 2 * one["plain_duckdb_ms"] + _MARGIN_MS
-        missed += [f"{name}, warm: {one['warm_ms']} ms, not {most:.0f}"] if one["warm_ms"] > most else []
+            cold_ms, warm_ms = (question["postgresql_ms"] / times for times in _TIMES)
+        missed += (
+            [f"{name}, cold: {question['cold_ms']} ms, not {cold_ms:.0f}"] if question["cold_ms"] > cold_ms else []
+        )
+        missed += (
+            [f"{name}, warm: {question['warm_ms']} ms, not {warm_ms:.0f}"] if question["warm_ms"] > warm_ms else []
+        )
+        most = 2 * question["plain_duckdb_ms"] + _MARGIN_MS
+        missed += [f"{name}, warm: {question['warm_ms']} ms, not {most:.0f}"] if question["warm_ms"] > most else []
     share = result["questions"]["one wallet"]["read_bytes"] / result["archive_bytes"]
     missed += [f"one wallet: {share:.1%} of the archive read"] if share > _SHARE else []
     one_mb, many_mb = (result["memory_mb"][str(count)] for count in (1, _SIDE_BY_SIDE))
@@ -266,10 +270,10 @@ def _show(result: dict[str, Any]) -> None:
     title = f"{result['rows']:,} rows in {result['months']} months; {result['table_months']} table-months; ms"
     headings = ("", "PostgreSQL, all rows", "plain DuckDB, local files", "cold cache", "warm cache", "read", "months")
     table = Table(*headings, title=title, title_justify="left")
-    for name, one in result["questions"].items():
-        share = f"{one['read_bytes'] / result['archive_bytes']:.2%}"
-        figures = (one["postgresql_ms"], one["plain_duckdb_ms"], one["cold_ms"], one["warm_ms"])
-        table.add_row(name, *map(str, figures), share, str(one["months_read"]))
+    for name, question in result["questions"].items():
+        share = f"{question['read_bytes'] / result['archive_bytes']:.2%}"
+        figures = (question["postgresql_ms"], question["plain_duckdb_ms"], question["cold_ms"], question["warm_ms"])
+        table.add_row(name, *map(str, figures), share, str(question["months_read"]))
     console = Console(width=140)
     console.print(table)
     one_mb, many_mb = (result["memory_mb"][str(count)] for count in (1, _SIDE_BY_SIDE))

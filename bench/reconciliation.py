@@ -79,13 +79,13 @@ def run(rows: int = ROWS, scored_rows: int = SCORED_ROWS) -> dict[str, Any]:
         settings = _with_contract(base)
         planted = _prepare(settings, rows, Path(folder))
         whole = _measured(settings, DAY, folder)
-        found = _found(settings)
+        classes = _found(settings)
         scored = [
             _measured(settings, day, str(_prepare_scored(settings, scored_rows * 2**step, day, Path(folder))))
             for step, day in enumerate(SCORED_DAYS)
         ]
-    missed = {name: kind for name, kind in planted.truth.items() if found.get(name) != kind}
-    false = {name: kind for name, kind in found.items() if name not in planted.truth}
+    missed = {name: kind for name, kind in planted.truth.items() if classes.get(name) != kind}
+    false = {name: kind for name, kind in classes.items() if name not in planted.truth}
     ratios = [later.seconds / sooner.seconds for sooner, later in pairwise(scored)]
     figures: dict[str, Any] = {
         "name": "reconciliation",
@@ -101,9 +101,9 @@ def run(rows: int = ROWS, scored_rows: int = SCORED_ROWS) -> dict[str, Any]:
         "peak_mb": whole.peak_mb,
         "servers_mb": whole.servers_mb,
         "scored_rows": scored_rows,
-        "scored_s": [round(one.seconds, 2) for one in scored],
-        "scored_cpu_s": [round(one.cpu_s, 2) for one in scored],
-        "doubling": [round(one, 2) for one in ratios],
+        "scored_s": [round(seconds.seconds, 2) for seconds in scored],
+        "scored_cpu_s": [round(seconds.cpu_s, 2) for seconds in scored],
+        "doubling": [round(seconds, 2) for seconds in ratios],
         "verdict": whole.verdict,
     }
     figures["passed"] = (
@@ -138,7 +138,7 @@ def _prepare(settings: Settings, rows: int, folder: Path) -> Planted:
     form = definition_of(settings.suppliers, _SUPPLIER).statement()
     classes = differences_of(form)
     each, more = divmod(max(len(classes), int(rows * PLANTED_SHARE)), len(classes))
-    wanted = {one: each + (number < more) for number, one in enumerate(classes)}
+    wanted = {break_class: each + (number < more) for number, break_class in enumerate(classes)}
     sales = _sales(chance, rows, DAY, "ORD")
     earlier = _sales(chance, wanted[BreakClass.LATE_POSTING], DAY - timedelta(days=1), "EVE", only_completed=True)
     _load(settings, pa.concat_tables([sales, earlier]), DAY, chance)
@@ -180,10 +180,10 @@ def _sales(chance: np.random.Generator, rows: int, day: date, prefix: str, *, on
 
 def _table(columns: dict[str, Any], rows: int, day: date) -> pa.Table:
     """A canonical table: a single value is in every line, a missing one is NULL."""
-    given = {"supplier": _SUPPLIER, "settlement_date": day, "currency": "ZAR"} | columns
+    constants = {"supplier": _SUPPLIER, "settlement_date": day, "currency": "ZAR"} | columns
     arrays = []
     for field in STATEMENT_SCHEMA:
-        value = given.get(field.name)
+        value = constants.get(field.name)
         if value is None:
             arrays.append(pa.nulls(rows, field.type))
         elif isinstance(value, str | date):
@@ -305,8 +305,8 @@ def _show(figures: dict[str, Any]) -> None:
     planted = f"{figures['planted']:,} of which {figures['missed']} missed"
     table.add_row("planted breaks", planted, "0 missed")
     table.add_row("false breaks", str(figures["false"]), "0")
-    scored = ", ".join(f"{one:.2f}" for one in figures["scored_s"])
+    scored = ", ".join(f"{figure:.2f}" for figure in figures["scored_s"])
     table.add_row(f"{figures['scored_rows']:,} rows scored, doubled, doubled again, s", scored, "")
-    doubling = " and ".join(f"{one:.2f}" for one in figures["doubling"])
+    doubling = " and ".join(f"{figure:.2f}" for figure in figures["doubling"])
     table.add_row("that is, times", doubling, f"under {DOUBLING_TARGET:.0f}")
     Console().print(table)

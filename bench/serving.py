@@ -84,8 +84,8 @@ def _run_load(plan: LoadPlan) -> dict[str, Any]:
     argv = [sys.executable, "-m", "bench.load.mixed"]
     request = json.dumps(asdict(plan))
     done = subprocess.run(argv, input=request, capture_output=True, text=True, cwd=PROJECT, check=True)  # noqa: S603
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
 
 
 def _monitoring(url: str, key: str) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Samples:
         picked = [0, len(self.memory_mb) // 2, -1] if self.memory_mb else []
         return {
             "memory_mb": [round(self.memory_mb[place], 1) for place in picked],
-            "memory_samples_mb": [round(one, 1) for one in self.memory_mb],
+            "memory_samples_mb": [round(memory, 1) for memory in self.memory_mb],
             "connection_samples": self.connections,
             "database_connections": [min(self.connections, default=0), max(self.connections, default=0)],
         }

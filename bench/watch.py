@@ -49,9 +49,9 @@ def run() -> dict[str, Any]:
 
     The million rows are history: what the rules look back at. The first run begins after them.
     """
-    with scratch() as found:
-        watch = found.watch_transactions.model_copy(update={"first_hours": 0})
-        settings = found.model_copy(update={"watch_transactions": watch})
+    with scratch() as settings_of:
+        watch = settings_of.watch_transactions.model_copy(update={"first_hours": 0})
+        settings = settings_of.model_copy(update={"watch_transactions": watch})
         now = datetime.now(UTC)
         roll_table(settings, TRANSACTIONS, utc_today())
         _fill(settings, now - timedelta(hours=20), now - timedelta(minutes=10), _OLD_ROWS)
@@ -59,15 +59,15 @@ def run() -> dict[str, Any]:
         # A row of the last instant of a minute belongs to the minute after it.
         left_over = _watch(settings, now - timedelta(minutes=4 - _MINUTES)).rows
     new_rows = _MINUTES * _NEW_ROWS
-    rows, findings = sum(one.rows for one in minutes) + left_over, sum(one.findings for one in minutes)
-    each = sum(one.cpu_s for one in minutes) / new_rows * 10_000
+    rows, findings = sum(minute.rows for minute in minutes) + left_over, sum(minute.findings for minute in minutes)
+    each = sum(minute.cpu_s for minute in minutes) / new_rows * 10_000
     result = {
         "name": "watch",
         "new_rows": new_rows,
         "rows": rows,
         "findings": findings,
-        "wall_s": [round(one.wall_s, 2) for one in minutes],
-        "cpu_s": [round(one.cpu_s, 2) for one in minutes],
+        "wall_s": [round(minute.wall_s, 2) for minute in minutes],
+        "cpu_s": [round(minute.cpu_s, 2) for minute in minutes],
         "cpu_s_per_10000_rows": round(each, 3),
         "target_s": TARGET_S,
         "load": round(os.getloadavg()[0], 1),

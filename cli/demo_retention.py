@@ -35,8 +35,8 @@ def end_of_life(settings: Settings, seed: int) -> None:
         placed = place_hold(settings, scope, "CASE 2026/17", reason, "legal counsel", utc_today() + _REVIEW)
         terminal.console.print(f"{placed.hold.name} keeps {placed.hold.scope}")
     plan = plan_deletion(settings, [table])
-    for one in plan.kept:
-        terminal.console.print(f"kept: {one.table} {one.month}, {one.reason}")
+    for month in plan.kept:
+        terminal.console.print(f"kept: {month.table} {month.month}, {month.reason}")
     if not plan.months:
         terminal.console.print("the other month was deleted by an earlier demo")
         return

@@ -25,7 +25,7 @@ from suppliers.registry import definition_of
 from suppliers.simulation.planting import differences_of
 from tasks.importing.mapping_text import column, constant, mapping_text
 from tasks.importing.run import ImportRequest, import_file
-from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord, list_breaks
+from tasks.reconciliation.casework.lists import BreakFilter, BreakRecord, list_breaks
 from tasks.reconciliation.runs.report import matched
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day

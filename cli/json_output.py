@@ -29,7 +29,7 @@ def write_json(content: Any) -> None:
 
 def record(source: Any, *left_out: str, **further: Any) -> dict[str, Any]:
     """The fields of a dataclass by name, without those that are ``left_out``; ``further`` ones come last."""
-    kept = {one.name: getattr(source, one.name) for one in fields(source) if one.name not in left_out}
+    kept = {field.name: getattr(source, field.name) for field in fields(source) if field.name not in left_out}
     return kept | further
 
 

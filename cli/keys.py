@@ -118,8 +118,14 @@ def events(
         write_json(records)
         return
     rows = [
-        (f"{one.happened_at:%Y-%m-%d %H:%M:%S}", one.key_id, one.event, one.actor, json.dumps(one.detail))
-        for one in records
+        (
+            f"{record.happened_at:%Y-%m-%d %H:%M:%S}",
+            record.key_id,
+            record.event,
+            record.actor,
+            json.dumps(record.detail),
+        )
+        for record in records
     ]
     terminal.table("API key events (UTC)", ("time", "key", "event", "account", "detail"), rows)
 

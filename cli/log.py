@@ -41,12 +41,12 @@ def show(as_json: AsJson = False) -> None:
     terminal.table("Public log", ("", ""), _rows(report))
     rows = [
         (
-            "" if one.entry_index is None else str(one.entry_index),
-            one.event,
-            f"{one.incarnation}/{one.number}",
-            f"{one.happened_at:%Y-%m-%d %H:%M:%S}",
+            "" if event.entry_index is None else str(event.entry_index),
+            event.event,
+            f"{event.incarnation}/{event.number}",
+            f"{event.happened_at:%Y-%m-%d %H:%M:%S}",
         )
-        for one in report.events
+        for event in report.events
     ]
     terminal.table("Newest events (UTC)", ("entry", "event", "incarnation/number", "when"), rows)
 

@@ -25,7 +25,8 @@ from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.audit.objects import verify_objects
 from tasks.reconciliation.audit.people import account_of_process
 from tasks.reconciliation.casework import breaks as casework
-from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord, ResolutionRecord, RunRecord
+from tasks.reconciliation.casework import lists
+from tasks.reconciliation.casework.lists import BreakFilter, BreakRecord, ResolutionRecord, RunRecord
 from tasks.reconciliation.closing import periods as closing
 from tasks.reconciliation.closing.closed_days import verify_closed_days
 from tasks.reconciliation.closing.internal_days import OwnDay
@@ -120,7 +121,7 @@ def runs(
 ) -> None:
     """List the reconciliation runs, newest first."""
     with session() as settings:
-        records = casework.list_runs(settings, supplier, _date(first), _date(last), limit=limit)
+        records = lists.list_runs(settings, supplier, _date(first), _date(last), limit=limit)
     if as_json:
         write_json([record(one, "figures", "rules", "object_prefix", warnings=one.warnings) for one in records])
         return
@@ -161,7 +162,7 @@ def breaks(
         escalated=True if escalated else None,
     )
     with session() as settings:
-        records = casework.list_breaks(settings, wanted, after=after, limit=limit)
+        records = lists.list_breaks(settings, wanted, after=after, limit=limit)
     today = datetime.now(JOHANNESBURG).date()
     if as_json:
         write_json([_break_as_json(one, today) for one in records])
@@ -177,8 +178,8 @@ def show(break_id: Annotated[int, typer.Argument(help="Number of the break")], a
       treasury recon show 17
     """
     with session() as settings:
-        break_record = casework.get_break(settings, break_id)
-        records = casework.history(settings, break_id)
+        break_record = lists.get_break(settings, break_id)
+        records = lists.history(settings, break_id)
     if break_record is None:
         raise NotFoundError(f"break {break_id} does not exist")
     if as_json:
@@ -212,7 +213,7 @@ def show_run(run_id: Annotated[int, typer.Argument(help="Number of the run")], a
       treasury recon show-run 42
     """
     with session() as settings:
-        run = casework.get_run(settings, run_id)
+        run = lists.get_run(settings, run_id)
     if run is None:
         raise NotFoundError(f"run {run_id} does not exist")
     if as_json:

@@ -35,10 +35,10 @@ def restore_request(
     with session("s3") as settings, terminal.working("asking the store"):
         parts = request_restore(settings, settings.table(table), first, last, days, tier)
     if as_json:
-        typer.echo(json.dumps([one.as_json() for one in parts], indent=1))
+        typer.echo(json.dumps([part.as_json() for part in parts], indent=1))
         return
-    for one in parts:
-        typer.echo(_said(one))
+    for part in parts:
+        typer.echo(_said(part))
     if is_done(parts):
         terminal.next_step(f"read the rows of {table} {span} with `treasury sql`")
     else:

@@ -37,7 +37,7 @@ def revoke(session_id: SessionId) -> None:
     typer.echo(f"ended session {session_id}" if revoked else f"session {session_id} was revoked before")
 
 
-def _cells(one: DashboardSession) -> tuple[str, ...]:
-    times = (one.created_at, one.last_used_at, one.expires_at)
-    said = (str(one.session_id), one.key_id, one.client_id, one.state, one.browser, one.network)
+def _cells(session: DashboardSession) -> tuple[str, ...]:
+    times = (session.created_at, session.last_used_at, session.expires_at)
+    said = (str(session.session_id), session.key_id, session.client_id, session.state, session.browser, session.network)
     return (*said, *(f"{moment:%Y-%m-%d %H:%M}" for moment in times))

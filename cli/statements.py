@@ -69,7 +69,7 @@ def take_in(
 
 def _say_next(supplier: str, files: list[Intake]) -> None:
     """How the days that have a statement since now are reconciled."""
-    days = sorted({one.day for one in files if one.result is statements.IntakeResult.TAKEN and one.day is not None})
+    days = sorted({file.day for file in files if file.result is statements.IntakeResult.TAKEN and file.day is not None})
     if days:
         more = "" if len(days) == 1 else f" --last-day {days[-1]}"
         terminal.next_step(f"reconcile with `treasury recon run {supplier} {days[0]}{more}`")

@@ -27,18 +27,18 @@ def storage_check(
     else:
         _show(report)
     if report.wrong:
-        named = "; ".join(f"{one.promise}: {one.verdict} ({one.found})" for one in report.wrong)
+        named = "; ".join(f"{finding.promise}: {finding.verdict} ({finding.found})" for finding in report.wrong)
         raise VerificationError(f"{len(report.wrong)} promises that the settings rely on do not hold: {named}")
 
 
 def _show(report: StorageReport) -> None:
     rows = [
-        (one.promise, str(one.verdict) + (" !" if one.is_wrong else ""), one.found, one.follows)
-        for one in report.findings
+        (key.promise, str(key.verdict) + (" !" if key.is_wrong else ""), key.found, key.follows)
+        for key in report.findings
     ]
     terminal.table(f"What {report.location} does", ("promise", "verdict", "found", "what follows"), rows)
     if report.removed:
         terminal.note(f"{report.removed} canaries of earlier runs were removed")
-    for one in report.left:
-        until = f"until {one.until:%Y-%m-%d %H:%M:%S} UTC" if one.until else "without an end"
-        terminal.note(f"{one.key}, version {one.version}: locked {until}; a later run removes it")
+    for key in report.left:
+        until = f"until {key.until:%Y-%m-%d %H:%M:%S} UTC" if key.until else "without an end"
+        terminal.note(f"{key.key}, version {key.version}: locked {until}; a later run removes it")

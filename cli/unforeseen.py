@@ -35,10 +35,10 @@ _SERVERS = {
 
 def translated(error: Exception) -> TreasuryError | None:
     """The project's error for one of a library's, or for one that it was raised from; None for a fault of our own."""
-    for one in _chain(error):
-        if isinstance(one, TreasuryError):
-            return one
-        known = _of_postgresql(one) or _of_server(one)
+    for cause in _chain(error):
+        if isinstance(cause, TreasuryError):
+            return cause
+        known = _of_postgresql(cause) or _of_server(cause)
         if known is not None:
             return known
     if isinstance(error, OSError):

@@ -108,10 +108,10 @@ class Month:
             ]
         totals: list[str] = []
         for kind in sorted(counts, key=lambda kind: [(field == NULL, field) for field in kind]):
-            found = (
+            shown = (
                 f"{total or abs(total):.{self.scales[name]}f}" for total, name in zip(sums[kind], money, strict=True)
             )
-            totals += [*kind, str(counts[kind]), *found]
+            totals += [*kind, str(counts[kind]), *shown]
         digest = sha256(SEPARATOR.join((first.hex(), *totals)).encode()).hex()
         return sha256(b"\x00" + SEPARATOR.join((f"{NULL}group-v1", group, str(len(rows)), digest)).encode())
 
@@ -120,12 +120,12 @@ class Month:
         column = self.manifest["group_column"]
         if column is None:
             return [self.leaf(row) for row in rows]
-        found = []
+        all_leaves = []
         for group, of_group in groupby(rows, lambda row: self.field(row, column)):
             members = list(of_group)
             leaves = [self.leaf(row) for row in members]
-            found += [self.header(group, members, leaves[0]), *leaves]
-        return found
+            all_leaves += [self.header(group, members, leaves[0]), *leaves]
+        return all_leaves
 
 
 def verify(path: Path) -> str:
@@ -147,7 +147,9 @@ def verify(path: Path) -> str:
         rows += read_rows(stored, month.columns)
     require("rows", len(rows), manifest["rows"])
     require("order of the rows", all(month.place(a) <= month.place(b) for a, b in pairwise(rows)), True)
-    said = {name: sum(Decimal(one["sums"][name]) for one in manifest["totals"]) for name in manifest["money_columns"]}
+    said = {
+        name: sum(Decimal(total["sums"][name]) for total in manifest["totals"]) for name in manifest["money_columns"]
+    }
     require("sums", {name: sum(row[name] or 0 for row in rows) for name in said}, said)
     is_of_month = all(month_of(row[manifest["key_column"]].bytes) == manifest["month"] for row in rows)
     require("keys of the month", is_of_month, manifest["keys_tell_month"])

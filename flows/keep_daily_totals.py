@@ -22,23 +22,23 @@ def keep_daily_totals() -> list[TotalsOutcome]:
     """
     logger = get_run_logger()
     outcomes = keep_daily_totals_step(load_settings())
-    changed = [one for one in outcomes if one.result is not TotalsResult.HELD]
+    changed = [outcome for outcome in outcomes if outcome.result is not TotalsResult.HELD]
     rows = [
         {
-            "table": one.table,
-            "month": str(one.month or ""),
-            "place": one.place,
-            "result": one.result,
-            "rows": one.rows,
-            "reason": str(one.error or ""),
+            "table": outcome.table,
+            "month": str(outcome.month or ""),
+            "place": outcome.place,
+            "result": outcome.result,
+            "rows": outcome.rows,
+            "reason": str(outcome.error or ""),
         }
-        for one in changed
+        for outcome in changed
     ]
     create_table_artifact(key="daily-totals", table=rows, description="Daily totals that were computed")
-    counts = Counter(one.result for one in outcomes)
+    counts = Counter(outcome.result for outcome in outcomes)
     line = f"daily totals: {', '.join(f'{counts[result]} {result}' for result in TotalsResult)}"
     logger.info(line)
-    raise_together([one.error for one in outcomes if one.error is not None])
+    raise_together([outcome.error for outcome in outcomes if outcome.error is not None])
     return finished(
         outcomes, line if changed else f"daily totals: nothing to compute, {counts[TotalsResult.HELD]} held"
     )

@@ -85,10 +85,15 @@ def _returned(
     results: list[ReturnedMonth | Exception] = [*map(result_or_error, futures)]
     made = [result for result in results if not isinstance(result, Exception)]
     rows = [
-        {"table": one.relation, "rows": one.rows, "in work until": str(one.until), "was there": one.was_there}
-        for one in made
+        {
+            "table": returned.relation,
+            "rows": returned.rows,
+            "in work until": str(returned.until),
+            "was there": returned.was_there,
+        }
+        for returned in made
     ]
     create_table_artifact(key="returned-months", table=rows, description="Archived months that are back in warm")
-    for one in made:
-        get_run_logger().info("%s: %d rows, in work until %s", one.relation, one.rows, one.until)
+    for returned in made:
+        get_run_logger().info("%s: %d rows, in work until %s", returned.relation, returned.rows, returned.until)
     return [], [result for result in results if isinstance(result, Exception)]

@@ -47,7 +47,11 @@ def take_in_statements(
     wanted = [supplier] if supplier else expected_suppliers(settings)
     outcomes = _of_day(settings, wanted, wanted_day, url, replace)
     if day is None:
-        late = [one for one in late_statements(settings, now) if one[0] in wanted and one[1] != wanted_day]
+        late = [
+            statement
+            for statement in late_statements(settings, now)
+            if statement[0] in wanted and statement[1] != wanted_day
+        ]
         for name, late_day in late:  # one after another: a supplier's API takes few questions at once
             outcomes += _of_day(settings, [name], late_day, url, replace)
     taken: list[tuple[str, Intake]] = []
@@ -56,17 +60,23 @@ def take_in_statements(
         if isinstance(outcome, Exception):
             problems.append(outcome)
         else:
-            taken += [(name, one) for one in outcome]
-            problems += [DataError(one.error) for one in outcome if one.result is IntakeResult.QUARANTINED]
+            taken += [(name, intake) for intake in outcome]
+            problems += [DataError(intake.error) for intake in outcome if intake.result is IntakeResult.QUARANTINED]
     late = report_late_step(settings)
     rows = [
-        {"supplier": name, "file": one.name, "result": str(one.result), "lines": one.line_count, "why": one.why}
-        for name, one in taken
+        {
+            "supplier": name,
+            "file": intake.name,
+            "result": str(intake.result),
+            "lines": intake.line_count,
+            "why": intake.why,
+        }
+        for name, intake in taken
     ]
     create_table_artifact(key="statements", table=rows, description=f"{wanted_day}; {len(late)} statements are late")
     awaited = ", ".join(f"{name} {late_day}" for name, late_day in late) or "none"
     get_run_logger().info("%d files of %s; late: %s", len(rows), wanted_day, awaited)
     raise_together(problems)
-    counts = Counter(str(one.result) for _, one in taken)
+    counts = Counter(str(intake.result) for _, intake in taken)
     counted_results = ", ".join(f"{count} {result}" for result, count in sorted(counts.items())) or "no file"
-    return finished([one for _, one in taken], f"statements of {wanted_day}: {counted_results}, {len(late)} late")
+    return finished([intake for _, intake in taken], f"statements of {wanted_day}: {counted_results}, {len(late)} late")

@@ -1,6 +1,6 @@
 """A number and its noun, for people."""
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def counted(number: int, singular: str, many: str = "") -> str:
     """`1 month`, `12,000 months`. ``many`` is what follows every number but 1; default: ``one`` and an s."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+    return f"{number:,} {singular if number == 1 else many or f'{singular}s'}"

@@ -181,5 +181,5 @@ def _left_leaves(size: int) -> int:
 
 
 def _require_hashes(*hashes: bytes) -> None:
-    if any(len(one) != HASH_BYTES for one in hashes):
+    if any(len(digest) != HASH_BYTES for digest in hashes):
         raise VerificationError(f"a hash of the proof is not {HASH_BYTES} bytes long")

@@ -42,7 +42,7 @@ class MonthContent:
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return sum(one.rows for one in self.totals)
+        return sum(total.rows for total in self.totals)
 
 
 def totals_of(records: Iterable[Sequence[Any]]) -> tuple[Totals, ...]:
@@ -51,7 +51,7 @@ def totals_of(records: Iterable[Sequence[Any]]) -> tuple[Totals, ...]:
         Totals(currency, kind, status, rows, tuple(_sum(value) for value in sums), first, last)
         for currency, kind, status, rows, first, last, *sums in records
     )
-    return tuple(sorted(totals, key=lambda one: (_place(one.currency), _place(one.type), _place(one.status))))
+    return tuple(sorted(totals, key=lambda item: (_place(item.currency), _place(item.type), _place(item.status))))
 
 
 def _place(value: str | None) -> tuple[bool, str]:
@@ -69,9 +69,9 @@ def sums_per_currency(table: TieredTable, every: Iterable[Totals]) -> dict[str, 
     Exact, however many digits there are. Rows without a currency are under ``""``.
     """
     totals: dict[str, dict[str, Decimal]] = defaultdict(lambda: dict.fromkeys(table.money_columns, Decimal(0)))
-    for one in every:
-        of_currency = totals[one.currency or ""]
-        for column, value in zip(table.money_columns, one.sums, strict=True):
+    for total in every:
+        of_currency = totals[total.currency or ""]
+        for column, value in zip(table.money_columns, total.sums, strict=True):
             of_currency[column] = add_exactly(of_currency[column], value)
     return {currency: {name: plain(value) for name, value in sums.items()} for currency, sums in sorted(totals.items())}
 

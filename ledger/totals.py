@@ -192,9 +192,9 @@ class Sums:
         return tuple(map(add_exactly, sums, more))
 
     def _check(self, totals: Sequence[Total]) -> None:
-        if all(map(Decimal.is_finite, chain.from_iterable(one.sums for one in totals))):
+        if all(map(Decimal.is_finite, chain.from_iterable(total.sums for total in totals))):
             return
-        named_sums = (pair for one in totals for pair in zip(self._table.money_columns, one.sums, strict=True))
+        named_sums = (pair for total in totals for pair in zip(self._table.money_columns, total.sums, strict=True))
         name, value = next((name, value) for name, value in named_sums if not value.is_finite())
         raise DataError(f"{self._table.name}.{name}: a sum is {value}: find the rows whose {name} is NaN or infinite")
 

@@ -70,7 +70,7 @@ class Supplier(StrEnum):
     PEACH = "peach"
 
 
-SUPPLIERS: tuple[str, ...] = tuple(one.value for one in Supplier)
+SUPPLIERS: tuple[str, ...] = tuple(supplier.value for supplier in Supplier)
 SUPPLIER_NAME_RULE = "a letter, then at most 15 small letters, digits and underscores"
 _SUPPLIER_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}\Z")
 

@@ -147,7 +147,7 @@ class Supervisor:
     def _can_start(self, watched: "_Watched") -> bool:
         """Return whether the servers that it needs run, as far as they are supervised here."""
         needed = (self._watched.get(name) for name in self._needs.get(watched.name, ()))
-        return all(one is None or one.state is ProcessState.RUNNING for one in needed)
+        return all(server is None or server.state is ProcessState.RUNNING for server in needed)
 
     def _is_alive(self, watched: "_Watched") -> bool:
         return lease.is_held(self._home / "run" / f"{watched.name}.alive")

@@ -62,18 +62,18 @@ def promises(connection: Connection, keys: Sequence[str]) -> dict[tuple[str, str
     """What was asked of the store for the versions of some objects, by key and version."""
     with connection.cursor(row_factory=class_row(Promise)) as cursor:
         recorded = cursor.execute(_QUERIES["locks"], {"keys": list(keys)}).fetchall()
-    return {(one.object_key, one.version): one for one in recorded}
+    return {(record.object_key, record.version): record for record in recorded}
 
 
-def intend_retention(connection: Connection, one: LockedObject, version: str, mode: str, until: datetime) -> None:
+def intend_retention(connection: Connection, locked: LockedObject, version: str, mode: str, until: datetime) -> None:
     """Record the retention that the store is about to be asked for. An earlier one is never shortened."""
-    values = one.row | {"version": version, "mode": mode, "until": until}
+    values = locked.row | {"version": version, "mode": mode, "until": until}
     check_stored(connection.execute(_QUERIES["intend_retention"], values), 1, "archive_locks")
 
 
-def intend_hold(connection: Connection, one: LockedObject, version: str) -> None:
+def intend_hold(connection: Connection, locked: LockedObject, version: str) -> None:
     """Record the legal hold that the store is about to be asked for."""
-    check_stored(connection.execute(_QUERIES["intend_hold"], one.row | {"version": version}), 1, "archive_locks")
+    check_stored(connection.execute(_QUERIES["intend_hold"], locked.row | {"version": version}), 1, "archive_locks")
 
 
 def took_retention(connection: Connection, key: str, version: str, until: datetime) -> None:

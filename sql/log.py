@@ -96,8 +96,8 @@ def _append(connection: Connection, owner: Owner, body: Body, happened_at: datet
 def _opening(connection: Connection, owner: Owner, first: Body) -> list[Body]:
     """What precedes the first event of a log: its opening, and the months that are archived already."""
     this = (first.table, first.month, first.part) if isinstance(first, Archived) else None
-    others = [one for one in cold_parts(connection) if (one.table, one.month, one.part) != this]
-    adopted = [msgspec.structs.replace(one, adopted=True) for one in others]
+    others = [part for part in cold_parts(connection) if (part.table, part.month, part.part) != this]
+    adopted = [msgspec.structs.replace(other, adopted=True) for other in others]
     return [LogOpened(origin=origin_of(owner.installation_id)), *adopted]
 
 

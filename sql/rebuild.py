@@ -56,7 +56,7 @@ def add_month(
     }
     check_stored(connection.execute(_QUERIES["add_month"], values), 1, "archive_months")
     named = {"installation_id": owner.installation_id, "incarnation": owner.incarnation}
-    for object_key in (archived.manifest.key, *(one.key for one in archived.objects)):
+    for object_key in (archived.manifest.key, *(logged_object.key for logged_object in archived.objects)):
         added = connection.execute(_QUERIES["add_upload"], key | named | {"object_key": object_key})
         check_stored(added, 1, "archive_uploads")
 

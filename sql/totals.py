@@ -73,8 +73,8 @@ def _asked(table: TieredTable, relations: Iterable[int], objects: Sequence[KeptO
         "table": table.name,
         "money_columns": list(table.money_columns),
         "relations": list(relations),
-        "objects": [one.key for one in objects],
-        "fingerprints": [one.fingerprint for one in objects],
+        "objects": [stored.key for stored in objects],
+        "fingerprints": [stored.fingerprint for stored in objects],
     }
 
 
@@ -97,7 +97,7 @@ def kept_sums(
     expressions += [SQL(group.value) if group in question.groups else SQL("NULL::text") for group in COLUMNS]
     added = [SQL("row_count"), *(SQL("sums[{}]").format(Literal(n + 1)) for n in range(len(table.money_columns)))]
     if not question.is_of_pieces:  # else PostgreSQL would add up hardly anything, and take as long as for all the rest
-        added = [SQL("sum(row_count)::bigint"), *(SQL("sum({})").format(one) for one in added[1:])]
+        added = [SQL("sum(row_count)::bigint"), *(SQL("sum({})").format(amount) for amount in added[1:])]
     query = SQL(_QUERIES["kept_sums"]).format(
         valid=SQL(_QUERIES["valid"]),
         named=SQL(", ").join(

@@ -90,7 +90,8 @@ class ColdReader:
 
         ``objects`` are keys, each with the names that the columns have in it and the wanted ones; None where they are
         the same. A column that a month did not have yet comes as None. Raises TransientError when the store does not
-        answer, DataError when an object is not what it should be or none of them has a column that is filtered by.
+        answer. Raises DataError when an object is not what it should be, or when none of them has a column that is
+        filtered by.
         """
         if not objects:
             return []

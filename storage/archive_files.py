@@ -57,13 +57,13 @@ class ArchiveFiles:
 
     def file_at(self, path: str) -> ArchivedFile:
         """The file of a path. Raises FileNotFoundError where none was added."""
-        found = self._paths.get(path)
-        if found is None:
-            found = self._files.get(path.removeprefix(f"{PROTOCOL}://").strip("/").partition("/")[0])
-            if found is None:
+        file = self._paths.get(path)
+        if file is None:
+            file = self._files.get(path.removeprefix(f"{PROTOCOL}://").strip("/").partition("/")[0])
+            if file is None:
                 raise FileNotFoundError(path)
-            self._paths[path] = found
-        return found
+            self._paths[path] = file
+        return file
 
     def read(self, file: ArchivedFile, start: int, end: int) -> bytes:
         """Checked bytes of a file. Raises as `ObjectReader.read`, and keeps the error."""
@@ -75,4 +75,4 @@ class ArchiveFiles:
 
     def failure_in(self, text: str) -> TreasuryError | None:
         """The error that the engine's ``text`` is about."""
-        return next((one for one in self._failures if str(one) in text), None)
+        return next((failure for failure in self._failures if str(failure) in text), None)

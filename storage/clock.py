@@ -4,7 +4,8 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from storage.store import ObjectStore, translated
+from storage.store import ObjectStore
+from storage.store_errors import translated
 
 
 def store_ahead_s(store: ObjectStore, key: str) -> float | None:

@@ -1,7 +1,7 @@
 """Which rows a query asks a month for, read from the optimizer's plan: only what every engine judges alike.
 
-PostgreSQL and DuckDB do not agree on the order of texts, on patterns or on JSON. So nothing of a query is left to
-PostgreSQL but the conditions below, and those only leave out rows early: DuckDB judges every row that comes back.
+PostgreSQL and DuckDB do not agree on the order of texts, on patterns or on JSON. So PostgreSQL evaluates only the
+conditions below, and they only leave out rows early. DuckDB judges every row that comes back.
 
 * the time column: comparisons with an instant of the years 1 to 9999
 * the day of daily totals: comparisons with a day of those years
@@ -90,8 +90,8 @@ def plan_nodes(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[s
 
 
 def is_plain(nodes: Sequence[Mapping[str, Any]], known: Mapping[str, tuple[TieredTable, Sequence[Column]]]) -> bool:
-    """Whether the conditions of `asked_of` are all by which a plan can leave out a month: no join, no condition beside
-    those of the scans, and each of those that is about the place of a row is understood.
+    """Whether a plan can leave out a month only by the conditions of `asked_of`. Then it has no join and no condition
+    except those of the scans. Each of those that is about the place of a row is understood.
     """
     if any("JOIN" in str(node.get("type")) or node.get("type") in _HIDING for node in nodes):
         return False
@@ -101,7 +101,7 @@ def is_plain(nodes: Sequence[Mapping[str, Any]], known: Mapping[str, tuple[Tiere
 
 def _is_understood(scan: Mapping[str, Any], table: TieredTable, columns: Sequence[Column]) -> bool:
     names = [str(name) for name in scan.get("names", ())]
-    placing = {one.name: one for one in columns if one in (TIER, MONTH) or one.name in _placing(table)}
+    placing = {column.name: column for column in columns if column in (TIER, MONTH) or column.name in _placing(table)}
     for entry in (scan.get("table_filters") or {}).get("filters", ()):
         name = names[entry["key"]] if entry.get("key", len(names)) < len(names) else ""
         if name in placing and not _necessary(placing[name], entry.get("value") or {}):
@@ -132,21 +132,23 @@ def asked_of(
     nodes: Sequence[Mapping[str, Any]], tables: Mapping[str, tuple[TieredTable, Sequence[Column]]]
 ) -> dict[str, Asked]:
     """What a plan asks each of ``tables`` for, by their names in it. A name that is missing: everything."""
-    found: dict[str, list[Asked]] = {}
+    questions: dict[str, list[Asked]] = {}
     for scan in (node for node in nodes if node.get("type") == "LOGICAL_GET"):
         name = scanned(scan)
         if name in tables:
-            found.setdefault(name, []).append(_asked(scan, *tables[name]))
-    return {name: joined(places) for name, places in found.items()}
+            questions.setdefault(name, []).append(_asked(scan, *tables[name]))
+    return {name: joined(places) for name, places in questions.items()}
 
 
 def joined(places: Sequence[Asked]) -> Asked:
     """What all places of a query that read one month ask it for."""
     columns = [place.columns for place in places]
-    together = None if None in columns else frozenset[str]().union(*(one for one in columns if one is not None))
+    together = (
+        None if None in columns else frozenset[str]().union(*(column for column in columns if column is not None))
+    )
     if not all(place.alternatives for place in places):
         return Asked(together)
-    return Asked(together, tuple(dict.fromkeys(one for place in places for one in place.alternatives)))
+    return Asked(together, tuple(dict.fromkeys(alternative for place in places for alternative in place.alternatives)))
 
 
 def _asked(scan: Mapping[str, Any], table: TieredTable, columns: Sequence[Column]) -> Asked:
@@ -180,7 +182,7 @@ def _necessary(column: Column, node: Mapping[str, Any]) -> list[Condition]:
     """The conditions that every row which passes the filter ``node`` must meet; none for what is not understood."""
     kind = node.get("filter_type")
     if kind == "CONJUNCTION_AND":
-        return [one for child in node.get("child_filters", ()) for one in _necessary(column, child)]
+        return [condition for child in node.get("child_filters", ()) for condition in _necessary(column, child)]
     if kind == "OPTIONAL_FILTER":
         return _necessary(column, node.get("child_filter") or {})
     if kind == "CONJUNCTION_OR":

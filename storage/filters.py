@@ -1,8 +1,8 @@
 """Filters of the values of a column: whether a month can have a value, from some bytes and without its file.
 
-A filter is the split block Bloom filter of Apache Parquet (BloomFilter.md of the format): blocks of 32 bytes, in which
-a value sets eight bits by its XXH64 hash, seed 0. A value is hashed as Parquet encodes it plain, without a length: a
-text as its UTF-8 bytes, a UUID as its 16. A filter never denies a value that the column has.
+A filter is the split block Bloom filter of Apache Parquet (BloomFilter.md of the format). It consists of blocks of 32
+bytes, in which a value sets eight bits by its XXH64 hash, seed 0. A value is hashed as Parquet encodes it plain,
+without a length: a text as its UTF-8 bytes, a UUID as its 16. A filter never denies a value that the column has.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,8 +1,8 @@
 """Objects in a folder, for archives at ``file://``: made once, whole or not at all, and safe on the disk.
 
-The bytes go to a partial file beside the object, reach the disk, and get the object's name by a hard link, which fails
-where the name is taken. So two processes cannot both make it, and a process that is killed leaves no part of an object
-under its name.
+The bytes go to a partial file beside the object and reach the disk. They get the object's name by a hard link, which
+fails where the name is taken. So two processes cannot both make it, and a process that is killed leaves no part of an
+object under its name.
 """
 
 import errno

@@ -1,14 +1,16 @@
 """Where objects lie in the archive. Rows lie in a folder per table, as any engine expects; all else lies outside.
 
-<table>/month=YYYY-MM/       rows, Parquet
-_treasury/manifests/<table>/YYYY-MM/
-_treasury/trees/<table>/YYYY-MM/   trees, proofs of held rows, lookups
-_treasury/holds/             who placed and released legal holds
-_treasury/deletions/         orders of deletions
-_treasury/returns/           who sent months back to warm
-_treasury/certificates/      what was deleted
-_treasury/canary/            what `treasury storage-check` tries the store with
-_treasury/installation.json  the marker (`storage.marker`)
+    <table>/month=YYYY-MM/       rows, Parquet
+    _treasury/manifests/<table>/YYYY-MM/
+    _treasury/trees/<table>/YYYY-MM/   trees, proofs of held rows, lookups
+    _treasury/holds/             who placed and released legal holds
+    _treasury/deletions/         orders of deletions
+    _treasury/returns/           who sent months back to warm
+    _treasury/certificates/      what was deleted
+    _treasury/canary/            what `treasury storage-check` tries the store with
+    _treasury/installation.json  the marker
+
+`storage.marker` describes the marker.
 """
 
 import re

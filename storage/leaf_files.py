@@ -36,12 +36,12 @@ def only_on_one_side(here: Sequence[Path], there: Sequence[Path]) -> tuple[int, 
 
     Memory does not grow with the number of leaves: they are compared in passes, by their first bits.
     """
-    sides = [[read_leaves(file) for file in files] for files in (here, there)]
-    count = max(sum(map(len, side)) for side in sides)
+    leaves = [[read_leaves(file) for file in files] for files in (here, there)]
+    count = max(sum(map(len, side)) for side in leaves)
     passes = max(1, -(-count // _PASS_LEAVES))
     only_here = only_there = 0
     for number in range(passes):
-        ours, theirs = (_sorted_part(side, number, passes) for side in sides)
+        ours, theirs = (_sorted_part(side, number, passes) for side in leaves)
         if len(ours) == len(theirs) and (ours == theirs).all():
             continue
         missing, extra = _differences(ours, theirs)
@@ -84,8 +84,8 @@ def _differences(ours: Hashes, theirs: Hashes) -> tuple[int, int]:
     whole = np.dtype((np.void, HASH_BYTES))
     here, counts_here = np.unique(np.ascontiguousarray(ours).view(whole).reshape(-1), return_counts=True)
     there, counts_there = np.unique(np.ascontiguousarray(theirs).view(whole).reshape(-1), return_counts=True)
-    known = dict(zip((one.tobytes() for one in there), counts_there.tolist(), strict=True))
+    known = dict(zip((leaf.tobytes() for leaf in there), counts_there.tolist(), strict=True))
     common = 0
-    for one, count in zip((one.tobytes() for one in here), counts_here.tolist(), strict=True):
+    for one, count in zip((leaf.tobytes() for leaf in here), counts_here.tolist(), strict=True):
         common += min(count, known.get(one, 0))
     return len(ours) - common, len(theirs) - common

@@ -71,11 +71,11 @@ class FileLookup:
             head = msgspec.json.decode(line, type=_Head)
         except msgspec.DecodeError as error:
             raise DataError(f"{key} is not a lookup: {error}") from None
-        sizes = [head.pieces * PIECE_BYTES, head.footer_bytes, *(one.size_bytes for one in head.filters)]
+        sizes = [head.pieces * PIECE_BYTES, head.footer_bytes, *(entry.size_bytes for entry in head.filters)]
         if head.format != FORMAT or min(sizes) < 0 or sum(sizes) != len(rest):
             raise DataError(f"{key} is not a lookup of the format {FORMAT}, or it is cut")
         pieces, footer, *filters = _cut(rest, sizes)
-        numbers = (one.field_id for one in head.filters)
+        numbers = (entry.field_id for entry in head.filters)
         return cls(head.size_bytes, pieces, footer, head.bits_per_value, dict(zip(numbers, filters, strict=True)))
 
 
@@ -114,7 +114,7 @@ def make_lookup(file: Path, columns: Sequence[Column], bits_per_value: int) -> F
 
 def remake_lookup(file: Path, columns: Sequence[Column], like: FileLookup) -> FileLookup:
     """The lookup of a file with the filters that another has: what the other must be equal to."""
-    return make_lookup(file, [one for one in columns if one.field_id in like.filters], like.bits_per_value)
+    return make_lookup(file, [column for column in columns if column.field_id in like.filters], like.bits_per_value)
 
 
 def _values(parquet: pq.ParquetFile, name: str) -> Iterator[pa.Array]:

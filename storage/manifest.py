@@ -59,8 +59,8 @@ class ManifestFile(ManifestObject):
 
 
 class ManifestTree(ManifestObject):
-    """The month's tree: the number of its leaves, its root in hex, and the object with the roots of its chunks, 32
-    bytes each, one after the other; the last chunk may have fewer leaves.
+    """The month's tree: the number of its leaves, its root in hex, and the object with the roots of its chunks. Each
+    root has 32 bytes, one after the other; the last chunk may have fewer leaves.
     """
 
     leaves: int
@@ -134,7 +134,7 @@ class Manifest(_Part):
     @property
     def keys(self) -> list[str]:
         """The keys of all objects that it names."""
-        return [one.key for one in self.objects]
+        return [stored.key for stored in self.objects]
 
     @property
     def objects(self) -> "list[ManifestObject]":

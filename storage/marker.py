@@ -17,7 +17,7 @@ KEY = "_treasury/installation.json"
 
 
 class Marker(BaseModel):
-    """What the object holds. ``token`` changes with every piece of work; ``location`` is the URL that it was made for;
+    """What the object holds. ``token`` changes with every piece of work; ``location`` is the URL that it was made for.
     ``endpoint`` is the address of the S3 server, null for AWS and for folders; ``written_at`` is UTC.
     """
 
@@ -67,11 +67,11 @@ def location_of(url: str) -> str:
     return url.rstrip("/")
 
 
-def is_same_location(one: str, other: str) -> bool:
-    """Whether two URLs may mean one place: links of the file system are followed, doubled slashes, `.` and the case of
+def is_same_location(location: str, other: str) -> bool:
+    """Whether two URLs may mean one place. Links of the file system are followed; doubled slashes, `.` and the case of
     the bucket's name do not count. Errs on the side of yes. Two addresses of one S3 server are not looked at.
     """
-    return _place(one) == _place(other)
+    return _place(location) == _place(other)
 
 
 def _place(url: str) -> tuple[str, str]:

@@ -19,8 +19,8 @@ from storage.store import ObjectStore, StoredFile
 class MonthProver:
     """Makes proofs about one part of a month. Reads a few row groups of the file, whatever the month's size.
 
-    Not thread-safe: one for each proof. Raises NotFoundError for what the month does not have, VerificationError where
-    the objects are not those of the manifest, TransientError when the store does not answer.
+    Not thread-safe: one for each proof. Raises NotFoundError for what the month does not have, and VerificationError
+    where the objects are not those of the manifest. Raises TransientError when the store does not answer.
     """
 
     def __init__(

@@ -91,8 +91,8 @@ def read_file(
 ) -> ReadFile:
     """Read an archived file afresh: every row is hashed, every total summed, the order checked. Memory stays bounded.
 
-    ``spool`` is a folder for the leaves. Raises DataError for a row without a canonical form, VerificationError for a
-    file that cannot be decoded or whose rows are not in the table's order.
+    ``spool`` is a folder for the leaves. Raises DataError for a row without a canonical form. Raises VerificationError
+    for a file that cannot be decoded, or whose rows are not in the table's order.
     """
     layout = Layout.of(table, columns)
     with second_reader(settings, settings.archive_threads) as context, second_reader(settings, 1) as totals:
@@ -113,8 +113,8 @@ def read_file(
 
 def _totals(context: SessionContext, table: TieredTable, columns: Sequence[Column]) -> list[list[Any]]:
     """The records of `totals_query` as Python values."""
-    found = context.sql(totals_query(table, columns)).to_arrow_table()
-    return [list(record) for record in zip(*(column.to_pylist() for column in found.columns), strict=True)]
+    table_of_totals = context.sql(totals_query(table, columns)).to_arrow_table()
+    return [list(record) for record in zip(*(column.to_pylist() for column in table_of_totals.columns), strict=True)]
 
 
 def _read_parts(context: SessionContext, table: TieredTable, layout: Layout, month: Month, spool: Path) -> list[_Part]:
@@ -229,8 +229,8 @@ def _compare(left: pa.Array, right: pa.Array) -> tuple[npt.NDArray[np.bool_], np
 
 
 def _truth(values: pa.Array) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = values.fill_null(False).to_numpy(zero_copy_only=False)
-    return found.astype(bool)
+    flags: npt.NDArray[np.bool_] = values.fill_null(False).to_numpy(zero_copy_only=False)
+    return flags.astype(bool)
 
 
 def _require_order(
@@ -289,7 +289,7 @@ def _headers(
     """
     if layout.group_column is None or names is None:
         return np.empty((0, HASH_BYTES), np.uint8)
-    counts, done, found = np.diff(np.append(starts, rows)), 0, []
+    counts, done, hashes = np.diff(np.append(starts, rows)), 0, []
     for groups in _summed_groups(context, layout):
         here = slice(done, done + groups.num_rows)
         is_same = groups.column(0).combine_chunks().equals(names.slice(done, groups.num_rows))
@@ -298,11 +298,11 @@ def _headers(
         first = pa.array([leaf.tobytes() for leaf in _leaves_at(parts, starts[here])], pa.binary())
         described = pa.table([*groups.columns[1:], first], ["name", "rows", "totals", "first"])
         hashed = context.from_arrow(described).select_exprs(f"{header_expression()} AS leaf").execute_stream()
-        found += [hashes_of(one.to_pyarrow().column(0)) for one in hashed]
+        hashes += [hashes_of(batch.to_pyarrow().column(0)) for batch in hashed]
         done += groups.num_rows
     if done != len(starts):
         raise VerificationError(f"the archived file has {len(starts)} groups, and totals of {done}")
-    return np.concatenate(found) if found else np.empty((0, HASH_BYTES), np.uint8)
+    return np.concatenate(hashes) if hashes else np.empty((0, HASH_BYTES), np.uint8)
 
 
 def _summed_groups(context: SessionContext, layout: Layout) -> Iterator[pa.Table]:
@@ -347,12 +347,12 @@ def _joined(records: pa.Table, starts: _Positions) -> pa.Table:
 
 def _leaves_at(parts: Sequence[_Part], rows: _Positions) -> Hashes:
     """The leaves of rows, whose numbers rise."""
-    found, offset = [], 0
+    leaves, offset = [], 0
     for part in parts:
         here = rows[(rows >= offset) & (rows < offset + part.rows)] - offset
-        found.append(np.asarray(read_leaves(part.leaves)[here]))
+        leaves.append(np.asarray(read_leaves(part.leaves)[here]))
         offset += part.rows
-    return np.concatenate(found)
+    return np.concatenate(leaves)
 
 
 def _leaves(parts: Sequence[_Part], starts: _Positions, headers: Hashes) -> Iterator[Hashes]:

@@ -1,7 +1,7 @@
 """Bytes of archived objects, kept on this machine: a folder with one sparse file per object, named by its SHA-256.
 
 What is read from here is what anybody may have written here, so the reader checks each piece against its hash
-(`storage.object_reader`). That makes the rest simple: processes fill the cache at the same time without a lock, and one
+(`storage.object_reader`). That makes the rest simple: processes fill the cache at the same time without a lock. One
 that is killed while it writes leaves a piece that is found to be wrong. A folder that cannot be used, as on a full
 disk, causes no error: the object store has all of it.
 """
@@ -77,8 +77,8 @@ class ObjectCache:
         # Without O_NONBLOCK, a named pipe that somebody has put here would keep the reader waiting for ever.
         file = os.open(self._folder / name, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         try:
-            found = os.fstat(file)
-            if not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid()):
+            status = os.fstat(file)
+            if not (stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()):
                 raise FileNotFoundError(name)  # others would read what is written here
             yield file
         finally:
@@ -113,6 +113,6 @@ class ObjectCache:
             if _NAME.fullmatch(path.name) is None:
                 continue  # somebody else's
             with suppress(FileNotFoundError):  # another process has removed it
-                found = path.lstat()
-                if stat.S_ISREG(found.st_mode):
-                    yield found.st_mtime_ns, found.st_blocks * _BLOCK_BYTES, path
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    yield status.st_mtime_ns, status.st_blocks * _BLOCK_BYTES, path

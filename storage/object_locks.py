@@ -9,7 +9,8 @@ from enum import StrEnum
 
 from config import Settings
 from ledger.errors import ConfigError
-from storage.store import ObjectStore, error_code, translated
+from storage.store import ObjectStore
+from storage.store_errors import error_code, translated
 
 _NONE = frozenset(
     {
@@ -33,9 +34,9 @@ class LockMode(StrEnum):
     COMPLIANCE = "COMPLIANCE"
 
     @classmethod
-    def stronger(cls, one: str, other: str) -> "LockMode":
+    def stronger(cls, mode: str, other: str) -> "LockMode":
         """The stronger of two modes; an empty text is none."""
-        return cls.COMPLIANCE if cls.COMPLIANCE in (one, other) else cls.GOVERNANCE
+        return cls.COMPLIANCE if cls.COMPLIANCE in (mode, other) else cls.GOVERNANCE
 
 
 class ObjectLocks:
@@ -54,7 +55,7 @@ class ObjectLocks:
         bucket, _ = self._store.place("")
         try:
             with translated(f"read the Object Lock configuration of the bucket {bucket}"):
-                found = self._store.call("get_object_lock_configuration", Bucket=bucket)
+                answer = self._store.call("get_object_lock_configuration", Bucket=bucket)
         except ConfigError as error:
             if _is_none(error):
                 return False
@@ -66,7 +67,7 @@ class ObjectLocks:
             if _is_none(error):
                 return False
             raise
-        return (found.get("ObjectLockConfiguration") or {}).get("ObjectLockEnabled") == "Enabled"
+        return (answer.get("ObjectLockConfiguration") or {}).get("ObjectLockEnabled") == "Enabled"
 
     def retain(self, key: str, version: str, mode: LockMode, until: datetime) -> None:
         """Keep a version until an aware instant. The store refuses to shorten a retention. Safe to run again."""

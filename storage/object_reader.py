@@ -101,10 +101,10 @@ class ObjectReader:
     def read(self, file: ArchivedFile, start: int, end: int) -> bytes:
         """The bytes of a file from ``start`` to ``end``. Raises DataError where the store has others, or its errors."""
         numbers = file.numbers(start, min(end, file.size_bytes))
-        found = [self._kept(file, number) for number in numbers]
-        missing = [number for number, piece in zip(numbers, found, strict=True) if piece is None]
+        pieces = [self._kept(file, number) for number in numbers]
+        missing = [number for number, piece in zip(numbers, pieces, strict=True) if piece is None]
         fetched = self._fetch(file, missing) if missing else {}
-        whole = b"".join(fetched[n] if piece is None else piece for n, piece in zip(numbers, found, strict=True))
+        whole = b"".join(fetched[n] if piece is None else piece for n, piece in zip(numbers, pieces, strict=True))
         first = file.start(numbers[0]) if numbers else start
         return whole[start - first : end - first]
 

@@ -1,8 +1,8 @@
 """What a query asks for, before any month is looked at: planned once, over one stand-in for all rows of a table.
 
-The conditions that the optimizer moves to the scan of the stand-in hold for every row that the query can want, whatever
-month it is in. So months are left out by their bounds without a table for each of them (`storage.pruning`), which is
-needed only for queries whose joins and subqueries decide.
+The conditions that the optimizer moves to the scan of the stand-in hold for every row of the answer, whatever month it
+is in. So months are left out by their bounds without a table for each of them. Only queries whose joins and subqueries
+decide need those tables (`storage.pruning`).
 """
 
 import json

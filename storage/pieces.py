@@ -1,7 +1,7 @@
 """The pieces that an archived file is cut into, each with its own hash: what is read of the file can be checked.
 
-Every byte of the file belongs to one piece: a column of a row group is one, the end of the file is the last, and what
-lies between them (Parquet's own bloom filters and page indexes) is cut into pieces of at most 16 KiB. A piece is 40
+Every byte of the file belongs to one piece. A column of a row group is one, and the end of the file is the last. What
+lies between them, Parquet's own bloom filters and page indexes, is cut into pieces of at most 16 KiB. A piece is 40
 bytes: where it ends in the file (big-endian) and the SHA-256 of its bytes.
 """
 

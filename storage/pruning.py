@@ -1,10 +1,10 @@
 """Which months a query needs, found by DuckDB's own optimizer before any file is opened.
 
-Opening a file costs round trips to the object store, and ten years are hundreds of files. So the query is first
-planned over stand-ins: one small table per month, under the month's bounds, with values at both ends of every type, so
-that statistics rule out nothing but what the bounds rule out. A month whose stand-in the optimizer drops cannot hold
-an answer; the others are bound for real. Whatever the optimizer cannot see through stays in: pruning is only ever an
-omission of what is proved to be empty. The same plan says what each month is asked for (`storage.conditions`).
+Opening a file costs round trips to the object store, and ten years are hundreds of files. So the query is first planned
+over stand-ins: one small table per month, under the month's bounds. It has values at both ends of every type, so that
+statistics rule out only what the bounds rule out. A month whose stand-in the optimizer drops cannot hold an answer; the
+others are bound for real. Whatever the optimizer cannot see through stays in: pruning is only ever an omission of what
+is proved to be empty. The same plan says what each month is asked for (`storage.conditions`).
 """
 
 import json

@@ -25,9 +25,9 @@ def naming_unreadable(settings: Settings, keys: Iterable[str]) -> Iterator[None]
     except DeepTierError:
         raise
     except (duckdb.Error, TreasuryError) as error:
-        found = unreadable_keys(settings, keys)
-        if found:
-            raise DeepTierError(unreadable_text(found)) from error
+        unreadable = unreadable_keys(settings, keys)
+        if unreadable:
+            raise DeepTierError(unreadable_text(unreadable)) from error
         raise
 
 

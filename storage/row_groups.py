@@ -34,10 +34,15 @@ class RowGroups:
         self, file: ArchivedFile, names: Mapping[str, str], asked: Asked, searched: Sequence[str]
     ) -> list[Range]:
         """The ranges of a file that a question reads at first. ``names`` are those of columns in the file by those in
-        the view; ``searched`` are columns with a bloom filter in the file: a question by one of them reads the filters
+        the view. ``searched`` are columns with a bloom filter in the file; a query by one of them reads the filters
         first, and then decides.
         """
-        equal = {one.column for conditions in asked.alternatives for one in conditions if one.comparison == "="}
+        equal = {
+            condition.column
+            for conditions in asked.alternatives
+            for condition in conditions
+            if condition.comparison == "="
+        }
         if not equal.isdisjoint(searched):
             return [self._behind_the_columns(file)]
         wanted = self._wanted(file, names, asked)
@@ -53,9 +58,9 @@ class RowGroups:
         possible: set[int] = set()
         for conditions in asked.alternatives:
             groups = set(every)
-            for one in conditions:
-                if one.comparison == "=" and one.column in names:
-                    groups &= self._possible(file, names[one.column], one.values)
+            for condition in conditions:
+                if condition.comparison == "=" and condition.column in names:
+                    groups &= self._possible(file, names[condition.column], condition.values)
             possible |= groups
         return sorted(possible)
 
@@ -97,6 +102,6 @@ def _read_chunks(metadata: "FileMetaData", name: str) -> list[_Chunk]:
 
 
 def _read_chunk(chunk: "ColumnChunkMetaData") -> _Chunk:
-    found = chunk.statistics
-    has_texts = found is not None and found.has_min_max and found.logical_type.type == "STRING"
-    return _Chunk(column_range(chunk), (found.min.encode(), found.max.encode()) if has_texts else None)
+    statistics = chunk.statistics
+    has_texts = statistics is not None and statistics.has_min_max and statistics.logical_type.type == "STRING"
+    return _Chunk(column_range(chunk), (statistics.min.encode(), statistics.max.encode()) if has_texts else None)

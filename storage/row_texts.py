@@ -111,16 +111,16 @@ class MonthTexts:
         if field == NULL_MARK:
             return None
         query = f"SELECT min({name}) AS {name} FROM {self._source} WHERE {name} > {self._parameter}"
-        found = self._field_of(query, [field])
-        return NULL_MARK if found is None and self.rows_of_group(NULL_MARK) else found
+        group = self._field_of(query, [field])
+        return NULL_MARK if group is None and self.rows_of_group(NULL_MARK) else group
 
     def _field_of(self, query: str, parameters: list[Any]) -> str | None:
         """The group that a query finds, as a field of a row's text; None where it finds none."""
         text = field_expression(self._group)
-        found = self._fetch(
+        rows = self._fetch(
             f"SELECT CASE WHEN {identifier(self._group.name)} IS NOT NULL THEN {text} END FROM ({query})", parameters
         )
-        return None if found[0][0] is None else str(found[0][0])
+        return None if rows[0][0] is None else str(rows[0][0])
 
     @property
     def _group(self) -> Column:
@@ -175,13 +175,15 @@ class MonthTexts:
         headers, rows = self._places(wanted)
         groups = {leaf: range(start, self._end_of_group(start)) for leaf, start in headers.items()}
         needed = [*groups.values(), *(range(row, row + 1) for row in rows.values())]
-        first, stop = min(one.start for one in needed), max(one.stop for one in needed)
+        first, stop = min(group.start for group in needed), max(group.stop for group in needed)
         texts = self.texts(range(first, stop))
-        found = {leaf: texts[row - first] for leaf, row in rows.items()}
-        found |= {leaf: self._header(texts[one.start - first : one.stop - first]) for leaf, one in groups.items()}
-        if len(found) != len(wanted):
-            raise VerificationError(f"{self._file.key}: {len(found)} leaves where {len(wanted)} must be")
-        return [found[leaf] for leaf in wanted]
+        leaf_texts = {leaf: texts[row - first] for leaf, row in rows.items()}
+        leaf_texts |= {
+            leaf: self._header(texts[group.start - first : group.stop - first]) for leaf, group in groups.items()
+        }
+        if len(leaf_texts) != len(wanted):
+            raise VerificationError(f"{self._file.key}: {len(leaf_texts)} leaves where {len(wanted)} must be")
+        return [leaf_texts[leaf] for leaf in wanted]
 
     def _places(self, wanted: range) -> tuple[dict[int, int], dict[int, int]]:
         """The wanted leaves: headers, each with the first row of its group, and rows, each with its number."""
@@ -230,15 +232,15 @@ class MonthTexts:
             f"SELECT {_NUMBER} FROM (SELECT {_NUMBER}, {name} IS DISTINCT FROM lag({name}) OVER (ORDER BY {_NUMBER}) "
             f"AS begins FROM {self._source} WHERE {_NUMBER} BETWEEN {first} AND {last - 1}) WHERE begins ORDER BY 1"
         )
-        found = np.array([number for (number,) in self._fetch(query, [])], np.int64)
-        if first not in found:  # NULL after nothing counts as no change for the engine
-            found = np.concatenate([np.array([first], np.int64), found])
+        starts = np.array([number for (number,) in self._fetch(query, [])], np.int64)
+        if first not in starts:  # NULL after nothing counts as no change for the engine
+            starts = np.concatenate([np.array([first], np.int64), starts])
         last_leaf = self._file.row_groups[group + 1].first_leaf if group + 1 < len(self._file.row_groups) else None
         headers = (self._leaf_count if last_leaf is None else last_leaf) - self._file.row_groups[group].first_leaf
-        surplus = len(found) - (headers - (last - first))
+        surplus = len(starts) - (headers - (last - first))
         if surplus not in (0, 1):
             raise VerificationError(f"{self._file.key}: the groups of row group {group} are not those of the manifest")
-        return found[surplus:]  # its first rows may belong to a group that began before
+        return starts[surplus:]  # its first rows may belong to a group that began before
 
     def _fetch(self, query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
         try:

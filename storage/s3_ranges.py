@@ -109,19 +109,19 @@ class S3Ranges:
         if access is not None and secret is not None:
             curl.setopt(pycurl.USERPWD, f"{access}:{secret.get_secret_value()}")
             return
-        found = self._provided.get_frozen_credentials()  # fresh ones, where they are for some hours
-        curl.setopt(pycurl.USERPWD, f"{found.access_key}:{found.secret_key}")
-        curl.setopt(pycurl.HTTPHEADER, [f"x-amz-security-token: {found.token}"] if found.token else [])
+        credentials = self._provided.get_frozen_credentials()  # fresh ones, where they are for some hours
+        curl.setopt(pycurl.USERPWD, f"{credentials.access_key}:{credentials.secret_key}")
+        curl.setopt(pycurl.HTTPHEADER, [f"x-amz-security-token: {credentials.token}"] if credentials.token else [])
 
     @cached_property
     def _provided(self) -> Any:
         """The credentials that the machine has: of its environment, its files, its role."""
         from botocore.session import Session  # type: ignore[import-untyped]  # noqa: PLC0415  # slow, and seldom needed
 
-        found = Session().get_credentials()
-        if found is None:
+        credentials = Session().get_credentials()
+        if credentials is None:
             raise ConfigError("object store: TREASURY_S3_ACCESS_KEY_ID is not set, and the machine has no credentials")
-        return found
+        return credentials
 
 
 class _Bounded:
@@ -153,8 +153,8 @@ def _address(settings: Settings, bucket: str) -> str:
 
 
 def _code(status: int, content: bytes) -> str:
-    found = _CODE.search(content)
-    return found[1].decode() if found else f"status {status}"
+    match = _CODE.search(content)
+    return match[1].decode() if match else f"status {status}"
 
 
 def _refusal(key: str, status: int, reason: str) -> ConfigError | DataError:

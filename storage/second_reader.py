@@ -104,8 +104,8 @@ def totals_query(table: TieredTable, columns: Sequence[Column]) -> str:
 
 
 def records_query(layout: Layout) -> str:
-    """(group, group as text, rows, record as text) of each currency, type and status of every group, in the order of
-    the file and of the totals. The records of a group, joined, are its totals: see `ledger.month_tree`.
+    """(group, group as text, rows, record as text) of each currency, type and status of every group. The order is that
+    of the file and of the totals. The records of a group, joined, are its totals: see `ledger.month_tree`.
     """
     if layout.group_column is None:
         raise ValueError("such rows have no groups")

@@ -17,8 +17,8 @@ _GATE = ".gate"  # held while folders are made or swept, so that none is swept b
 def spool_folder(spool: Path, name: str) -> Iterator[Path]:
     """An empty folder of one's own below ``spool``, its name starting with ``name``; removed on the way out.
 
-    Its holder keeps it locked, and the kernel frees the lock of a process that was killed: the next to come here
-    removes what was left behind. Any number of processes and threads may.
+    Its holder keeps it locked, and the kernel frees the lock of a process that was killed. The next process that comes
+    here removes what was left behind. Any number of processes and threads may.
     """
     try:
         spool.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,8 @@ from typing import Any
 
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, VerificationError
-from storage.store import ObjectStore, error_code, translated, version_of
+from storage.store import ObjectStore, version_of
+from storage.store_errors import error_code, translated
 
 STANDARD = "STANDARD"
 # S3 copies at most 5 GB in one request, and each must end in TREASURY_STORE_TIMEOUT_S.
@@ -179,9 +180,9 @@ class StorageClasses:
         for number, first in zip(count(1), range(0, size_bytes, part_bytes), strict=False):
             last = min(first + part_bytes, size_bytes) - 1
             spanned = {"PartNumber": number, "CopySourceRange": f"bytes={first}-{last}"}
-            found = self._store.call("upload_part_copy", **upload, **taken, **spanned)["CopyPartResult"]
-            sums = {"ChecksumSHA256": found["ChecksumSHA256"]} if found.get("ChecksumSHA256") else {}
-            parts.append({"PartNumber": number, "ETag": found["ETag"]} | sums)
+            copied_part = self._store.call("upload_part_copy", **upload, **taken, **spanned)["CopyPartResult"]
+            sums = {"ChecksumSHA256": copied_part["ChecksumSHA256"]} if copied_part.get("ChecksumSHA256") else {}
+            parts.append({"PartNumber": number, "ETag": copied_part["ETag"]} | sums)
         self._store.call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
 
     def restore(self, key: str, days: int, tier: str) -> None:

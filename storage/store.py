@@ -6,8 +6,8 @@ the public log and its indexes are replaced.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from config import Settings
-from ledger.errors import ConfigError, ConflictError, DataError, DeepTierError, TransientError
+from ledger.errors import ConflictError, DataError, DeepTierError
 from storage import folder
-from storage.unreadable import unreadable_text
+from storage.store_errors import _NO_UPLOADS, _TAKEN, _UNKNOWN_CONDITION, _bucket_is_missing, _is_code, translated
 
 _CHUNK_BYTES = 4 << 20
 _PART_BYTES = 16 << 20  # of a multipart upload: 10,000 parts allow 160 GB in one object
@@ -108,12 +108,12 @@ class ObjectStore:
         """The keys of all objects in the folder ``below``, as `keys` lists them, each with its size in bytes."""
         with translated(f"list {below}"):
             self._files.invalidate_cache()
-            found = self._files.find(self._path(below), detail=True)
+            listing = self._files.find(self._path(below), detail=True)
         prefix, own = f"{self._root}/", self._path(below)
         listed = {
-            path.removeprefix(prefix): int(one["size"] or 0)
-            for path, one in found.items()
-            if not _is_marker_of_folder(path, one, own)
+            path.removeprefix(prefix): int(entry["size"] or 0)
+            for path, entry in listing.items()
+            if not _is_marker_of_folder(path, entry, own)
         }
         return {key: listed[key] for key in sorted(listed) if not folder.is_partial(key)}
 
@@ -149,7 +149,7 @@ class ObjectStore:
 
     def sweep_path(self, bucket: str, path: str) -> None:
         """Abort the uploads in parts that killed processes have left of a key in a bucket."""
-        self._abort(bucket, [one for one in self._unfinished_uploads(bucket, path) if one[0] == path])
+        self._abort(bucket, [upload for upload in self._unfinished_uploads(bucket, path) if upload[0] == path])
 
     def sweep_below(self, bucket: str, prefix: str) -> None:
         """Abort all uploads in parts of keys that begin with ``prefix``."""
@@ -253,12 +253,12 @@ class ObjectStore:
     def _unfinished_uploads(self, bucket: str, prefix: str) -> list[tuple[str, str]]:
         """The keys and ids of uploads in parts that have not ended, of keys that begin with ``prefix``."""
         try:
-            found = self._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)
+            answer = self._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)
         except OSError as error:
             if _is_code(error, _NO_UPLOADS):
                 return []
             raise
-        return [(str(one["Key"]), str(one["UploadId"])) for one in found.get("Uploads", [])]
+        return [(str(upload["Key"]), str(upload["UploadId"])) for upload in answer.get("Uploads", [])]
 
     def _require_same(self, wanted: StoredFile, key: str) -> None:
         """Raise ConflictError unless the object that is there holds the very bytes, as after a lost answer."""
@@ -319,65 +319,7 @@ def _options(settings: Settings, scheme: str) -> dict[str, object]:
     }
 
 
-_DENIED = frozenset({"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket"})
-
-
-_TAKEN = frozenset({"PreconditionFailed", "412"})
-# No upload in parts was ever begun (the embedded server), or the server has none.
-_NO_UPLOADS = frozenset({"NoSuchUpload", "NotImplemented", "501", "MethodNotAllowed", "405"})
-_MUST_BE_RESTORED = frozenset({"InvalidObjectState"})
-_UNKNOWN_CONDITION = frozenset({"NotImplemented", "501"})
-
-
-def _bucket_is_missing(error: FileNotFoundError) -> bool:
-    return _is_code(error, frozenset({"NoSuchBucket"}))
-
-
-def _is_code(error: OSError, codes: frozenset[str]) -> bool:
-    """Whether the store itself answered with one of ``codes``."""
-    return error_code(error) in codes
-
-
-def error_code(error: BaseException) -> str:
-    """The code with which the store itself answered, by an error that came of it; empty where it did not."""
-    from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # noqa: PLC0415  # see `_client_errors`
-
-    cause = error if isinstance(error, ClientError) else error.__cause__
-    return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""
-
-
 def version_of(answer: Any) -> str:
     """The id of the version that an answer of the store is about; empty for one without versions."""
-    found = str(answer.get("VersionId") or "")
-    return "" if found == "null" else found
-
-
-@contextmanager
-def translated(action: str, key: str = "") -> Iterator[None]:
-    """The project's errors for those of s3fs, botocore and the file system. ``key`` is the object that is read."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        if _bucket_is_missing(error):
-            raise ConfigError(
-                f"object store: cannot {action}: TREASURY_ARCHIVE_URL names no bucket that is there"
-            ) from error
-        raise DataError(f"object store: cannot {action}: it is not there: {error}") from error
-    except PermissionError as error:
-        if key and _is_code(error, _MUST_BE_RESTORED):
-            raise DeepTierError(unreadable_text([key])) from error
-        raise ConfigError(f"object store: not allowed to {action}: {error}") from error
-    except _client_errors() as error:
-        code = "" if isinstance(error, OSError) else error_code(error)
-        kind = ConfigError if code in _DENIED else TransientError
-        raise kind(f"object store: cannot {action}: {code or str(error) or type(error).__name__}") from error
-
-
-def _client_errors() -> tuple[type[Exception], ...]:
-    """The errors of the store's clients. Their packages take longer to import than most commands run, and are imported
-    when an error must be judged: a client that raised one has imported them.
-    """
-    from aiohttp import ClientError as AiohttpError  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
-    return (ClientError, OSError, BotoCoreError, AiohttpError)
+    version = str(answer.get("VersionId") or "")
+    return "" if version == "null" else version

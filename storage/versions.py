@@ -12,7 +12,8 @@ from typing import Any
 
 from config import Settings
 from ledger.errors import ConfigError, RefusalError
-from storage.store import ObjectStore, error_code, translated, version_of
+from storage.store import ObjectStore, version_of
+from storage.store_errors import error_code, translated
 
 _UNSUPPORTED = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405", "XNotImplemented"})
 _ON = "ON"
@@ -77,8 +78,8 @@ class VersionedStore:
             return self._file(key)
         with translated(f"list the versions of {key}"):
             bucket, rest = self._store.place(key)
-            listed = [one for one in self._listed_or_none(bucket, rest) or () if one["Key"] == rest]
-            found = [_version(one, None if _is_marker(one) else self._head(key, _id(one))) for one in listed]
+            listed = [entry for entry in self._listed_or_none(bucket, rest) or () if entry["Key"] == rest]
+            found = [_version(entry, None if _is_marker(entry) else self._head(key, _id(entry))) for entry in listed]
             if not found and (head := self._head(key, "")) is not None:
                 found = [_version({}, head)]  # of a store without versions
             return found
@@ -91,7 +92,7 @@ class VersionedStore:
         root = prefix.removesuffix(f"{below}/")
         with translated(f"list the versions below {below}"):
             listed = self._listed_or_none(bucket, prefix)
-        hidden = {str(one["Key"]).removeprefix(root) for one in listed or () if not _is_marker(one)}
+        hidden = {str(entry["Key"]).removeprefix(root) for entry in listed or () if not _is_marker(entry)}
         return {key for key in hidden if not key.endswith("/")} | set(self._store.keys(below))
 
     def everything(self, below: str) -> set[str]:
@@ -102,7 +103,7 @@ class VersionedStore:
         root = prefix.removesuffix(f"{below}/")
         with translated(f"list the versions below {below}"):
             listed = self._listed_or_none(bucket, prefix)
-        return {str(one["Key"]).removeprefix(root) for one in listed or ()} | set(self._store.keys(below))
+        return {str(entry["Key"]).removeprefix(root) for entry in listed or ()} | set(self._store.keys(below))
 
     def remove(self, key: str) -> None:
         """Delete every version of the object ``key``, what killed uploads left of it, and prove that it is absent.
@@ -111,34 +112,34 @@ class VersionedStore:
         store's errors.
         """
         self._store.sweep(key)
-        for one in self.versions(key):
-            self.remove_version(key, one)
+        for version in self.versions(key):
+            self.remove_version(key, version)
         left = self.versions(key)
         if left:
             raise KeptVersionError(_kept(key, left[0], left[0].why_kept(datetime.now(UTC)) or "it accepted the delete"))
         if self._store.exists(key):
             raise KeptVersionError(f"{key}: the store still has it after every version was deleted")
 
-    def remove_version(self, key: str, one: ObjectVersion) -> None:
+    def remove_version(self, key: str, version: ObjectVersion) -> None:
         """Delete one version of an object for good. Safe to run again.
 
         Raises KeptVersionError naming object, version and lock where the store keeps it.
         """
-        if reason := one.why_kept(datetime.now(UTC)):
-            raise KeptVersionError(_kept(key, one, reason))
-        self._delete(key, one)
+        if reason := version.why_kept(datetime.now(UTC)):
+            raise KeptVersionError(_kept(key, version, reason))
+        self._delete(key, version)
 
-    def _delete(self, key: str, one: ObjectVersion) -> None:
-        if not one.version:
+    def _delete(self, key: str, version: ObjectVersion) -> None:
+        if not version.version:
             self._store.remove(key)
             return
         bucket, rest = self._store.place(key)
         try:
-            with translated(f"delete version {one.version} of {key}"):
-                self._store.call("delete_object", Bucket=bucket, Key=rest, VersionId=one.version)
+            with translated(f"delete version {version.version} of {key}"):
+                self._store.call("delete_object", Bucket=bucket, Key=rest, VersionId=version.version)
         except ConfigError as error:  # not allowed: where a lock is the reason, it says so
-            reason = one.why_kept(datetime.now(UTC)) or str(error)
-            raise KeptVersionError(_kept(key, one, reason)) from error
+            reason = version.why_kept(datetime.now(UTC)) or str(error)
+            raise KeptVersionError(_kept(key, version, reason)) from error
 
     def _file(self, key: str) -> list[ObjectVersion]:
         path = Path(self._store.path(key))
@@ -158,14 +159,14 @@ class VersionedStore:
 
     def _listed(self, bucket: str, prefix: str) -> list[dict[str, Any]]:
         """The entries of the list of versions whose keys begin with ``prefix``."""
-        found: list[dict[str, Any]] = []
+        entries: list[dict[str, Any]] = []
         place: dict[str, str] = {}
         while True:
             page = self._store.call("list_object_versions", Bucket=bucket, Prefix=prefix, **place)
-            found += [{**one, "marker": False} for one in page.get("Versions", ())]
-            found += [{**one, "marker": True} for one in page.get("DeleteMarkers", ())]
+            entries += [{**entry, "marker": False} for entry in page.get("Versions", ())]
+            entries += [{**entry, "marker": True} for entry in page.get("DeleteMarkers", ())]
             if not page.get("IsTruncated"):
-                return found
+                return entries
             place = {"KeyMarker": page["NextKeyMarker"]}
             if page.get("NextVersionIdMarker"):
                 place["VersionIdMarker"] = page["NextVersionIdMarker"]
@@ -176,10 +177,10 @@ class VersionedStore:
             return newest  # what was written without versions; not every store takes its id here
         named = {"VersionId": version} if version else {}
         try:
-            found: Mapping[str, Any] = self._store.call("head_object", Bucket=bucket, Key=rest, **named)
+            head: Mapping[str, Any] = self._store.call("head_object", Bucket=bucket, Key=rest, **named)
         except FileNotFoundError:
             return None
-        return found
+        return head
 
 
 def _version(listed: Mapping[str, Any], head: Mapping[str, Any] | None) -> ObjectVersion:

@@ -17,8 +17,10 @@ PACKAGES = ("suppliers.flash", "suppliers.mobilemart", "suppliers.peach")
 
 def definitions(settings: Suppliers) -> Mapping[str, SupplierDefinition]:
     """Every supplier by its name, enabled or not: the project's own, then those of ``modules``."""
-    declared: list[SupplierDefinition] = [import_module(one).DEFINITION for one in (*PACKAGES, *settings.modules)]
-    return {one.name: one for one in declared}
+    declared: list[SupplierDefinition] = [
+        import_module(package).DEFINITION for package in (*PACKAGES, *settings.modules)
+    ]
+    return {package.name: package for package in declared}
 
 
 def definition_of(settings: Suppliers, name: str) -> SupplierDefinition:

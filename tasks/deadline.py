@@ -43,7 +43,7 @@ def run_each(work: Mapping[str, Callable[[], T]], deadline_s: float) -> dict[str
     raises what the work raises. ``work`` is a handful of things that return something: each gets a thread.
     """
     started = time.monotonic()
-    calls: dict[str, _Call[T] | None] = {name: _start(name, one) for name, one in work.items()}
+    calls: dict[str, _Call[T] | None] = {name: _start(name, item) for name, item in work.items()}
     for call in calls.values():
         if call is not None:
             call.thread.join(max(0.0, started + deadline_s - time.monotonic()))

@@ -137,10 +137,10 @@ def settle_vends_step(settings: Settings) -> SettleReport:
 @task(name="take in statements", task_run_name="take in {supplier} {day}", **OPTIONS)
 def take_in_step(settings: Settings, supplier: str, day: date, url: str | None, replace: bool) -> list[Intake]:
     """`tasks.statements.intake.take_in`; a day without a file is declared where the settings say that it has none."""
-    found = take_in(settings, supplier, day, url=url, actor="take-in-statements", replace=replace)
-    if not found and url is None:
+    intakes = take_in(settings, supplier, day, url=url, actor="take-in-statements", replace=replace)
+    if not intakes and url is None:
         declare_by_settings(settings, supplier, day)
-    return found
+    return intakes
 
 
 @task(name="report late statements", **OPTIONS)

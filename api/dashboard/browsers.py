@@ -25,9 +25,12 @@ _SYSTEMS = (
 
 def browser_name(user_agent: str) -> str:
     """The browser and its system, such as `Firefox 140 on Linux`; the masked beginning of what is not recognised."""
-    given = user_agent[:512]
-    browser = next((f"{name} {found[1]}" for name, form in _BROWSERS if (found := form.search(given))), None)
+    agent = user_agent[:512]
+    browser = next((f"{name} {match[1]}" for name, form in _BROWSERS if (match := form.search(agent))), None)
     if browser is None:
-        return cut(mask_forms("".join(one if one.isprintable() else " " for one in given)), _LONGEST) or "unknown"
-    system = next((name for mark, name in _SYSTEMS if mark in given), "an unknown system")
+        return (
+            cut(mask_forms("".join(character if character.isprintable() else " " for character in agent)), _LONGEST)
+            or "unknown"
+        )
+    system = next((name for mark, name in _SYSTEMS if mark in agent), "an unknown system")
     return f"{browser} on {system}"

@@ -1,6 +1,6 @@
 """Charts as SVG, made on the server. Pure: the same values give the same picture.
 
-A picture is a box of 100 by 100 that the page stretches; names, ends and figures are HTML around it, so text keeps its
+A picture is a box of 100 by 100 that the page stretches. Names, ends and figures are HTML around it, so text keeps its
 size at any width. Lines differ by their dashes and are named in a legend. Every chart has its figures as a table, and
 `<title>` and `<desc>` for those who do not see it. No attribute is a style: the policy of the pages refuses those.
 """

@@ -1,8 +1,8 @@
 """The cookie of a session: `HttpOnly`, `SameSite=Strict`, for the dashboard's addresses only, and `Secure` over HTTPS.
 
-Over plain HTTP it has another name, and its session is good for plain HTTP only: what crossed a network in the clear
-never opens a session that began over HTTPS. A browser gives its cookies to every port of a host, so the port is part of
-the name: two installations on one host do not end each other's sessions.
+Over plain HTTP it has another name, and its session is valid for plain HTTP only. A token that crossed a network in the
+clear never opens a session that began over HTTPS. A browser sends its cookies to every port of a host, so the port is
+part of the name. Two installations on one host therefore do not end each other's sessions.
 """
 
 import re
@@ -23,8 +23,8 @@ def token_of(request: Request, *, over_https: bool) -> str | None:
     """The token that the request carries; None without one, and for two of them or one that no session can have."""
     name = _name(request, over_https=over_https)
     pairs = (part.strip().partition("=") for header in request.headers.getlist("cookie") for part in header.split(";"))
-    found = [value for given, _, value in pairs if given == name]
-    return found[0] if len(found) == 1 and _TOKEN.match(found[0]) else None
+    tokens = [value for cookie, _, value in pairs if cookie == name]
+    return tokens[0] if len(tokens) == 1 and _TOKEN.match(tokens[0]) else None
 
 
 def set_on(response: Response, request: Request, token: str, *, over_https: bool, seconds: int) -> None:

@@ -231,9 +231,9 @@ def _shown(call: PageCall, entered: Mapping[str, str]) -> dict[str, Any]:
 def _rows(found: Found) -> list[dict[str, Any]]:
     """The rows as the table of the page shows them."""
     return [
-        {**{name: shown(name, value) for name, value in one.row.items()}, "table": one.table.name, "tier": one.tier,
-         "place": f"{FIND}/{one.table.name}/{one.row[one.table.key_column]}", "time": one.place[0]}
-        for one in found.rows
+        {**{name: shown(name, value) for name, value in row.row.items()}, "table": row.table.name, "tier": row.tier,
+         "place": f"{FIND}/{row.table.name}/{row.row[row.table.key_column]}", "time": row.place[0]}
+        for row in found.rows
     ]  # fmt: skip
 
 

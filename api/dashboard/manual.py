@@ -45,10 +45,10 @@ def address_of(place: str) -> str:
     """The address of a section here: of `docs/runbooks.md#health_redis` the page of the runbooks. Any other place, such
     as a URL, as it is; so is every place where the folder is not there.
     """
-    found = _FILE.fullmatch(place.removeprefix("docs/"))
-    if not place.startswith("docs/") or found is None or not has_manual():
+    match = _FILE.fullmatch(place.removeprefix("docs/"))
+    if not place.startswith("docs/") or match is None or not has_manual():
         return place
-    return f"{MANUAL}/{found['name']}{found['anchor'] or ''}"
+    return f"{MANUAL}/{match['name']}{match['anchor'] or ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ def read_document(name: str) -> Document | None:
     if tokens and tokens[0].type == "heading_open" and tokens[0].tag == "h1":
         title, tokens = _plain(tokens[1]), tokens[3:]
     sections = tuple(
-        (str(one.attrGet("id")), _plain(tokens[place + 1]))
-        for place, one in enumerate(tokens)
-        if one.type == "heading_open" and one.tag == "h2"
+        (str(token.attrGet("id")), _plain(tokens[place + 1]))
+        for place, token in enumerate(tokens)
+        if token.type == "heading_open" and token.tag == "h2"
     )
     _turn_links(tokens, name)
     text = reader.renderer.render(_framed(tokens), reader.options, {})
@@ -114,7 +114,7 @@ def _identify(tokens: Sequence[Token]) -> None:
 
 
 def _plain(inline: Token) -> str:
-    return "".join(one.content for one in inline.children or () if one.type in ("text", "code_inline"))
+    return "".join(child.content for child in inline.children or () if child.type in ("text", "code_inline"))
 
 
 def _turn_links(tokens: Sequence[Token], name: str) -> None:
@@ -122,14 +122,14 @@ def _turn_links(tokens: Sequence[Token], name: str) -> None:
     folder = name.rpartition("/")[0]
     for token in tokens:
         kept, open_links = list[Token](), list[bool]()
-        for one in token.children or ():
-            if one.type == "link_open":
-                href = _turned(str(one.attrGet("href")), folder)
-                one.attrSet("href", href or "")
+        for child in token.children or ():
+            if child.type == "link_open":
+                href = _turned(str(child.attrGet("href")), folder)
+                child.attrSet("href", href or "")
                 open_links.append(href is not None)
-            if one.type not in ("link_open", "link_close") or open_links[-1]:
-                kept.append(one)
-            if one.type == "link_close":
+            if child.type not in ("link_open", "link_close") or open_links[-1]:
+                kept.append(child)
+            if child.type == "link_close":
                 open_links.pop()
         if token.children is not None:
             token.children = kept
@@ -138,10 +138,10 @@ def _turn_links(tokens: Sequence[Token], name: str) -> None:
 def _turned(href: str, folder: str) -> str | None:
     if href.startswith(("https://", "#")):
         return href
-    found = _FILE.fullmatch(href)
-    path = normpath(f"./{folder}/{found['name']}") if found else ""
+    match = _FILE.fullmatch(href)
+    path = normpath(f"./{folder}/{match['name']}") if match else ""
     is_there = _NAME.match(path) and (MANUAL_FOLDER / f"{path}.md").is_file()
-    return f"{MANUAL}/{path}{found['anchor'] or ''}" if found and is_there else None
+    return f"{MANUAL}/{path}{match['anchor'] or ''}" if match and is_there else None
 
 
 def _framed(tokens: Sequence[Token]) -> list[Token]:

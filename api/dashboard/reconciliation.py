@@ -23,8 +23,8 @@ from ledger.business_days import day_of
 from ledger.errors import FieldError
 from ledger.scopes import Scope
 from ledger.statements import BreakClass
-from tasks.reconciliation.casework import breaks
-from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord
+from tasks.reconciliation.casework import lists
+from tasks.reconciliation.casework.lists import BreakFilter, BreakRecord
 from tasks.reconciliation.overview import Overview, SupplierDay, WaitingBreaks, read_overview
 from tasks.reconciliation.vocabulary import BreakState
 from tasks.statements.lateness import expected_suppliers, late_from
@@ -113,7 +113,7 @@ async def show(call: PageCall) -> Mapping[str, Any]:
     suppliers = [asked.supplier] if asked.supplier else list(settings.suppliers.names)
     overview, records = await asyncio.gather(
         in_thread(call.services, read_overview, suppliers, asked.first, asked.last, today, asked.supplier),
-        in_thread(call.services, breaks.list_breaks, asked.listed, after=asked.after, limit=PAGE + 1),
+        in_thread(call.services, lists.list_breaks, asked.listed, after=asked.after, limit=PAGE + 1),
     )
     awaited = frozenset(expected_suppliers(settings))
     return {
@@ -122,13 +122,13 @@ async def show(call: PageCall) -> Mapping[str, Any]:
         "asked": asked,
         "suppliers": suppliers,
         "every_supplier": settings.suppliers.names,
-        "classes": [(str(one), words.of_class(one)) for one in BreakClass],
+        "classes": [(str(break_class), words.of_class(break_class)) for break_class in BreakClass],
         "states": [(WAITING, "wait for a decision"), *words.STATES.items(), (ALL, "all")],
         "grid": grid(overview.days, awaited, now),
-        "is_empty": not any(one.run_id or one.line_count is not None or one.breaks for one in overview.days),
+        "is_empty": not any(day.run_id or day.line_count is not None or day.breaks for day in overview.days),
         "charts": rates(overview, suppliers),
         "waiting": [WaitingRow.of_record(one, today) for one in _by_gravity(overview.waiting)],
-        "breaks": [BreakRow.of(one, today) for one in records[:PAGE]],
+        "breaks": [BreakRow.of(record, today) for record in records[:PAGE]],
         "next_page": _next_page(query, records),
         "is_filtered": bool(set(query) - {"after"}),
     }
@@ -156,41 +156,44 @@ def grid(
     days: Sequence[SupplierDay], awaited: Collection[str], now: datetime
 ) -> list[tuple[date, list[SupplierDayCell]]]:
     """The rows of the grid. ``awaited`` are the suppliers whose statements are expected."""
-    grouped = groupby(days, key=lambda one: one.day)
-    return [(day, [cell(one, one.supplier in awaited, now) for one in cells]) for day, cells in grouped]
+    grouped = groupby(days, key=lambda supplier_day: supplier_day.day)
+    return [
+        (day, [cell(supplier_day, supplier_day.supplier in awaited, now) for supplier_day in cells])
+        for day, cells in grouped
+    ]
 
 
-def cell(one: SupplierDay, is_awaited: bool, now: datetime) -> SupplierDayCell:
+def cell(supplier_day: SupplierDay, is_awaited: bool, now: datetime) -> SupplierDayCell:
     """What the grid says of a day."""
-    sign, word = _state(one, is_awaited, now)
+    sign, word = _state(supplier_day, is_awaited, now)
     notes = [
-        *(["no statement, as declared"] if one.declared else []),
-        *(["another statement came since"] if one.is_outdated else []),
-        *(["run before the day was over"] if one.is_early else []),
-        *(["closed"] if one.closed else []),
+        *(["no statement, as declared"] if supplier_day.declared else []),
+        *(["another statement came since"] if supplier_day.is_outdated else []),
+        *(["run before the day was over"] if supplier_day.is_early else []),
+        *(["closed"] if supplier_day.closed else []),
     ]
     shown = ""
-    if one.waiting:
-        shown = f"{one.waiting} of {_breaks(one.breaks)} open"
-    elif one.breaks:
-        shown = f"{_breaks(one.breaks)}, none open"
-    day = one.day.isoformat()
-    query = urlencode({"supplier": one.supplier, "from": day, "to": day, "state": ALL})
-    return SupplierDayCell(sign, word, tuple(notes), shown, f"{PATH}?{query}#breaks" if one.breaks else "")
+    if supplier_day.waiting:
+        shown = f"{supplier_day.waiting} of {_breaks(supplier_day.breaks)} open"
+    elif supplier_day.breaks:
+        shown = f"{_breaks(supplier_day.breaks)}, none open"
+    day = supplier_day.day.isoformat()
+    query = urlencode({"supplier": supplier_day.supplier, "from": day, "to": day, "state": ALL})
+    return SupplierDayCell(sign, word, tuple(notes), shown, f"{PATH}?{query}#breaks" if supplier_day.breaks else "")
 
 
-def _state(one: SupplierDay, is_awaited: bool, now: datetime) -> tuple[str, str]:
-    if one.verdict is not None:
-        return words.VERDICTS[one.verdict]
-    if one.line_count is not None:
+def _state(supplier_day: SupplierDay, is_awaited: bool, now: datetime) -> tuple[str, str]:
+    if supplier_day.verdict is not None:
+        return words.VERDICTS[supplier_day.verdict]
+    if supplier_day.line_count is not None:
         return "warning", "not reconciled"
-    if one.refused:
+    if supplier_day.refused:
         return "bad", "statement refused"
-    if one.day >= day_of(now):
+    if supplier_day.day >= day_of(now):
         return "none", "not over"
     if not is_awaited:
         return "none", "no statement"
-    return ("bad", "statement late") if now >= late_from(one.day) else ("none", "no statement yet")
+    return ("bad", "statement late") if now >= late_from(supplier_day.day) else ("none", "no statement yet")
 
 
 def _breaks(count: int) -> str:
@@ -218,8 +221,8 @@ def rates(overview: Overview, suppliers: Sequence[str]) -> list[Chart]:
 
 
 def _by_gravity(waiting: Sequence[WaitingBreaks]) -> list[WaitingBreaks]:
-    order = [str(one) for one in BreakClass]
-    return sorted(waiting, key=lambda one: (order.index(one.break_class), one.currency))
+    order = [str(break_class) for break_class in BreakClass]
+    return sorted(waiting, key=lambda break_class: (order.index(break_class.break_class), break_class.currency))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +234,9 @@ class WaitingRow:
     oldest_days: int
 
     @classmethod
-    def of_record(cls, one: WaitingBreaks, today: date) -> "WaitingRow":
+    def of_record(cls, waiting: WaitingBreaks, today: date) -> "WaitingRow":
         """The row of a record."""
-        return cls(words.of_class(one.break_class), one, (today - one.oldest).days)
+        return cls(words.of_class(waiting.break_class), waiting, (today - waiting.oldest).days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,14 +252,14 @@ class BreakRow:
     note: str
 
     @classmethod
-    def of(cls, one: BreakRecord, today: date) -> "BreakRow":
+    def of(cls, record: BreakRecord, today: date) -> "BreakRow":
         """The row of a record."""
         return cls(
-            one,
-            words.of_class(one.class_),
-            ", ".join(words.of_class(issue) for issue in one.issues[1:]),
-            words.STATE_SIGNS[one.state],
-            words.STATES[one.state],
-            one.age_days(today),
-            words.sentence(one.note),
+            record,
+            words.of_class(record.class_),
+            ", ".join(words.of_class(issue) for issue in record.issues[1:]),
+            words.STATE_SIGNS[record.state],
+            words.STATES[record.state],
+            record.age_days(today),
+            words.sentence(record.note),
         )

@@ -27,8 +27,9 @@ from ledger.scopes import Scope
 from ledger.statements import BreakClass
 from ledger.transactions import Status
 from tasks.reconciliation.audit.people import Person
-from tasks.reconciliation.casework import breaks
-from tasks.reconciliation.casework.breaks import BreakRecord, ResolutionRecord, ResolvedBreak
+from tasks.reconciliation.casework import lists
+from tasks.reconciliation.casework.breaks import ResolvedBreak
+from tasks.reconciliation.casework.lists import BreakRecord, ResolutionRecord
 from tasks.reconciliation.vocabulary import OWN_STATUS, Action, BreakState, Decision, WithdrawalState
 
 BREAK = f"{PATH}/breaks/{{id}}"
@@ -98,10 +99,10 @@ def _id(call: PageCall) -> int:
 
 
 async def _shown(call: PageCall, break_id: int, form: Form) -> Mapping[str, Any]:
-    record = await in_thread(call.services, breaks.get_break, break_id)
+    record = await in_thread(call.services, lists.get_break, break_id)
     if record is None:
         raise HttpError(NOT_FOUND)
-    history = await in_thread(call.services, breaks.history, break_id)
+    history = await in_thread(call.services, lists.history, break_id)
     return {
         HTTP_STATUS: form.status,
         "title": f"Break {break_id}",
@@ -147,7 +148,7 @@ class NextStep:
 
 def next_step(record: BreakRecord, history: Sequence[ResolutionRecord], who: Person) -> NextStep:
     """What ``who`` can do about a break. The functions behind the form have the last word."""
-    deciding = [one for one in history if one.action not in _ASIDE]
+    deciding = [entry for entry in history if entry.action not in _ASIDE]
     last = deciding[-1] if deciding else None
     if record.state == BreakState.OPEN:
         return NextStep(BreakStep.DECIDE)
@@ -155,7 +156,9 @@ def next_step(record: BreakRecord, history: Sequence[ResolutionRecord], who: Per
         return _about(BreakStep.WAIT if _is_by(last, who) else BreakStep.CONFIRM, last)
     if record.state != BreakState.RESOLVED or last is None or last.action != Action.RESOLVED or last.run_id is not None:
         return _about(BreakStep.NOTHING, last)
-    taking_back = [one for one in history if one.action in _TAKING_BACK and one.resolution_id == last.resolution_id]
+    taking_back = [
+        entry for entry in history if entry.action in _TAKING_BACK and entry.resolution_id == last.resolution_id
+    ]
     if taking_back and taking_back[-1].action == Action.WITHDRAWAL_PROPOSED:
         asked = taking_back[-1]
         step = BreakStep.WAIT_TAKING_BACK if _is_by(asked, who) else BreakStep.CONFIRM_TAKING_BACK
@@ -255,17 +258,17 @@ def sides(record: BreakRecord, *, has_references: bool = False) -> Sides:
     own, line = record.own or {}, record.line or {}
     if "rows_then" in own:
         fields = [_side(record, name, own.get(f"{name}_then"), own.get(f"{name}_now")) for name in ("rows", "value")]
-        return Sides("When it was closed", "Now", [replace(one, differs=one.is_other) for one in fields])
+        return Sides("When it was closed", "Now", [replace(field, differs=field.is_other) for field in fields])
     names = [name for name in _LABELS if own.get(name) is not None or line.get(name) is not None]
     fields = [_side(record, name, own.get(name), line.get(name)) for name in names]
     hidden = frozenset() if has_references else frozenset(map(_LABELS.get, REFERENCES))
-    shown = [_without_texts(one) if one.label in hidden else one for one in fields]
+    shown = [_without_texts(field) if field.label in hidden else field for field in fields]
     return Sides("Internal row", "Statement line", shown, is_short=shown != fields)
 
 
-def _without_texts(one: Side) -> Side:
-    own, line = (text if text == formats.NOTHING else _LEFT_OUT for text in (one.own, one.line))
-    return replace(one, own=own, line=line)
+def _without_texts(side: Side) -> Side:
+    own, line = (text if text == formats.NOTHING else _LEFT_OUT for text in (side.own, side.line))
+    return replace(side, own=own, line=line)
 
 
 def _side(record: BreakRecord, name: str, own: Any, line: Any) -> Side:

@@ -109,7 +109,7 @@ KINDS_OF_SCOPE: Mapping[Scope, str] = {
 }
 _RAW = re.compile(
     r"\b("
-    + "|".join(one for one in sorted((*Decision, *BreakClass), key=len, reverse=True) if "_" in one)
+    + "|".join(word for word in sorted((*Decision, *BreakClass), key=len, reverse=True) if "_" in word)
     + r"|closed_period_changed)\b"
 )
 
@@ -136,7 +136,7 @@ def sentence(text: str) -> str:
 
     What looks like a mobile number, a card number or an address of e-mail is masked.
     """
-    return mask_text(_RAW.sub(lambda found: f"“{_word(found[0])}”", text))
+    return mask_text(_RAW.sub(lambda match: f"“{_word(match[0])}”", text))
 
 
 def _word(name: str) -> str:

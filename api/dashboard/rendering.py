@@ -60,7 +60,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {one.__name__: one for one in _FILTERS}
+    made.filters |= {function.__name__: function for function in _FILTERS}
     made.globals["has_manual"] = has_manual()
     made.globals["assets"] = {name.partition(".")[0]: asset.path for name, asset in _named().items()}
     for name in made.list_templates():

@@ -130,7 +130,7 @@ class Sessions:
         return hmac.new(self._form_key, session.token_sha256, hashlib.sha256).hexdigest()
 
     def check_form(self, session: Session, given: str) -> None:
-        """Raises a 403 problem unless ``given`` is the token of a form of this session."""
+        """Raises a 403 problem unless ``token`` is the token of a form of this session."""
         if not hmac.compare_digest(self.form_token(session).encode(), given.encode()):
             said = (
                 "The form is not of this session, so nothing was recorded. Open its page again, and send it once more."

@@ -1,7 +1,7 @@
 """How the values of rows are shown and written for people: what a page and a downloaded file have in common. Pure.
 
-Names, references and amounts are as the API gives them. Of a mobile number the last digits are shown; a description and
-metadata are shown without what looks like a secret, a card number or a mobile number.
+Names, references and amounts are as the API gives them. Of a mobile number, only the last digits are shown. A
+description and metadata are shown without what looks like a secret, a card number or a mobile number.
 """
 
 import json

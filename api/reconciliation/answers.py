@@ -13,7 +13,8 @@ from msgspec import Meta, Struct
 
 from api.reconciliation.references import left_out, without_references
 from ledger.statements import BreakClass
-from tasks.reconciliation.casework.breaks import BreakRecord, ResolutionRecord, ResolvedBreak, RunRecord
+from tasks.reconciliation.casework.breaks import ResolvedBreak
+from tasks.reconciliation.casework.lists import BreakRecord, ResolutionRecord, RunRecord
 from tasks.reconciliation.closing.periods import PeriodRecord, PeriodState
 from tasks.reconciliation.vocabulary import Action, BreakState, Decision, Verdict, WithdrawalState
 

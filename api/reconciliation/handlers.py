@@ -16,14 +16,14 @@ from api.routing.problems import NOT_FOUND, HttpError
 from ledger.business_days import day_of
 from ledger.errors import FieldError
 from ledger.statements import BreakClass
-from tasks.reconciliation.casework import breaks
-from tasks.reconciliation.casework.breaks import BreakFilter
+from tasks.reconciliation.casework import lists
+from tasks.reconciliation.casework.lists import BreakFilter
 from tasks.reconciliation.closing import periods
 from tasks.reconciliation.vocabulary import BreakState
 
 T = TypeVar("T")
 
-DEFAULT_LIMIT, MOST = 100, breaks.PAGE_LIMIT
+DEFAULT_LIMIT, MOST = 100, lists.PAGE_LIMIT
 MOST_ID = 999_999_999
 ALL = "all"
 _NEVER_KEPT = {"Cache-Control": "no-store"}
@@ -34,7 +34,7 @@ async def runs(call: Call) -> Response:
     query = call.query
     limit = _limit(query)
     records = await _query(
-        breaks.list_runs,
+        lists.list_runs,
         call,
         _supplier(call),
         _day("from", query),
@@ -48,7 +48,7 @@ async def runs(call: Call) -> Response:
 
 async def run(call: Call) -> Response:
     """Answer with one run."""
-    record = await _query(breaks.get_run, call, _id(call))
+    record = await _query(lists.get_run, call, _id(call))
     if record is None:
         raise HttpError(NOT_FOUND)
     return _json(answers.run(record))
@@ -66,10 +66,10 @@ async def list_breaks(call: Call) -> Response:
         escalated=_flag("escalated", query),
         **_states(query),
     )
-    records = await _query(breaks.list_breaks, call, wanted, after=_number("after", query), limit=limit)
+    records = await _query(lists.list_breaks, call, wanted, after=_number("after", query), limit=limit)
     today = day_of(datetime.now(UTC))
     more = records[-1].break_id if len(records) == limit else None
-    history = await _query(breaks.history, call, *(record.break_id for record in records)) if records else []
+    history = await _query(lists.history, call, *(record.break_id for record in records)) if records else []
     has_references = sees_references(call.key.scopes)
     items = [answers.break_(record, history, today, has_references=has_references) for record in records]
     return _json(answers.BreakPage(items=items, next_after=more))
@@ -78,10 +78,10 @@ async def list_breaks(call: Call) -> Response:
 async def get_break(call: Call) -> Response:
     """Answer with one break and its history."""
     break_id = _id(call)
-    record = await _query(breaks.get_break, call, break_id)
+    record = await _query(lists.get_break, call, break_id)
     if record is None:
         raise HttpError(NOT_FOUND)
-    history = await _query(breaks.history, call, break_id)
+    history = await _query(lists.history, call, break_id)
     today = day_of(datetime.now(UTC))
     return _json(answers.break_(record, history, today, has_references=sees_references(call.key.scopes)))
 

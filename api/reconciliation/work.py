@@ -20,7 +20,7 @@ from api.server.services import Services
 from ledger.business_days import MOST_DAYS
 from ledger.errors import FieldError
 from tasks.reconciliation.audit.people import Person
-from tasks.reconciliation.casework import breaks
+from tasks.reconciliation.casework import breaks, lists
 from tasks.reconciliation.casework.breaks import ResolvedBreak
 from tasks.reconciliation.closing import periods
 from tasks.reconciliation.closing.periods import Closing
@@ -47,7 +47,7 @@ async def decide_break(
     services: Services, key: ApiKey, break_id: int, decision: Decision, reason: str
 ) -> ResolvedBreak:
     """Decide about a break in the name of the key's client. Raises as `breaks.resolve`, and problem 404."""
-    if await in_thread(services, breaks.get_break, break_id) is None:
+    if await in_thread(services, lists.get_break, break_id) is None:
         raise HttpError(NOT_FOUND)
     who = person_of(key)
     return await in_thread(services, breaks.resolve, break_id, who.name, decision, reason, account=who.account)

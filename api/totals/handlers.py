@@ -38,7 +38,7 @@ async def get_totals(call: Call) -> Response:
         raise HttpError(UNAVAILABLE, "Rows of this range cannot be read at the moment.") from None
     if answer.different:
         raise HttpError(UNAVAILABLE, "Rows of this range are stored twice, with different values.")
-    items = [DailyTotal(*(*astuple(one)[:-1], one.amounts(table))) for one in answer.totals]
+    items = [DailyTotal(*(*astuple(total)[:-1], total.amounts(table))) for total in answer.totals]
     return _json(DailyTotals(table=name, zone=zone, items=items, deleted_months=_deleted(answer)))
 
 

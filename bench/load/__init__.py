@@ -61,7 +61,7 @@ def pgbench_loop(dsn: str, script: str, *, clients: int, duration_s: int) -> flo
         dsn,
     ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603  # its own arguments
-    found = re.search(r"tps = ([\d.]+)", done.stdout)
-    if found is None:
+    match = re.search(r"tps = ([\d.]+)", done.stdout)
+    if match is None:
         raise ConfigError(f"pgbench gave no figure: {done.stderr[-500:]}")
-    return float(found[1])
+    return float(match[1])

@@ -67,8 +67,8 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collect until the answer is whole."""
         self._buffer += data
-        head, found, body = self._buffer.partition(b"\r\n\r\n")
-        if found and len(body) >= _content_length(head):
+        head, separator, body = self._buffer.partition(b"\r\n\r\n")
+        if separator and len(body) >= _content_length(head):
             self._buffer = b""
             self._load.answered(self, self._kind, int(head[9:12]), time.monotonic() - self._due_s)
 

@@ -27,15 +27,15 @@ _IDENTIFIER = r"^[A-Za-z0-9-]{1,64}$"
 
 def parse(content: bytes, name: str, _: VoucherlySettings) -> ParsedStatement:
     """The statement in ``content``, a file called ``name``. Raises StatementError at the first rule that is broken."""
-    found = FILE_NAME.fullmatch(name)
-    if found is None:
+    match = FILE_NAME.fullmatch(name)
+    if match is None:
         raise StatementError(name, "must be called voucherly-YYYY-MM-DD.csv")
-    day = parse_day(found["day"].replace("-", ""), name, "name")
+    day = parse_day(match["day"].replace("-", ""), name, "name")
     text_ = open_text(content, name)
     body = text_.index(b"\n") + 1
     if text_[:body].rstrip(b"\r\n") != ",".join(COLUMNS).encode():
         raise StatementError(name, "is not the header that is known", line=1)
-    tables = [_table(one, day) for one in blocks(text_, name, body, first_line=2)]
+    tables = [_table(block, day) for block in blocks(text_, name, body, first_line=2)]
     return finish(NAME, name, day, content, tables, "number")
 
 

@@ -70,7 +70,7 @@ class LogPolicy:
         """The checkpoint in a note, valid under this policy.
 
         Of each signature type among the policy's keys of the log, one key must have signed: a log of this project signs
-        with two kinds, and neither may be enough alone (decision 0060). Raises VerificationError for a log that the
+        with two kinds, and neither may be enough alone (decision 0058). Raises VerificationError for a log that the
         policy does not name or whose keys did not sign. It is raised as well for a signature that does not verify, and
         for a quorum that is missed.
         """

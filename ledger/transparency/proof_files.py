@@ -64,6 +64,6 @@ def _path(lines: Sequence[str]) -> tuple[bytes, ...]:
     if len(lines) > _LONGEST_PATH:
         raise VerificationError(f"the path of the proof has more than {_LONGEST_PATH} hashes")
     path = tuple(base64.decode(line, "a hash of the proof") for line in lines)
-    if any(len(one) != HASH_BYTES for one in path):
+    if any(len(step) != HASH_BYTES for step in path):
         raise VerificationError(f"a hash of the proof is not {HASH_BYTES} bytes long")
     return path

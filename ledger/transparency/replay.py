@@ -128,7 +128,7 @@ def _apply(state: LogState, index: int, body: Body) -> None:
 
 def _return(state: LogState, index: int, body: Returned) -> None:
     of_month = (body.table, body.month)
-    keys = [(*of_month, one.part) for one in body.parts]
+    keys = [(*of_month, part.part) for part in body.parts]
     former = [state.months.pop(key) for key in keys if key in state.months]
     for key in keys:
         state.deep.pop(key, None)

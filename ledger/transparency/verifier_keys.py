@@ -143,7 +143,7 @@ class VerifierKey:
 def check_name(name: str) -> None:
     """Raise VerificationError for a key's name that is empty or has a space, a plus or a control character."""
     is_text = name.isascii() or name == name.encode("utf-8", "replace").decode()
-    if not name or not is_text or any(one.isspace() or one == "+" or one < " " for one in name):
+    if not name or not is_text or any(character.isspace() or character == "+" or character < " " for character in name):
         raise VerificationError(f"{name!r} is not a name of a key: it must not be empty or have spaces or plus signs")
 
 

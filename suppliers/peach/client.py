@@ -60,9 +60,11 @@ class Peach:
         self._settings = settings
         self._payments = self._host("payments")
         secrets = (settings.client_id, settings.client_secret, settings.user_id, settings.password)
-        if any(one is None for one in secrets) or settings.entity_id is None or settings.merchant_id is None:
+        if any(secret is None for secret in secrets) or settings.entity_id is None or settings.merchant_id is None:
             raise ConfigError("TREASURY_SUPPLIERS: peach has no credentials, and no simulator runs")
-        self._client_id, self._client_secret, user_id, password = (one.get_secret_value() for one in secrets if one)
+        self._client_id, self._client_secret, user_id, password = (
+            secret.get_secret_value() for secret in secrets if secret
+        )
         self._entity_id, self._merchant_id = settings.entity_id, settings.merchant_id
         self._authentication = {"userId": user_id, "password": password, "entityId": self._entity_id}
         self._http = Transport(self.name, settings, (self._payments,))
@@ -231,17 +233,17 @@ def _found(request: PurchaseRequest, answer: SupplierAnswer) -> Outcome:
     try:
         decoded = ANSWER.decode(answer.body)
         payments = _listed_payments(decoded, answer)
-        debits = [one for one in payments if one.payment_type in (None, DEBIT)]
-        if any(one.merchant_transaction_id not in (None, request.reference) for one in debits):
+        debits = [payment for payment in payments if payment.payment_type in (None, DEBIT)]
+        if any(payment.merchant_transaction_id not in (None, request.reference) for payment in debits):
             raise SupplierFailingError("peach: the look-up has a payment of another reference")
-        if any(one.id is None for one in debits):
+        if any(payment.id is None for payment in debits):
             raise SupplierFailingError("peach: the look-up has a payment without an id")
         if not debits:
             return outcome(request, Verdict.ABSENT)
-        outcomes = [_of_payment(request, one) for one in sorted(debits, key=lambda one: one.timestamp or "")]
+        outcomes = [_of_payment(request, payment) for payment in sorted(debits, key=lambda one: one.timestamp or "")]
     except (msgspec.MsgspecError, DataError):
         raise SupplierFailingError("peach: the look-up cannot be read") from None
-    return max(enumerate(outcomes), key=lambda one: (_RANK.get(one[1].state, 1), one[0]))[1]
+    return max(enumerate(outcomes), key=lambda payment: (_RANK.get(payment[1].state, 1), payment[0]))[1]
 
 
 def _listed_payments(decoded: PeachAnswer, answer: SupplierAnswer) -> Sequence[Payment]:

@@ -24,7 +24,7 @@ def create_app(settings: Suppliers, book: Book) -> Starlette:
     known = definitions(settings)
     if strange := settings.simulator.planted.keys() - known.keys():
         raise ConfigError(f"TREASURY_SUPPLIERS: simulator.planted: there is no supplier {', '.join(sorted(strange))}")
-    mounts = [Mount(f"/{name}", one.simulator().create_app(settings.simulator, book)) for name, one in known.items()]
+    mounts = [Mount(f"/{name}", item.simulator().create_app(settings.simulator, book)) for name, item in known.items()]
     return Starlette(routes=[Route(HEALTH, lambda _: JSONResponse({"status": "up"})), *mounts])
 
 

@@ -48,15 +48,19 @@ class Planted:
 
 def differences_of(form: StatementFormat) -> tuple[BreakClass, ...]:
     """The differences that statements of this form can show."""
-    return tuple(one for one in BreakClass if one not in _SHOWN_BY or _SHOWN_BY[one] & form.further_columns)
+    return tuple(
+        break_class
+        for break_class in BreakClass
+        if break_class not in _SHOWN_BY or _SHOWN_BY[break_class] & form.further_columns
+    )
 
 
 def check_wanted(supplier: str, form: StatementFormat, wanted: Mapping[BreakClass, int]) -> None:
     """Raise DataError, with the supplier and the difference, for one that its statements cannot show."""
-    for one in wanted:
-        if one not in differences_of(form):
-            columns = " or ".join(sorted(_SHOWN_BY[one])) or "changes of internal rows"
-            raise DataError(f"{supplier}: {one} cannot be planted: its statements do not show {columns}")
+    for break_class in wanted:
+        if break_class not in differences_of(form):
+            columns = " or ".join(sorted(_SHOWN_BY[break_class])) or "changes of internal rows"
+            raise DataError(f"{supplier}: {break_class} cannot be planted: its statements do not show {columns}")
 
 
 def plant(
@@ -79,19 +83,25 @@ def plant(
     chance = np.random.default_rng([seed, day.toordinal()])
     before = sales.slice(0, 0) if earlier is None else earlier
     late = before.take(_chosen(supplier, before, chance, wanted.get(BreakClass.LATE_POSTING, 0), "of earlier days"))
-    counts = {one: wanted.get(one, 0) for one in BreakClass if one is not BreakClass.LATE_POSTING}
+    counts = {
+        break_class: wanted.get(break_class, 0)
+        for break_class in BreakClass
+        if break_class is not BreakClass.LATE_POSTING
+    }
     places = _chosen(supplier, sales, chance, sum(counts.values()), f"of {day}")
     ends = np.cumsum(list(counts.values()))[:-1]
     groups = dict(zip(counts, np.split(places, ends), strict=True))
     changed = sales
-    for one, change in _CHANGES.items():
-        changed = change(changed, _mask(sales.num_rows, groups[one]), form, day)
+    for break_class, change in _CHANGES.items():
+        changed = change(changed, _mask(sales.num_rows, groups[break_class]), form, day)
     strangers = _renamed(sales.take(groups[BreakClass.MISSING_HERE]), _STRANGER, reference=True)
     copies = _renamed(sales.take(groups[BreakClass.DUPLICATE]), _COPY, reference=False)
     kept = changed.filter(pc.invert(_mask(sales.num_rows, groups[BreakClass.MISSING_THERE])))
     whole = pa.concat_tables([kept, strangers, copies, _posted_late(late, day)])
     name, content = form.write(whole.sort_by([("occurred_at", "ascending"), ("line_no", "ascending")]), day)
-    truth = {reference: one for one in _CHANGES for reference in _references(changed, groups[one])}
+    truth = {
+        reference: break_class for break_class in _CHANGES for reference in _references(changed, groups[break_class])
+    }
     truth |= dict.fromkeys(_references(sales, groups[BreakClass.MISSING_THERE]), BreakClass.MISSING_THERE)
     truth |= dict.fromkeys(strangers["reference"].to_pylist(), BreakClass.MISSING_HERE)
     truth |= dict.fromkeys(copies["reference"].to_pylist(), BreakClass.DUPLICATE)

@@ -61,8 +61,8 @@ def serve(
         return JSONResponse([sale.public() for sale in book.all(name)])
 
     async def add_sales(request: Request) -> Response:
-        for one in await request.json():
-            book.add(Sale(**{**one, "supplier": name}))
+        for sale in await request.json():
+            book.add(Sale(**{**sale, "supplier": name}))
         return JSONResponse({})
 
     async def show_statement(request: Request) -> Response:
@@ -74,12 +74,12 @@ def serve(
         return JSONResponse(dict(_of_day(statements, request).truth))
 
     async def plan_planted(request: Request) -> Response:
-        wanted = {BreakClass(one): int(count) for one, count in (await request.json()).items()}
+        wanted = {BreakClass(item): int(count) for item, count in (await request.json()).items()}
         statements.plan(wanted, int(request.query_params.get("seed", settings.seed)))
         return JSONResponse({})
 
     async def plan_faults(request: Request) -> Response:
-        faults.plan(*(Fault(one) for one in await request.json()))
+        faults.plan(*(Fault(fault) for fault in await request.json()))
         return JSONResponse({})
 
     async def revoke_tokens(_: Request) -> Response:

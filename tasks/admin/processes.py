@@ -57,9 +57,9 @@ def reports(home: Path) -> dict[str, ProcessReport] | None:
         content = json.loads((home / "run" / STATE_FILE).read_text())
         return {
             name: ProcessReport(
-                ProcessState(one["state"]), tuple(map(datetime.fromisoformat, one["ends"])), str(one["text"])
+                ProcessState(item["state"]), tuple(map(datetime.fromisoformat, item["ends"])), str(item["text"])
             )
-            for name, one in content.items()
+            for name, item in content.items()
         }
     except FileNotFoundError:
         return {}  # it is starting or stopping

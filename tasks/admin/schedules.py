@@ -67,7 +67,7 @@ def _is_off(settings: Settings, deployment: Mapping[str, Any]) -> bool:
 def note_expected(settings: Settings) -> None:
     """Begin to judge the schedules that are new, from now on. Safe to run again. Raises TransientError."""
     with connect(settings.database_dsn, "schedules") as connection:
-        jobs = {one.job for one in expected(settings)}
+        jobs = {schedule.job for schedule in expected(settings)}
         connection.execute(_QUERIES["note_schedules"], {"jobs": list(jobs)})
         noted = len(connection.execute(_QUERIES["schedule_outcomes"], {"jobs": list(jobs)}).fetchall())
         if noted != len(jobs):
@@ -77,13 +77,16 @@ def note_expected(settings: Settings) -> None:
 def note_outcome(settings: Settings, deployment: str, error: str | None = None) -> None:
     """Note that a run of ``deployment`` that counts for its schedule ended now, well or with ``error``."""
     masked = None if error is None else cut(mask_text(error), _ERROR_LIMIT)
-    for one in expected(settings):
-        if one.deployment == deployment:
-            record_job(settings, one.job, masked)
+    for schedule in expected(settings):
+        if schedule.deployment == deployment:
+            record_job(settings, schedule.job, masked)
 
 
 def counts(settings: Settings, deployment: str, parameters: Mapping[str, Any]) -> bool:
     """Return whether a run with ``parameters`` does what a scheduled one does. One that was asked for another day, or
     for a plan only, says nothing of the schedule.
     """
-    return any(one.deployment == deployment and dict(one.parameters) == dict(parameters) for one in expected(settings))
+    return any(
+        schedule.deployment == deployment and dict(schedule.parameters) == dict(parameters)
+        for schedule in expected(settings)
+    )

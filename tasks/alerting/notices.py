@@ -65,11 +65,11 @@ def send_notices(settings: Settings, now: datetime | None = None) -> Sent:
     at = truncate_ms(now or datetime.now(UTC))
     until = at + _CLAIM
     due = _claim(settings, at, until, severities)
-    deliveries = deliver(settings, [_notice(settings, one) for one in due])
+    deliveries = deliver(settings, [_notice(settings, notice) for notice in due])
     with connect(settings.database_dsn, "notices") as connection, connection.transaction():
-        for one, delivery in zip(due, deliveries, strict=True):
-            times = {"at": at, "until": until, "next": _next(settings, one, delivery, at)}
-            _note(connection, one.alert_id, delivery, times)
+        for notice, delivery in zip(due, deliveries, strict=True):
+            times = {"at": at, "until": until, "next": _next(settings, notice, delivery, at)}
+            _note(connection, notice.alert_id, delivery, times)
     return _sent(deliveries)
 
 
@@ -92,7 +92,7 @@ def _notice(settings: Settings, due: _Due) -> Notice:
 
 
 def _claim(settings: Settings, at: datetime, until: datetime, severities: Sequence[Severity]) -> list[_Due]:
-    parameters = {"at": at, "until": until, "severities": [str(one) for one in severities], "limit": _AT_ONCE}
+    parameters = {"at": at, "until": until, "severities": [str(severity) for severity in severities], "limit": _AT_ONCE}
     with (
         connect(settings.database_dsn, "notices") as connection,
         connection.cursor(row_factory=class_row(_Due)) as cursor,

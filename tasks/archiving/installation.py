@@ -181,8 +181,8 @@ def _next_incarnation(standing: Standing) -> Owner:
     return Owner(installation_id, max(_incarnation(own), _incarnation(marker)) + 1)
 
 
-def _incarnation(one: Installation | Marker | None) -> int:
-    return one.incarnation if one else 0
+def _incarnation(writer: Installation | Marker | None) -> int:
+    return writer.incarnation if writer else 0
 
 
 def _take(

@@ -52,7 +52,7 @@ def _removed(versioned: VersionedStore, key: str) -> bool:
     try:
         versioned.remove(key)
     except KeptVersionError:  # without versions: a server shows for minutes what somebody deleted in its folder
-        return not any(one.version for one in versioned.versions(key))
+        return not any(version.version for version in versioned.versions(key))
     return True
 
 

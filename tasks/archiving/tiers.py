@@ -167,7 +167,7 @@ def _counted(connection: Connection, table: TieredTable, relation: Relation) -> 
     """Rows and sums of a relation, now."""
     records = connection.execute(_sums_query(table, relation)).fetchall()
     totals = totals_of((currency, "", "", rows, _NO_TIME, _NO_TIME, *sums) for currency, rows, *sums in records)
-    return sum(one.rows for one in totals), sums_per_currency(table, totals)
+    return sum(total.rows for total in totals), sums_per_currency(table, totals)
 
 
 def _sums_query(table: TieredTable, relation: Relation) -> Composed:

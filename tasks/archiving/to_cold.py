@@ -5,15 +5,13 @@ next. It claims the month again and goes through all steps again under a fresh k
 is warm and whole; from its commit on it is cold and proved. Nothing in between is visible to a reader.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
-import psycopg
 from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
@@ -55,6 +53,7 @@ from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
 from tasks.archiving.export import export_partition
 from tasks.archiving.late_rows import refuse_archived, refuse_archived_file
+from tasks.archiving.month_lock import month_lock
 from tasks.archiving.object_keys import object_key
 from tasks.archiving.orphans import remove_orphans
 from tasks.archiving.ownership import check_ownership
@@ -216,23 +215,6 @@ def _record_upload(connection: Connection, claim: _Claim, key: str, content: Sto
         _add_event(connection, claim, "uploaded", {"object_key": key, "size_bytes": content.size_bytes})
 
 
-@contextmanager
-def month_lock(connection: Connection, table: TieredTable, month: Month) -> Iterator[None]:
-    """Hold the month for this session: the lock ends with the connection, so a killed run never leaves it taken.
-
-    It is given back before that. PostgreSQL ends a session a moment after its client has left, and an attempt that
-    begins at once would be refused.
-    """
-    parameters = {"table": table.name, "month": str(month)}
-    if not fetch_one(connection, _QUERIES["try_month_lock"], parameters)[0]:
-        raise ConflictError(f"{table.name} {month} is being archived or deleted by another run")
-    try:
-        yield
-    finally:
-        with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
-            connection.execute(_QUERIES["unlock_month"], parameters)
-
-
 def _claim(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> _Claim:
     where = {"table": table.name, "month": month.first_day}
     known = connection.execute(_QUERIES["tier_and_step"], where).fetchone()
@@ -307,7 +289,9 @@ def _refuse_values(connection: Connection, settings: Settings, claim: _Claim, er
 
 
 def _describe_file(key: str, content: StoredFile, read: ReadFile) -> ManifestFile:
-    row_groups = (ManifestRowGroup(rows=one.rows, first_leaf=one.first_leaf) for one in read.tree.row_groups)
+    row_groups = (
+        ManifestRowGroup(rows=row_group.rows, first_leaf=row_group.first_leaf) for row_group in read.tree.row_groups
+    )
     return ManifestFile(
         key=key,
         size_bytes=content.size_bytes,

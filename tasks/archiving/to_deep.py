@@ -26,8 +26,8 @@ from storage.spool import spool_folder
 from storage.storage_classes import COPY_PART_BYTES, ClassState, CopySums, StorageClasses, checksum_of
 from storage.store import ObjectStore, StoredFile
 from storage.versions import KeptVersionError, ObjectVersion, VersionedStore
+from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
-from tasks.archiving.to_cold import month_lock
 from tasks.archiving.verify import check_bytes
 
 _DAYS_PER_MONTH = 31
@@ -84,7 +84,7 @@ def deepen(
         if known.tier not in ("cold", "deep") or known.step != "idle":
             raise ConflictError(f"{table.name} {month}, part {part} is {known.tier}: only a cold month goes deep")
         owner = check_ownership(connection, settings)
-        work = _Work(connection, settings, table, month, known, owner, on_step, part_bytes)
+        work = _Deepening(connection, settings, table, month, known, owner, on_step, part_bytes)
         etag = "" if storage_class is None else _move(work, storage_class).etag
         _flip(work, storage_class, etag)
         on_step(DeepStep.FLIPPED)
@@ -97,7 +97,7 @@ def wanted_class(settings: Settings) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Deepening:
     """A part of a month in hand."""
 
     connection: Connection
@@ -125,7 +125,7 @@ class _Work:
         return f"{self.table.name} {self.month}, part {self.part.part}"
 
 
-def _move(work: _Work, storage_class: str) -> ClassState:
+def _move(work: _Deepening, storage_class: str) -> ClassState:
     """Bring the object into a storage class; returns what the store says of it then."""
     state = work.classes.state(work.key)
     copy = _begun(work, storage_class, state)
@@ -150,7 +150,7 @@ def _move(work: _Work, storage_class: str) -> ClassState:
     return state
 
 
-def _begun(work: _Work, storage_class: str, state: ClassState) -> BegunCopy | None:
+def _begun(work: _Deepening, storage_class: str, state: ClassState) -> BegunCopy | None:
     """The copy that was begun; None where it is not of the object that is there: the one that was read, or its copy."""
     copy = find_copy(work.connection, work.key)
     if copy is None:
@@ -166,7 +166,7 @@ def _sums(copy: BegunCopy) -> CopySums:
     return CopySums(copy.size_bytes, copy.part_bytes, copy.etag, copy.checksum)
 
 
-def _refuse_locked(work: _Work, storage_class: str) -> None:
+def _refuse_locked(work: _Deepening, storage_class: str) -> None:
     """Raise WaitsForTransitionError where a version is locked: a copy would leave it there, and billed, for years."""
     now = read_now(work.connection)
     for version in work.contents():
@@ -193,7 +193,7 @@ def lifecycle_rule(settings: Settings, table: TieredTable, storage_class: str) -
     return json.dumps({"Rules": [rule]})
 
 
-def _transitioned(work: _Work, state: ClassState) -> ClassState:
+def _transitioned(work: _Deepening, state: ClassState) -> ClassState:
     """What a lifecycle rule has moved, proved to be what was archived: by the store's SHA-256, by its bytes where they
     can be read, or by a lock, under which nobody can have replaced the one version.
     """
@@ -216,7 +216,7 @@ def _transitioned(work: _Work, state: ClassState) -> ClassState:
     return state
 
 
-def _read(work: _Work, storage_class: str, state: ClassState) -> None:
+def _read(work: _Deepening, storage_class: str, state: ClassState) -> None:
     """Read the object once more, compare it with the catalogue, and record what the copy must be."""
     versions = work.contents()
     if len(versions) != 1:
@@ -232,7 +232,7 @@ def _read(work: _Work, storage_class: str, state: ClassState) -> None:
     begin_copy(work.connection, work.part, BegunCopy(storage_class, *whole, state.version, state.etag))
 
 
-def _fetch(work: _Work) -> CopySums:
+def _fetch(work: _Deepening) -> CopySums:
     """Read the object and compare it with the catalogue; returns what a copy of it must be."""
     with spool_folder(work.settings.spool, "deep") as spool:
         file = spool / "object.parquet"
@@ -270,7 +270,7 @@ def _remove_canary(settings: Settings, key: str) -> None:
         return  # by a retention that the bucket gives to everything: `treasury storage-check` removes it after that
 
 
-def _remove_former(work: _Work, state: ClassState, from_version: str) -> None:
+def _remove_former(work: _Deepening, state: ClassState, from_version: str) -> None:
     """Delete the version that was copied, by its id. Raises VerificationError for one that nobody here wrote."""
     store = VersionedStore(work.settings)
     for version in store.versions(work.key):
@@ -284,7 +284,7 @@ def _remove_former(work: _Work, state: ClassState, from_version: str) -> None:
         store.remove_version(work.key, version)
 
 
-def _flip(work: _Work, storage_class: str | None, etag: str) -> None:
+def _flip(work: _Deepening, storage_class: str | None, etag: str) -> None:
     with work.connection.transaction():
         mark_deep(work.connection, work.part, storage_class, etag)
         body = Deepened(

@@ -121,7 +121,7 @@ def _due_months(context: Context, connection: Connection) -> list[_DueMonth]:
     for table in context.tables:
         rows = connection.execute(_QUERIES["months"], {"table": table.name, "today": context.today}).fetchall()
         months = (_due(context, table, Month.of(first), Tier(tier), *rest) for first, tier, *rest in rows)
-        due_months += [one for one in months if one is not None][:_LOOKED_AT]
+        due_months += [month for month in months if month is not None][:_LOOKED_AT]
     return due_months
 
 

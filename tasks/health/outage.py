@@ -58,10 +58,10 @@ def notify(settings: Settings, alerts: Sequence[Alert], now: datetime) -> Sent:
     """
     with _file(settings) as path:
         known = _merged(_read(path), alerts, now)
-        due = [one for one in known.values() if _due(settings, one, now)]
-        deliveries = deliver(settings, [_notice(settings, one) for one in due])
-        for one, delivery in zip(due, deliveries, strict=True):
-            known[_key(one.rule, one.subject)] = _notified(one, delivery, now)
+        due = [unstored for unstored in known.values() if _due(settings, unstored, now)]
+        deliveries = deliver(settings, [_notice(settings, unstored) for unstored in due])
+        for unstored, delivery in zip(due, deliveries, strict=True):
+            known[_key(unstored.rule, unstored.subject)] = _notified(unstored, delivery, now)
         _write(path, known)
     errors = [delivery.error for delivery in deliveries if delivery.error]
     return Sent(len(deliveries) - len(errors), len(errors), tuple(dict.fromkeys(errors)))
@@ -75,8 +75,8 @@ def catch_up(connection: Connection, settings: Settings) -> int:
     with _file(settings) as path:
         known = _read(path)
     with connection.transaction():
-        for one in known.values():
-            _store(connection, settings, one)
+        for unstored in known.values():
+            _store(connection, settings, unstored)
     if known:
         _forget(settings, known)
     return len(known)
@@ -85,33 +85,36 @@ def catch_up(connection: Connection, settings: Settings) -> int:
 def _forget(settings: Settings, stored: dict[str, Unstored]) -> None:
     """Drop what is stored by now, unless it was seen again meanwhile. The file is never held while PostgreSQL works."""
     with _file(settings) as path:
-        rest = {key: one for key, one in _read(path).items() if stored.get(key) != one}
+        rest = {key: item for key, item in _read(path).items() if stored.get(key) != item}
         if rest:
             _write(path, rest)
         else:
             path.unlink(missing_ok=True)
 
 
-def _store(connection: Connection, settings: Settings, one: Unstored) -> None:
-    event = f"outage {one.first_seen.isoformat()}"
-    raised = raise_alert(connection, one.alert, at=one.first_seen, event_id=event)
+def _store(connection: Connection, settings: Settings, unstored: Unstored) -> None:
+    event = f"outage {unstored.first_seen.isoformat()}"
+    raised = raise_alert(connection, unstored.alert, at=unstored.first_seen, event_id=event)
     if raised is None:
         return
-    if one.last_seen > one.first_seen:
-        raise_alert(connection, one.alert, at=one.last_seen, event_id=f"{event} last")
-    if one.notified_at is not None:
+    if unstored.last_seen > unstored.first_seen:
+        raise_alert(connection, unstored.alert, at=unstored.last_seen, event_id=f"{event} last")
+    if unstored.notified_at is not None:
         note_as_notified(
-            connection, raised.alert_id, one.notified_at, one.notified_at + repeat_after(settings, one.severity)
+            connection,
+            raised.alert_id,
+            unstored.notified_at,
+            unstored.notified_at + repeat_after(settings, unstored.severity),
         )
-    if one.resolved_at is not None:
-        resolve_alert(connection, one.rule, one.subject, at=one.resolved_at)
-    if one.told is NoticeKind.RESOLVED and one.notified_at is not None:
-        note_as_notified(connection, raised.alert_id, one.notified_at, None)
+    if unstored.resolved_at is not None:
+        resolve_alert(connection, unstored.rule, unstored.subject, at=unstored.resolved_at)
+    if unstored.told is NoticeKind.RESOLVED and unstored.notified_at is not None:
+        note_as_notified(connection, raised.alert_id, unstored.notified_at, None)
 
 
 def _merged(known: dict[str, Unstored], alerts: Sequence[Alert], now: datetime) -> dict[str, Unstored]:
     current = {_key(alert.rule, alert.subject): alert for alert in alerts[:_MOST]}
-    merged = {key: _over(one, now) if key not in current else one for key, one in known.items()}
+    merged = {key: _over(item, now) if key not in current else item for key, item in known.items()}
     return merged | {key: _seen(known.get(key), alert, now) for key, alert in current.items()}
 
 
@@ -134,24 +137,30 @@ def _over(known: Unstored, now: datetime) -> Unstored:
     return known.model_copy(update={"resolved_at": now, "taken_by": frozenset()})
 
 
-def _due(settings: Settings, one: Unstored, now: datetime) -> bool:
-    if one.resolved_at is not None:
-        return one.told is not NoticeKind.RESOLVED
-    return one.notified_at is None or one.notified_at + repeat_after(settings, one.severity) <= now
+def _due(settings: Settings, unstored: Unstored, now: datetime) -> bool:
+    if unstored.resolved_at is not None:
+        return unstored.told is not NoticeKind.RESOLVED
+    return unstored.notified_at is None or unstored.notified_at + repeat_after(settings, unstored.severity) <= now
 
 
-def _notice(settings: Settings, one: Unstored) -> Notice:
-    kind = NoticeKind.RESOLVED if one.resolved_at else NoticeKind.REPEATED if one.notified_at else NoticeKind.OPENED
-    texts = (one.rule, one.subject, one.title, one.what_to_do)
-    times, place = (one.first_seen, one.last_seen), runbook(settings, one.rule)
-    return Notice(kind, one.severity, *texts, *times, one.count, one.taken_by, place)
+def _notice(settings: Settings, unstored: Unstored) -> Notice:
+    kind = (
+        NoticeKind.RESOLVED
+        if unstored.resolved_at
+        else NoticeKind.REPEATED
+        if unstored.notified_at
+        else NoticeKind.OPENED
+    )
+    texts = (unstored.rule, unstored.subject, unstored.title, unstored.what_to_do)
+    times, place = (unstored.first_seen, unstored.last_seen), runbook(settings, unstored.rule)
+    return Notice(kind, unstored.severity, *texts, *times, unstored.count, unstored.taken_by, place)
 
 
-def _notified(one: Unstored, delivery: Delivery, now: datetime) -> Unstored:
+def _notified(unstored: Unstored, delivery: Delivery, now: datetime) -> Unstored:
     if delivery.error:
-        return one.model_copy(update={"taken_by": delivery.taken_by})
-    kind = NoticeKind.RESOLVED if one.resolved_at else NoticeKind.OPENED
-    return one.model_copy(update={"notified_at": now, "told": kind, "taken_by": frozenset()})
+        return unstored.model_copy(update={"taken_by": delivery.taken_by})
+    kind = NoticeKind.RESOLVED if unstored.resolved_at else NoticeKind.OPENED
+    return unstored.model_copy(update={"notified_at": now, "told": kind, "taken_by": frozenset()})
 
 
 def _key(rule: str, subject: str) -> str:
@@ -176,14 +185,14 @@ def _read(path: Path) -> dict[str, Unstored]:
     if not path.exists():
         return {}
     try:
-        records = [Unstored.model_validate(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+        records = [Unstored.model_validate(record) for record in json.loads(path.read_text(encoding="utf-8"))]
     except (ValueError, ValidationError):
         path.replace(path.with_suffix(".unreadable"))
         return {}
-    return {_key(one.rule, one.subject): one for one in records}
+    return {_key(record.rule, record.subject): record for record in records}
 
 
 def _write(path: Path, known: dict[str, Unstored]) -> None:
     draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps([one.model_dump(mode="json") for one in known.values()]), encoding="utf-8")
+    draft.write_text(json.dumps([unstored.model_dump(mode="json") for unstored in known.values()]), encoding="utf-8")
     draft.replace(path)

@@ -70,7 +70,11 @@ def _tried(
     settings: Settings, results: Sequence[CheckResult], at: datetime, deadline_s: float
 ) -> tuple[int, int] | Exception:
     """Store the results, or return why that failed. Not tried when the run has just found PostgreSQL away."""
-    away = [one for one in results if one.name == POSTGRES and one.state is HealthState.CRITICAL and one.value is None]
+    away = [
+        result
+        for result in results
+        if result.name == POSTGRES and result.state is HealthState.CRITICAL and result.value is None
+    ]
     if away:
         return TransientError(away[0].line)
     name = f"storing {settings.home}"

@@ -30,9 +30,9 @@ def deletions(context: Context) -> Measure:
     """
     with context.connect() as connection:
         begun, requests = unfinished(connection), list_requests(connection)
-    waiting = [one for one in requests if one.state(context.now) is RequestState.WAITING]
-    due = [one for one in requests if one.state(context.now) is RequestState.DUE]
-    since = [one.begun_at for one in begun] + [one.due_at for one in due if one.due_at is not None]
+    waiting = [entry for entry in requests if entry.state(context.now) is RequestState.WAITING]
+    due = [entry for entry in requests if entry.state(context.now) is RequestState.DUE]
+    since = [entry.begun_at for entry in begun] + [entry.due_at for entry in due if entry.due_at is not None]
     said = [
         _under_way(begun),
         f"last error: {begun[0].last_error}" if begun and begun[0].last_error else "",

@@ -52,11 +52,11 @@ def schedules(context: Context) -> Measure:
     wanted = expected(context.settings)
     outcomes = _outcomes(context, wanted)
     seen = _Evidence.gather(context)
-    judged = [_trouble(context, one, outcomes[one.job], seen) for one in wanted]
-    troubles = sorted((one for one in judged if one), key=lambda one: -one.state.rank)
+    judged = [_trouble(context, schedule, outcomes[schedule.job], seen) for schedule in wanted]
+    troubles = sorted((schedule for schedule in judged if schedule), key=lambda schedule: -schedule.state.rank)
     if not troubles:
         return Measure(f"each of {len(wanted)} schedules ended well in time", 0, HealthState.HEALTHY)
-    names = ", ".join(one.schedule.deployment for one in troubles)
+    names = ", ".join(schedule.schedule.deployment for schedule in troubles)
     why = "; ".join(map(str, troubles))
     return Measure(
         f"{len(troubles)} of {len(wanted)} do not run as scheduled: {names}. {why}", len(troubles), troubles[0].state
@@ -66,12 +66,12 @@ def schedules(context: Context) -> Measure:
 def _outcomes(context: Context, wanted: Sequence[Schedule]) -> dict[str, _Outcome]:
     with context.connect() as connection:
         rows = connection.execute(
-            _QUERIES["schedule_outcomes"], {"jobs": [ALL, *(one.job for one in wanted)]}
+            _QUERIES["schedule_outcomes"], {"jobs": [ALL, *(schedule.job for schedule in wanted)]}
         ).fetchall()
     noted = {
         job: _Outcome(succeeded or known, succeeded is not None, error) for job, succeeded, known, _, error in rows
     }
-    return {one.job: noted.get(one.job, noted[ALL]) for one in wanted}
+    return {schedule.job: noted.get(schedule.job, noted[ALL]) for schedule in wanted}
 
 
 def _trouble(context: Context, schedule: Schedule, outcome: _Outcome, seen: "_Evidence") -> _Trouble | None:
@@ -114,7 +114,7 @@ class _Evidence:
                 deployments = ask_prefect(client, "/deployments/filter", {"work_pools": {"name": {"any_": [POOL]}}})
         except TreasuryError as error:
             return cls(context, {}, mask_text(str(error)))
-        return cls(context, {one["name"]: one for one in deployments})
+        return cls(context, {deployment["name"]: deployment for deployment in deployments})
 
     def fault(self, schedule: Schedule) -> str:
         """Return why no run will be made; empty where one will, or where Prefect does not answer."""
@@ -154,6 +154,6 @@ def _described(runs: Sequence[Mapping[str, Any]]) -> str:
     if not states:
         return "no run was made"
     name, message = states[0]
-    alike = len(list(takewhile(lambda one: one[0] == name, states)))
+    alike = len(list(takewhile(lambda schedule: schedule[0] == name, states)))
     ending = f"{alike} times {name}" if alike > 1 else name
     return mask_text(f"{ending}: {message}" if message else ending)

@@ -98,7 +98,9 @@ def prefect_runs(context: Context) -> Measure:
     with prefect_client(context.settings) as client:
         late = int(ask_prefect(client, "/flow_runs/count", {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}))
         ahead = int(ask_prefect(client, "/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": _NOT_ENDED}}}}))
-        scheduled = [one for one in ask_prefect(client, "/deployments/filter", {}) if _has_schedule(one)]
+        scheduled = [
+            deployment for deployment in ask_prefect(client, "/deployments/filter", {}) if _has_schedule(deployment)
+        ]
     if scheduled and not ahead:
         unplanned = f"{len(scheduled)} deployments have a schedule and none has a run ahead: nothing will start"
         return Measure(unplanned, late, HealthState.WARNING)
@@ -106,7 +108,9 @@ def prefect_runs(context: Context) -> Measure:
 
 
 def _has_schedule(deployment: dict[str, Any]) -> bool:
-    return not deployment.get("paused") and any(one.get("active") for one in deployment.get("schedules") or ())
+    return not deployment.get("paused") and any(
+        schedule.get("active") for schedule in deployment.get("schedules") or ()
+    )
 
 
 def prefect_workers(context: Context) -> Measure:

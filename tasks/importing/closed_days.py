@@ -75,7 +75,7 @@ class ClosedDays:
         proposed = self._periods("proposed_periods", rows)
         days = sorted({one for row in rows if _holding(proposed, *(one := self._day_of(row)))}) if proposed else []
         if days:
-            named = {"suppliers": [one for one, _ in days], "days": [one for _, one in days]}
+            named = {"suppliers": [day for day, _ in days], "days": [day for _, day in days]}
             check_stored(self._connection.execute(_QUERIES["note_days"], named), len(days), "recon_day_changes")
 
     def _periods(self, query: str, rows: Sequence[Row]) -> list[_Period]:
@@ -95,4 +95,6 @@ class ClosedDays:
 
 
 def _holding(periods: Sequence[_Period], supplier: str, day: date) -> _Period | None:
-    return next((one for one in periods if one.supplier == supplier and one.first <= day <= one.last), None)
+    return next(
+        (period for period in periods if period.supplier == supplier and period.first <= day <= period.last), None
+    )

@@ -53,7 +53,7 @@ def read_contents(path: Path, mapping: Mapping, records: Iterator[FileRecord]) -
     """The contents of the file at ``path``, whose records, header and all, are ``records``.
 
     Raises DataError for a file without a header or without a record behind it, ConfigError for one that lacks a column
-    of the mapping. The skipped lines and those of the footer come, too, each with its part: nothing may vanish in a
+    of the mapping. The skipped lines and those of the footer come, too, each with its part. So nothing vanishes in a
     line that only looks like one of them. The caller that makes rows counts all of them but the header.
     """
     lines = LineCounts()
@@ -95,9 +95,9 @@ def _read_header(path: Path, records: Iterator[FileRecord]) -> tuple[tuple[str, 
 def _check_columns(path: Path, mapping: Mapping, header: Sequence[str]) -> None:
     for column, key in mapping.columns_used().items():
         if header.count(column) != 1:
-            found = "no column" if column not in header else "more than one column"
+            problem = "no column" if column not in header else "more than one column"
             columns = ", ".join(header)
-            raise ConfigError(f"mapping {mapping.name}: {key}: {path} has {found} {column!r} in: {columns}")
+            raise ConfigError(f"mapping {mapping.name}: {key}: {path} has {problem} {column!r} in: {columns}")
 
 
 def _until(records: Iterator[FileRecord], end: str | None, lines: LineCounts) -> Iterator[FileRecord]:

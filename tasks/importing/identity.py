@@ -1,14 +1,14 @@
 """The identity of a record, so that no row is loaded twice. Pure; `tasks.importing.known_rows` looks it up in
 PostgreSQL.
 
-With a key, the texts of its columns are the identity, below the source's name and the table: whatever the mapping makes
-of the other columns, a record with that key is that row. Without a key two things can be known. A line of the same file
-is the same row: an identity of the file's content and the line's number. And equal values may be the same row: an
+With a key, the texts of its columns are the identity, below the source's name and the table. A record with that key is
+that row, whatever the mapping makes of the other columns. Without a key two things can be known. A line of the same
+file is the same row: an identity of the file's content and the line's number. And equal values may be the same row: an
 identity of the mapped values and of how often they were seen in the file. Whether they are, in another file, only the
 mapping can say (`identity`).
 
-An identity is 128 bits of a hash, written as a UUID. The fingerprint of a row is a digest of all its values and, to
-show which of them differ, 16 bits of a checksum of each.
+An identity is 128 bits of a hash, written as a UUID. The fingerprint of a row is a digest of all its values. It also
+has 16 bits of a checksum of each value, to show which of them differ.
 """
 
 import struct

@@ -67,13 +67,13 @@ def compile_instant(
 ) -> Parse:
     """A function from text to an aware UTC datetime, rounded down to the millisecond, the precision of the ledger.
 
-    It raises FieldError for ``field`` where the text does not fit.
-    ``format_`` is ``iso`` (RFC 3339), ``unix`` or ``unix_ms`` (whole seconds or milliseconds since 1970), or a pattern
-    of the directives of strptime ``%Y %y %m %d %b %H %I %p %M %S %f %z %Z %%``, of which ``%-d %-m %-H %-I`` take one
-    digit, too. A text without an offset is local time of the IANA ``zone``. ``nonexistent`` says what a local time is
-    that clocks leave out, ``ambiguous`` which one is meant of a time that occurs twice. ``month_names`` are what ``%b``
-    reads, ``zones`` the offsets of the texts that ``%Z`` reads. Parts that the format leaves out are the first: a day
-    without a time is its midnight. Raises ValueError for a format that has no day.
+    It raises FieldError for ``field`` where the text does not fit. ``format_`` is ``iso`` (RFC 3339), ``unix`` or
+    ``unix_ms`` (whole seconds or milliseconds since 1970), or a pattern. A pattern has the directives of strptime ``%Y
+    %y %m %d %b %H %I %p %M %S %f %z %Z %%``; ``%-d %-m %-H %-I`` take one digit, too. A text without an offset is local
+    time of the IANA ``zone``. ``nonexistent`` says what a local time is that clocks leave out, ``ambiguous`` which one
+    is meant of a time that occurs twice. ``month_names`` are what ``%b`` reads, ``zones`` the offsets of the texts that
+    ``%Z`` reads. Parts that the format leaves out are the first: a day without a time is its midnight. Raises
+    ValueError for a format that has no day.
     """
     local: tzinfo = UTC if zone == "UTC" else ZoneInfo(zone)
     parse, rule = _parser(format_, local, _months(month_names), zones or {})

@@ -1,15 +1,15 @@
 """Rows to PostgreSQL: a chunk, a transaction, into whichever tier takes rows of their month.
 
-A chunk is copied straight into the partitions, and its identities beside it in the same transaction. Only when a row
-is known already, the known ones are looked up and left out, and so they are of the following chunks until one is all
-new: a file that is imported again costs one failed row, not one failed chunk after another. A row that is there without
+A chunk is copied straight into the partitions, and its identities beside it in the same transaction. Only when a row is
+known already, the known ones are looked up and left out. The same holds for the following chunks until one is all new.
+So a file that is imported again costs one failed row, not one failed chunk after another. A row that is there without
 an identity, put there by somebody else, is found through a staging table.
 
-What was loaded is what PostgreSQL says that it stored. Where a trigger may drop or change rows, every row that was
-stored is compared with the one that was sent: a dropped row is rejected, a changed one stops the import.
+What was loaded is what PostgreSQL says that it stored. Where a trigger may drop or change rows, every stored row is
+compared with the one that was sent. A dropped row is rejected, and a changed one stops the import.
 
-Months may move while an import runs. Nothing is locked against that: a chunk that meets a moved or sealed month fails
-as a whole, the tiers are read again, and the chunk is loaded by what they say then.
+Months may move while an import runs. Nothing is locked against that. A chunk that meets a moved or sealed month fails
+as a whole. The tiers are read again, and the chunk is loaded by what they say then.
 """
 
 import time
@@ -100,8 +100,8 @@ class MonthTargets:
 class Loader:
     """Loads chunks of rows of one table over one autocommit connection.
 
-    A dry run makes no partition and loads nothing: `load` then returns what would be rejected, but for repeats of a
-    row further back in the same file.
+    A dry run makes no partition and loads nothing. `load` then returns what would be rejected, except repeats of a row
+    further back in the same file.
     """
 
     def __init__(
@@ -264,11 +264,11 @@ class Loader:
                 self._days.enter(rows)
             with cursor.copy(self._stage) as copy:
                 copy.write(_block([f"{row.line}\t{row.copy}" for row in rows]))
-            found = [] if self.dry_run else cursor.execute(self._statement("insert_staged", parent)).fetchall()
-            changed = [line for line, stored in found if stored]
+            inserted = [] if self.dry_run else cursor.execute(self._statement("insert_staged", parent)).fetchall()
+            changed = [line for line, stored in inserted if stored]
             if changed:
                 raise NotStoredError(_changed(changed, altering or [f"a trigger of {parent}"]))
-            absent = {line for line, _ in found}
+            absent = {line for line, _ in inserted}
             there = {line for (line,) in cursor.execute(self._statement("find_staged", parent))}
             # In a dry run nothing was loaded, so what is there was there before.
             repeated = there if self.dry_run else there & absent

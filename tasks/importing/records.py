@@ -1,7 +1,7 @@
 """Bytes to records: physical lines, quoted line breaks, and what is wrong with a line, in memory that stays bounded.
 
 A line ends with LF, CRLF or CR. A record starts on a physical line and has its number. A line that cannot be read is a
-record with a ``problem``, and it costs only itself: after a quote that is never closed, reading goes on at the very
+record with a ``problem``, and it costs only itself. After a quote that is never closed, reading continues at the very
 next line. Quotes are read by RFC 4180: they surround a whole value, and inside it a quote is doubled. A quote at any
 other place is a problem of its line, whatever column it is in: it would decide where records end.
 """
@@ -178,17 +178,17 @@ class _QuotedRecords:
     def _go_on(self, line: Line, opened: list[str], fields: list[str]) -> str | None:
         """Add ``line`` to the value that is ``opened``, and the fields behind it; returns what is wrong."""
         bare = _without_end(line.text)
-        found = self._closes.match(bare)
-        if found is None:
+        match = self._closes.match(bare)
+        if match is None:
             if self._goes_on.match(bare) is None:
                 return "has text behind a closing quote"
             opened.append(self._ended(bare, line))
             return None
-        fields.append(self._plain("".join([*opened, found[1]])))
+        fields.append(self._plain("".join([*opened, match[1]])))
         opened.clear()
-        if found.end() == len(bare):
+        if match.end() == len(bare):
             return None
-        text, problem = self._fields(bare, found.end() + 1, fields)
+        text, problem = self._fields(bare, match.end() + 1, fields)
         if text is not None:
             opened.append(self._ended(text, line))
         return problem

@@ -72,8 +72,8 @@ class RejectsFile:
 
 
 def choose_path(file: Path, chosen: Path | None) -> Path:
-    """Return where the rejects of ``file`` go: to ``chosen``, a file or a folder, or else beside the file, or in the
-    current folder where that one cannot be written.
+    """Return where the rejects of ``file`` go: to ``chosen``, a file or a folder, or else beside the file. Where that
+    folder cannot be written, they go into the current one.
     """
     name = f"{file.name}.rejects.csv"
     if chosen is not None:

@@ -93,9 +93,9 @@ class RowBuilder:
         return Row(record.line, record.text, month, row_id, copy, identities, fingerprint(known_by))
 
     def looks_like_record(self, record: FileRecord) -> bool:
-        """Whether ``record``, which is not among the records by the mapping, seems to be one: it has as many columns
-        and a time of its own, cannot be read and has as many delimiters, or has quotes that hold such a line. A total
-        has no time. Where the mapping gives one to every line, a row can be made of a record.
+        """Whether ``record``, which is not among the records by the mapping, seems to be one. It has as many columns
+        and a time of its own, or cannot be read and has as many delimiters. Or it has quotes that hold such a line. A
+        total has no time. Where the mapping gives one to every line, a row can be made of a record.
         """
         if record.problem is not None:
             return self._width > 1 and self._has_delimiters(record.text)

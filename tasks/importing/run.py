@@ -95,10 +95,10 @@ def import_file(settings: Settings, request: ImportRequest, progress: Progress, 
     """Load every record of ``request.file`` or write it to the rejects file with its reason.
 
     ``progress(step, bytes_done, bytes_in_all)`` is called between chunks. ``now`` (aware) is the instant that no row
-    may lie after. Memory does not grow with the file. Safe to run again: what is loaded is known as such, and what
-    an interrupted run left out is loaded. Raises ConfigError for a mapping that does not fit the table or the file,
-    DataError for a damaged file or one of which nothing is read, TransientError when PostgreSQL goes away: then run it
-    again.
+    may lie after. Memory does not grow with the file. Safe to run again: what is loaded is known as such, and what an
+    interrupted run left out is loaded. Raises ConfigError for a mapping that does not fit the table or the file. Raises
+    DataError for a damaged file, or one of which nothing is read. Raises TransientError when PostgreSQL goes away: then
+    run it again.
     """
     mapping, mapping_sha256 = read_mapping(request.mapping)
     table = _table(settings, mapping, request.table)

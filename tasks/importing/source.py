@@ -123,8 +123,8 @@ class SourceFile:
     def survey(self, seen: Seen, encoding: str = "utf-8") -> Survey:
         """What is to be known before anything is loaded. ``seen`` is called with the number of bytes that were read.
 
-        A compressed file is decompressed too, so that a truncated one is refused before its first row is loaded.
-        Raises DataError for a damaged file, for one that is not a text in lines, and for one in UTF-8 where
+        A compressed file is decompressed too, so that a truncated one is refused before its first row is loaded. Raises
+        DataError for a damaged file and for one that is not a text in lines. Raises it, too, for a file in UTF-8 where
         ``encoding`` says that a byte is a character.
         """
         self._file.seek(0)

@@ -1,7 +1,7 @@
 """A mapping to begin with, from the beginning of a file: delimiter, encoding, header, marks, date format, key.
 
 It is a proposal and says where it is unsure: what a column means for the business, only its owner knows. A date or an
-amount that the beginning of the file allows to be read in two ways is named as such, and neither is chosen silently.
+amount that can be read in two ways by the beginning of the file is reported. Neither reading is chosen silently.
 """
 
 import codecs

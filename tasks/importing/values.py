@@ -50,8 +50,8 @@ def _source(name: str, mapping: FieldMapping, positions: Positions, format_: Fil
 
 
 def read_column(column: str, positions: Positions, format_: FileFormat) -> Getter:
-    """A function from a record's fields to the text of ``column`` without white space around it: for keys, numbers,
-    times, and what is looked up in a map. None for a text that means nothing there.
+    """A function from a record's fields to the text of ``column`` without white space around it. It is for keys,
+    numbers, times, and what is looked up in a map. None for a text that means nothing there.
     """
     pick = itemgetter(positions[column])
     nothing = frozenset(format_.empty)

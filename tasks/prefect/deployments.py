@@ -21,7 +21,7 @@ def deployments(directory: Path, suppliers: Suppliers) -> list[dict[str, Any]]:
 def further_deployments(directory: Path, suppliers: Suppliers) -> list[dict[str, Any]]:
     """A deployment that reconciles each supplier of ``modules``, as ``prefect.yaml`` has for the project's own."""
     known = yaml.safe_load((directory / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    pattern = next(one for one in known if one["entrypoint"] == RECONCILIATION)
+    pattern = next(deployment for deployment in known if deployment["entrypoint"] == RECONCILIATION)
     return [
         pattern
         | {

@@ -18,8 +18,9 @@ from storage.store import ObjectStore
 from tasks.proving.findings import VerificationReport
 from tasks.proving.gone_months import certificate_keys, gone_months
 from tasks.proving.known_log import KnownLog, know_log
-from tasks.proving.log_verification import ExpectedMonth, LogVerification, VerifiedLog
+from tasks.proving.log_verification import LogVerification
 from tasks.proving.verification import VerificationScope
+from tasks.proving.verified_log import ExpectedMonth, VerifiedLog
 
 _EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 VERIFIER = "verify_kit.py"
@@ -65,12 +66,12 @@ def write_kit(
     months = log.months
     scope.require_any([*months, *log.returned, *gone_months(log.gone)])
     certificates = certificate_keys(log.gone)
-    wanted = [one for one in months if scope.includes(one)]
+    wanted = [month for month in months if scope.includes(month)]
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as kit:
         for key in store.keys(known.folder):
             kit.writestr(f"log/{key.removeprefix(f'{known.folder}/')}", store.read_bytes(key))
-        for one in wanted:
-            _add_month(kit, store, one)
+        for month in wanted:
+            _add_month(kit, store, month)
         for key in certificates:
             _add(kit, store, key, "a certificate of deletion")
         made_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -90,10 +91,10 @@ def _log(store: ObjectStore, known: KnownLog) -> tuple[VerificationReport, Verif
     return report, log
 
 
-def _add_month(kit: zipfile.ZipFile, store: ObjectStore, one: ExpectedMonth) -> None:
+def _add_month(kit: zipfile.ZipFile, store: ObjectStore, month: ExpectedMonth) -> None:
     """The objects of a month beside the file with its rows: manifest, tree, and the proofs of rows that a hold kept."""
-    for key in (one.manifest.key, *(stored.key for stored in one.objects[1:])):
-        _add(kit, store, key, f"{one.table} {one.month}")
+    for key in (month.manifest.key, *(stored.key for stored in month.objects[1:])):
+        _add(kit, store, key, f"{month.table} {month.month}")
 
 
 def _add(kit: zipfile.ZipFile, store: ObjectStore, key: str, what: str) -> None:
@@ -104,5 +105,5 @@ def _add(kit: zipfile.ZipFile, store: ObjectStore, key: str, what: str) -> None:
 
 
 def _contents(wanted: Sequence[ExpectedMonth], *, is_all: bool) -> str:
-    months = None if is_all else sorted({one.month for one in wanted})
+    months = None if is_all else sorted({month.month for month in wanted})
     return json.dumps({"format": "treasury-kit-v1", "months": months}, indent=1)

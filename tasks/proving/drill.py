@@ -61,11 +61,11 @@ def drill(settings: Settings, chance: random.Random | None = None) -> Drill | No
 
 
 def drill_again(settings: Settings) -> None:
-    """Read each part again of which an alert of the drill is open, and resolve the alert where the readers agree, or
-    where the part is not archived any more. Safe to run again.
+    """Read again each part for which an alert of the drill is open. Resolve the alert where the readers agree, or where
+    the part is no longer archived. Safe to run again.
 
-    Raises VerificationError for a part that is still wrong, the store's errors for one that cannot be read, and one
-    error for several parts; each part is tried.
+    Raises VerificationError for a part that is still wrong, and the store's errors for one that cannot be read. Each
+    part is tried; several failures become one error.
     """
     with connect(settings.database_dsn, "verify") as connection:
         doubted = {alert.subject for alert in list_alerts(connection, state="open", rule=DAMAGED)} - {ARCHIVE}
@@ -100,7 +100,7 @@ def _compared(settings: Settings, month: Archived) -> VerificationReport:
 def _readable(settings: Settings, parts: Sequence[Archived], chance: random.Random) -> Archived | None:
     """A part by chance whose object need not be restored first; None where all must."""
     store = ObjectStore(settings)
-    return next((one for one in chance.sample(parts, len(parts)) if store.is_readable(one.objects[0].key)), None)
+    return next((part for part in chance.sample(parts, len(parts)) if store.is_readable(part.objects[0].key)), None)
 
 
 def _compare(
@@ -112,14 +112,14 @@ def _compare(
 ) -> None:
     place = month.objects[0].key
     try:
-        found = read(file, month)
+        account = read(file, month)
     except Exception as error:  # noqa: BLE001  # three libraries, each with errors of its own
         report.add(place, f"{name} cannot read it: {type(error).__name__}: {error}")
         return
-    rows = sum(record[1] for record in found)
+    rows = sum(record[1] for record in account)
     if rows != month.rows:
         report.add(place, f"{name} reads {counted(rows, 'row')}, PostgreSQL's catalogue says {month.rows}")
-    if _sums(found, month) != _as_values(month.sums):
+    if _sums(account, month) != _as_values(month.sums):
         report.add(place, f"{name} reads other sums than PostgreSQL's catalogue has")
 
 
@@ -169,7 +169,7 @@ def _by_pyarrow(file: Path, month: Archived) -> list[list[Any]]:
             held = found.setdefault(record["c"], [record["c"], 0, *(Decimal(0) for _ in money)])
             held[1] += record["count_all"]
             sums = (record[f"{name}_sum"] or Decimal(0) for name in money)
-            held[2:] = [add_exactly(total, one) for total, one in zip(held[2:], sums, strict=True)]
+            held[2:] = [add_exactly(total, amount) for total, amount in zip(held[2:], sums, strict=True)]
     return list(found.values())
 
 

@@ -34,8 +34,8 @@ class DatabaseLog:
     time-stamping authority, and what surrounds it.
 
     ``waiting`` is the number of events that are not published yet, ``waiting_months`` the tables and months they are
-    about. ``uploads`` are the recorded objects with their states, ``months`` the archived parts by the catalogue,
-    ``marker`` what is wrong with the archive's marker, empty when nothing.
+    about. ``uploads`` are the recorded objects with their states, and ``months`` the archived parts by the catalogue.
+    ``marker`` is what is wrong with the archive's marker, empty when nothing.
     """
 
     entries: tuple[bytes, ...] = ()

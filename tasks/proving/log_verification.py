@@ -5,8 +5,7 @@ Everything that is wrong becomes a finding. What can still be believed of a dama
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
 from cryptography.x509 import Certificate
 
@@ -14,9 +13,9 @@ from ledger.counts import counted
 from ledger.errors import DataError, DeepTierError, VerificationError
 from ledger.merkle import HASH_BYTES, leaf_hash
 from ledger.transparency.checkpoints import Checkpoint
-from ledger.transparency.events import Archived, Event, LoggedManifest, LoggedObject, LoggedTree, LogOpened, Returned
+from ledger.transparency.events import Event, LogOpened
 from ledger.transparency.notes import Note, open_note, require_keys, split_note
-from ledger.transparency.replay import Gone, Index, LogState, MonthKey, index_of, number_gaps, replay
+from ledger.transparency.replay import Index, LogState, index_of, number_gaps, replay
 from ledger.transparency.tiles import WIDTH, Tile, Tree, decode_bundle, tiles_of
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
 from storage.store import ObjectStore
@@ -24,6 +23,7 @@ from storage.unreadable import MOVED
 from tasks.proving.findings import VerificationReport
 from tasks.proving.known_log import KnownLog
 from tasks.proving.remembered_log import RememberedLog
+from tasks.proving.verified_log import ExpectedMonth, VerifiedLog, _expected, _named_keys, _records
 from tasks.transparency.archived_log import CHECKPOINT
 from tasks.transparency.timestamps import require_imprint, verify_timestamp
 
@@ -31,45 +31,6 @@ _STAMP = re.compile(r"timestamps/(0|[1-9][0-9]{0,18})\.tsr")
 _INDEX = "index/"
 _TILE = "tile/"
 _NOT_FINISHED = "a publication was not finished (`treasury log publish` completes it), or an older object was put back"
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectedMonth:
-    """A part of a month that must exist, by the log or, where that is damaged, by an index. ``tree``, ``sums`` and
-    ``layout`` are None where only the index says so.
-    """
-
-    table: str
-    month: str
-    part: int
-    rows: int
-    manifest: LoggedManifest
-    objects: tuple[LoggedObject, ...]
-    tree: LoggedTree | None = None
-    sums: Mapping[str, Mapping[str, str]] | None = None
-    layout: Mapping[str, object] | None = None
-
-
-@dataclass(slots=True)
-class VerifiedLog:
-    """The verified content of a log: the months that must exist, the keys of objects that earlier entries name, and the
-    parts of the head that the home remembers. ``is_whole``: the entries lead to the signed root.
-
-    ``gone`` are the parts whose deletion has begun or ended, ``records`` the objects that say who held, released or
-    deleted what, each with the entry that names it. ``returned`` are parts that went back to warm, whose objects stay;
-    ``in_work`` the months that did and are not archived again, each with the entry that says so.
-    """
-
-    months: list[ExpectedMonth] = field(default_factory=list)
-    gone: dict[MonthKey, Gone] = field(default_factory=dict)
-    records: list[tuple[int, LoggedObject]] = field(default_factory=list)
-    former: set[str] = field(default_factory=set)
-    returned: list[ExpectedMonth] = field(default_factory=list)
-    in_work: dict[tuple[str, str], tuple[int, Returned]] = field(default_factory=dict)
-    tables: set[str] = field(default_factory=set)
-    incarnation: int = 0
-    is_whole: bool = False
-    remembered: RememberedLog | None = None
 
 
 class LogVerification:
@@ -431,39 +392,3 @@ def _believed(events: Sequence[tuple[int, Event]], state: LogState) -> VerifiedL
         newest,
         is_whole=True,
     )
-
-
-def _expected(one: Archived) -> ExpectedMonth:
-    return ExpectedMonth(
-        one.table,
-        one.month,
-        one.part,
-        one.rows,
-        one.manifest,
-        one.objects,
-        tree=one.tree,
-        sums=one.sums,
-        layout=one.layout,
-    )
-
-
-def _records(events: Sequence[tuple[int, Event]]) -> list[tuple[int, LoggedObject]]:
-    """The objects beside the months that entries name, each once."""
-    found: dict[str, tuple[int, LoggedObject]] = {}
-    for index, event in events:
-        for name in ("record", "page"):
-            record = getattr(event.body, name, None)
-            if record is not None:
-                found.setdefault(record.key, (index, record))
-    return list(found.values())
-
-
-def _named_keys(events: Iterator[Event]) -> Iterator[str]:
-    for event in events:
-        if isinstance(event.body, Archived):
-            yield from keys_of(event.body)
-
-
-def keys_of(archived: Archived) -> tuple[str, ...]:
-    """The keys of all objects of a part of a month."""
-    return (archived.manifest.key, *(one.key for one in archived.objects))

@@ -21,7 +21,7 @@ from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile
 from storage.unreadable import MOVED
 from tasks.proving.findings import CheckedMonth, VerificationReport
-from tasks.proving.log_verification import ExpectedMonth
+from tasks.proving.verified_log import ExpectedMonth
 
 
 class MonthVerification:

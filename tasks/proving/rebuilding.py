@@ -38,8 +38,8 @@ from tasks.transparency.archived_log import ArchivedLog, LogContent
 class Rebuilt:
     """What was written: the installation and its incarnation, parts of months, columns and entries of the log.
 
-    ``returned`` are the months that had gone back to warm: their rows were in the lost PostgreSQL, as those of any hot
-    month, and only their former objects are in the archive.
+    ``returned`` are the months that had gone back to warm. Their rows were in the lost PostgreSQL, like those of any
+    hot month, and only their former objects are in the archive.
     """
 
     owner: Owner
@@ -54,8 +54,8 @@ def rebuild_catalogue(settings: Settings, policy: LogPolicy | None) -> Rebuilt:
 
     All rows are written in one transaction. A process that is killed between it and the new marker leaves a database
     that is refused as the archive's writer: `treasury installation continue` settles it. Raises ConflictError for a
-    database that has months, VerificationError naming all that is wrong in the archive, ConfigError where nobody names
-    a key of the log, and the store's errors.
+    database that has months, and VerificationError naming all that is wrong in the archive. Raises ConfigError where
+    nobody names a key of the log, and the store's errors.
     """
     store = ObjectStore(settings)
     with connect(settings.database_dsn, "rebuild") as connection:
@@ -123,7 +123,7 @@ def _add_months(connection: Connection, store: ObjectStore, owner: Owner, events
         archived = existing.archived
         manifest = add_archived(connection, store, owner, archived, events[existing.index].happened_at)
         columns[archived.table].append(manifest)
-    return len(months), sum(_add_columns(connection, table, found) for table, found in columns.items())
+    return len(months), sum(_add_columns(connection, table, numbers) for table, numbers in columns.items())
 
 
 def add_archived(
@@ -141,8 +141,8 @@ def add_archived(
     first_day, attempt = Month.parse(archived.month).first_day, _attempt_of(archived.objects[0].key)
     add_month(connection, owner, first_day, archived, attempt, happened_at, described)
     if lookup is not None:
-        found = read_lookup(store, lookup)
-        copied = (manifest.files[0].key, found.pieces, found.footer, found.filters)
+        lookup_content = read_lookup(store, lookup)
+        copied = (manifest.files[0].key, lookup_content.pieces, lookup_content.footer, lookup_content.filters)
         add_lookup(connection, archived.table, first_day, archived.part, *copied)
     return manifest
 

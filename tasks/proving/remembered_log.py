@@ -1,8 +1,8 @@
 """The log as this home remembers it from the last verification that found nothing wrong: a file in the home.
 
-So a log that was set back, forked, or whose objects were removed is found by whoever verified it before, also where the
-archive is consistent in itself. An object of a log never changes and is never removed, but for the checkpoint and the
-indexes.
+So a log that was set back, forked, or whose objects were removed is noticed by everybody who verified it before. That
+is true even where the archive is consistent in itself. An object of a log never changes and is never removed, but for
+the checkpoint and the indexes.
 """
 
 import hashlib

@@ -19,8 +19,8 @@ def take_over_returns(
 ) -> None:
     """Bring the months that returned in ``events`` from ``first`` on to what the log says, in the caller's transaction.
 
-    A month that was archived again has its new objects from here on. The rows of one that was not were in the lost
-    database alone: the month is archived as this database has it, and the log says so again.
+    A month that was archived again has its new objects from here on. The rows of one that was not were only in the lost
+    database. The month is archived as this database has it, and the log records that again.
     """
     returned = {(body.table, body.month) for event in events[first:] if isinstance(body := event.body, Returned)}
     months = replay(events).months

@@ -65,8 +65,8 @@ def choose_parts(ages: Sequence[PartAge], now: datetime, within_days: int) -> li
 def reverify(settings: Settings, now: datetime | None = None) -> Night:
     """Verify the log, look at all objects, and read what is due. Safe to run again: it then reads what is due next.
 
-    Raises VerificationError naming everything that is wrong, with an alert, after what is whole was recorded; the
-    store's errors; OwnershipError where the archive is not this database's.
+    Raises VerificationError naming everything that is wrong, with an alert, after what is whole was recorded. Raises
+    the store's errors, and OwnershipError where the archive is not this database's.
     """
     with connect(settings.database_dsn, "verify") as connection:
         looked = look_at_classes(connection, settings)

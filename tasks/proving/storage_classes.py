@@ -16,8 +16,8 @@ PartKey = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class LookedAt:
-    """What the look found: what is wrong, the parts that can be read now, and those that must be, because the ETag of
-    their object is another one.
+    """The result of the look: what is wrong, and the parts that can be read now. It also has those that must be read,
+    because the ETag of their object has changed.
     """
 
     findings: Sequence[tuple[str, str]]
@@ -28,25 +28,25 @@ class LookedAt:
 def look_at_classes(connection: Connection, settings: Settings) -> LookedAt:
     """Look at every object that is in a storage class of its own. Raises the store's errors; safe to run again."""
     parts = classed_parts(connection)
-    ages = {(one.table_name, one.month, one.part): one for one in part_ages(connection, classed=True)}
+    ages = {(part.table_name, part.month, part.part): part for part in part_ages(connection, classed=True)}
     findings: list[tuple[str, str]] = []
     readable, changed = list[PartAge](), set[PartKey]()
     store, classes = ObjectStore(settings), StorageClasses(settings)
-    for one in parts:
-        named = (one.table_name, one.month, one.part)
+    for part in parts:
+        named = (part.table_name, part.month, part.part)
         try:
-            state = classes.state(one.object_key)
+            state = classes.state(part.object_key)
         except DataError:
             continue  # the look at the list of objects finds what is missing
-        is_readable = store.is_readable(one.object_key)
+        is_readable = store.is_readable(part.object_key)
         if is_readable and named in ages:
             readable.append(ages[named])
-        is_same = _is_same(connection, one, state)
+        is_same = _is_same(connection, part, state)
         if not is_same and is_readable:
             changed.add(named)
-            note_etag(connection, one, state.etag)  # tonight its bytes are read, which say more
+            note_etag(connection, part, state.etag)  # tonight its bytes are read, which say more
         elif not is_same:
-            findings.append((one.object_key, _replaced(one, state)))
+            findings.append((part.object_key, _replaced(part, state)))
     return LookedAt(findings, readable, frozenset(changed))
 
 

@@ -24,9 +24,10 @@ from storage.unreadable import MOVED
 from tasks.proving.findings import VerificationReport
 from tasks.proving.gone_months import certificate_keys, check_gone, check_records, gone_keys, gone_months
 from tasks.proving.known_log import KnownLog, know_log
-from tasks.proving.log_verification import ExpectedMonth, LogVerification, VerifiedLog
+from tasks.proving.log_verification import LogVerification
 from tasks.proving.month_verification import MonthVerification
 from tasks.proving.remembered_log import RememberedLog, recall, remember
+from tasks.proving.verified_log import ExpectedMonth, VerifiedLog
 from tasks.transparency.archived_log import CHECKPOINT
 from tasks.transparency.timestamps import read_certificates
 

@@ -1,7 +1,7 @@
 """Archived months that cannot have the value that a question looks for: their filters deny it, and no file is opened.
 
-A filter says what cannot be there. Asked is equality with a text or a UUID, the value exactly as it is stored; a column
-that the file has as another type, or not at all, and a month without filters stay in.
+A filter says what cannot be there. The filters are asked about equality with a text or a UUID, exactly as the value is
+stored. A column that the file has as another type, or not at all, and a month without filters stay in.
 """
 
 from collections.abc import Iterator, Sequence

@@ -46,9 +46,9 @@ def find_left_out(
     if not rows:
         return None
     note = f"left out {counted(rows, 'row')} of {attached.name} that the archive has, by {table.key_column} and time"
-    found = f"FROM {late} AS late JOIN ({_whole(columns, attached)}) AS kept ON {same}"
+    pairs = f"FROM {late} AS late JOIN ({_whole(columns, attached)}) AS kept ON {same}"
     key, differs = f"late.{identifier(table.key_column)}::VARCHAR", _differs(columns, attached)
-    others, first = _first(duck, f"SELECT count(*), min({key}) {found} WHERE {differs}")
+    others, first = _first(duck, f"SELECT count(*), min({key}) {pairs} WHERE {differs}")
     if not others:
         return LeftOut(0, f"{note}: each is equal to the archived one")
     has = "has" if others == 1 else "have"
@@ -65,7 +65,7 @@ def _whole(columns: Sequence[Column], attached: Attached) -> str:
     """The archived rows with every column of the view: NULL where a file has it not."""
     typed = ", ".join(f"NULL::{sql_type(column)} AS {identifier(column.name)}" for column in columns)
     return " UNION ALL BY NAME ".join(
-        [f"SELECT {typed} WHERE false", *(f"SELECT * FROM {one}" for one in attached.kept)]
+        [f"SELECT {typed} WHERE false", *(f"SELECT * FROM {source}" for source in attached.kept)]
     )
 
 
@@ -74,6 +74,6 @@ def _differs(columns: Sequence[Column], attached: Attached) -> str:
     living = {new for _, new in attached.names}
     tests = [
         f"late.{name}::{kind} IS DISTINCT FROM kept.{name}::{kind}"
-        for name, kind in ((identifier(one.name), sql_type(one)) for one in columns if one.name in living)
+        for name, kind in ((identifier(column.name), sql_type(column)) for column in columns if column.name in living)
     ]
     return f"({' OR '.join(tests)})"

@@ -1,6 +1,6 @@
 """The archived objects that a question reads: each must be the one that was proved.
 
-Somebody may have put another file under its key, such as that of another month: its rows are outside the month's
+Somebody may have put another file under its key, such as that of another month. Its rows are outside the month's
 bounds, and the answer would be short. What the catalogue says of an object is compared with the object's footer.
 """
 
@@ -39,11 +39,11 @@ def load_files(connection: Connection, files: ArchiveFiles, objects: Iterable[Ar
     missing = {one.key: one for one in objects if one.has_lookup and files.find_file(one.sha256) is None}
     if not missing:
         return
-    found = read_lookups(connection, list(missing))
-    known = {one.object_key for one in found}
+    lookups = read_lookups(connection, list(missing))
+    known = {one.object_key for one in lookups}
     if absent := [one for key, one in missing.items() if key not in known]:
         raise DataError(f"SQL: {absent[0].name}: archive_lookups has no row of {absent[0].key}: somebody removed it")
-    files.add(ArchivedFile(one.name, one.object_key, one.sha256.hex(), one.pieces, one.footer) for one in found)
+    files.add(ArchivedFile(one.name, one.object_key, one.sha256.hex(), one.pieces, one.footer) for one in lookups)
 
 
 def check_objects(duck: duckdb.DuckDBPyConnection, objects: Mapping[str, ArchivedObject]) -> None:
@@ -51,7 +51,7 @@ def check_objects(duck: duckdb.DuckDBPyConnection, objects: Mapping[str, Archive
     that was proved. Reads their footers, which the engine keeps for the question itself. Those with a lookup are
     checked where they are read.
     """
-    objects = {address: one for address, one in objects.items() if not one.has_lookup}
+    objects = {address: item for address, item in objects.items() if not item.has_lookup}
     if not objects:
         return
     duck.execute("SET parquet_metadata_cache = true")

@@ -43,8 +43,8 @@ from tasks.querying.objects import ArchivedObject
 class Places:
     """The tables with the columns of their views, and their places. ``attached`` has those in PostgreSQL, by the
     sources of their branches; ``objects`` the archived objects that a branch reads, by its source and their addresses.
-    ``living`` are the columns that each table has now, ``refused`` the tables that cannot be read, with the reason: a
-    question over the others goes on. ``is_lasting``: all of it follows from the catalogues, and from no rows.
+    ``living`` are the columns that each table has now. ``refused`` are the tables that cannot be read, with the reason;
+    a query over the others goes on. ``is_lasting``: all of it follows from the catalogues, and from no rows.
     """
 
     tables: list[Described] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Places:
 class Attached:
     """A place in PostgreSQL. ``item`` is the FROM item that PostgreSQL itself reads, ``relation`` the partition that is
     read directly, None for one that is read through its parent. ``names`` are those of the columns there and in the
-    view; ``kept`` are FROM items of the archived parts that may have rows of the place already, under the view's names.
+    view. ``kept`` are FROM items of the archived parts that may have rows of the place already, under the view's names.
     ``oid`` is the partition's, however it is read.
     """
 

@@ -46,8 +46,8 @@ _engines = BoundedSemaphore(_ENGINES_AT_ONCE)
 class Answer:
     """A running query: its rows as a stream of record batches, and how many months it reads of those there are.
 
-    ``notes`` name the places that were read although the catalogue of months does not know them, and rows of PostgreSQL
-    that are left out because the archive has them.
+    ``notes`` name the places that were read although the catalogue of months does not know them. They also name rows of
+    PostgreSQL that are left out because the archive has them.
     """
 
     batches: pa.RecordBatchReader
@@ -67,9 +67,9 @@ class Querier:
     """Answers queries over all tiers. Thread-safe; keep one for the life of a process, and close it.
 
     It keeps the engine that archived months are read with, what it has planned, and some connections to PostgreSQL. So
-    a query costs little more than the engine needs. Memory: that of one engine (``archive_memory_mb``) for all queries
-    over archived months, and of two in a process for those that read PostgreSQL, which wait for each other; 256 MB for
-    plans; and `storage.object_reader.MEMORY_BYTES`.
+    a query costs little more than the engine needs. It takes the memory of one engine (``archive_memory_mb``) for all
+    queries over archived months. Queries that read PostgreSQL take that of two in a process, and wait for each other.
+    Plans take 256 MB, and objects `storage.object_reader.MEMORY_BYTES`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -114,14 +114,13 @@ class Querier:
 
         Each view has the table's columns and ``tier`` and ``month`` (``YYYY-MM``); ``<table>_archive_cold`` is the
         archive alone, ``<table>_daily_totals`` the totals of days. While rows of hot or warm months are read, no month
-        can change its tier: the parents are locked against that before the tier map is read, and the archiver waits or
+        can change its tier. The parents are locked against that before the tier map is read, and the archiver waits or
         comes back later. PostgreSQL is read with the auditor's login where ``settings`` have one: then the database
-        itself refuses all else. Raises DataError for anything that is not one SELECT, for errors in it, when the answer
-        takes longer than ``timeout_s`` (default: ``settings.sql_timeout_s``), reading it included, and when a needed
-        month is not where the catalogue says or not what was archived; ConfigError when a policy hides rows of a needed
-        month from the login; TransientError when a server is away, a lock is not to be had, or too many questions are
-        under way. Errors that come while
-        rows are read are raised by
+        itself refuses all else. Raises DataError for anything that is not one SELECT, and for errors in it. Raises it
+        when the answer, reading it included, takes longer than ``timeout_s`` (default: ``settings.sql_timeout_s``).
+        Raises it when a needed month is not where the catalogue says, or not what was archived. Raises ConfigError when
+        a policy hides rows of a needed month from the login. Raises TransientError when a server is away, a lock is not
+        to be had, or too many queries are under way. Errors that come while rows are read are raised by
         ``Answer.batches``, and an answer whose months could have moved ends in one.
         """
         limit = TimeLimit(self._settings.sql_timeout_s if timeout_s is None else timeout_s)

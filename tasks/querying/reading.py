@@ -63,15 +63,15 @@ def _check_depth(tree: Any) -> None:
     """Raise DataError for a query that the engine could plan for hours, while months wait for their move."""
     waiting = [(tree, 0, 0)]
     while waiting:
-        one, depth, subqueries = waiting.pop()
-        subqueries += isinstance(one, dict) and one.get("class") == "SUBQUERY"
+        node, depth, subqueries = waiting.pop()
+        subqueries += isinstance(node, dict) and node.get("class") == "SUBQUERY"
         if depth > _DEEPEST:
             raise DataError(_too_deep())
         if subqueries > _MOST_SUBQUERIES:
             raise DataError(
                 f"SQL: more than {_MOST_SUBQUERIES} subqueries are within each other: join them, or name them in WITH"
             )
-        waiting += [(value, depth + 1, subqueries) for value in _inside(one)]
+        waiting += [(value, depth + 1, subqueries) for value in _inside(node)]
 
 
 def _too_deep() -> str:
@@ -88,10 +88,10 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
     """Every node of a syntax tree, however deep."""
     waiting = [tree]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            yield one
-        waiting += _inside(one)
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+        waiting += _inside(node)
 
 
 def _table_functions(tree: Any) -> Iterator[str]:

@@ -30,6 +30,10 @@ class BreakState(StrEnum):
     CLOSED = "closed"
 
 
+WAITING = (BreakState.OPEN, BreakState.PROPOSED)
+"""The states of a break that waits for a decision."""
+
+
 class Action(StrEnum):
     """The action that an entry in the history of a break records."""
 

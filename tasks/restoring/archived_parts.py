@@ -46,7 +46,7 @@ def fetch_part(
     _require(StoredFile.of(content).sha256.hex() == archived.manifest.sha256, archived.manifest.key)
     manifest = Manifest.from_bytes(content, archived.manifest.key)
     (described,) = manifest.files
-    said = next(one for one in archived.objects if one.key == described.key)
+    said = next(stored for stored in archived.objects if stored.key == described.key)
     file = spool / "archived.parquet"
     _require(_is(said, store.fetch(said.key, file)), said.key)
     return FetchedPart(archived, manifest, file)

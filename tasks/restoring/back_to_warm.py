@@ -63,8 +63,8 @@ from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
 from storage.store import ObjectStore
 from tasks.archiving.catalogue import ARCHIVED, MonthState, count_rows, month_states
+from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
-from tasks.archiving.to_cold import month_lock
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
 from tasks.restoring.restore import archived_states
@@ -106,7 +106,7 @@ class _Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Return:
     """A month in hand."""
 
     connection: Connection
@@ -148,7 +148,7 @@ def return_month(
         if (there := _back_already(connection, table, month, who, warm)) is not None:
             return there
         states = _returnable(connection, table, month)
-        work = _Work(connection, settings, table, month, who, states, warm, on_step)
+        work = _Return(connection, settings, table, month, who, states, warm, on_step)
         _require_free(work)
         _sweep(work)
         return _returned(work)
@@ -193,7 +193,7 @@ def _returnable(connection: Connection, table: TieredTable, month: Month) -> lis
     return archived
 
 
-def _require_free(work: _Work) -> None:
+def _require_free(work: _Return) -> None:
     """Raise ConfigError or DataError for what others have put in the way: before anything is fetched."""
     parents = Parents.of(work.connection, work.table)
     for parent in parents.found:
@@ -214,7 +214,7 @@ def _require_free(work: _Work) -> None:
         raise DataError(f"{work}: a relation called {there} is in the way: it is not a partition of ours. Rename it")
 
 
-def _sweep(work: _Work) -> None:
+def _sweep(work: _Return) -> None:
     """Drop what a run that was killed has left."""
     for copy in copies(work.connection, work.table.name, work.month):
         if copy.purpose == "return":
@@ -222,7 +222,7 @@ def _sweep(work: _Work) -> None:
             work.on_step("swept")
 
 
-def _returned(work: _Work) -> ReturnedMonth:
+def _returned(work: _Return) -> ReturnedMonth:
     try:
         with spool_folder(work.settings.spool, "return") as spool:
             loaded = _loaded(work, spool)
@@ -235,7 +235,7 @@ def _returned(work: _Work) -> ReturnedMonth:
         raise
 
 
-def _changed_nothing(work: _Work, error: Exception) -> bool:
+def _changed_nothing(work: _Return, error: Exception) -> bool:
     """Whether it is sure that the transaction of an error was rolled back: PostgreSQL, or this project, has refused it.
     Of a session that is lost nobody knows.
     """
@@ -244,7 +244,7 @@ def _changed_nothing(work: _Work, error: Exception) -> bool:
     return isinstance(error, DataError | ConfigError | ConflictError)
 
 
-def _loaded(work: _Work, spool: Path) -> list[_Loaded]:
+def _loaded(work: _Return, spool: Path) -> list[_Loaded]:
     """Every part in a table of its own, each compared with the archive. All are fetched before any is loaded."""
     fetched = [(state, _fetch(work, state, spool)) for state in work.states]
     work.on_step("fetched")
@@ -260,13 +260,13 @@ def _loaded(work: _Work, spool: Path) -> list[_Loaded]:
     return loaded
 
 
-def _fetch(work: _Work, state: MonthState, spool: Path) -> FetchedPart:
+def _fetch(work: _Return, state: MonthState, spool: Path) -> FetchedPart:
     folder = spool / str(state.catalogue.part)
     folder.mkdir()
     return fetch_part(work.connection, work.settings, work.table, state, folder)
 
 
-def _columns(work: _Work, manifest: Manifest) -> list[Column]:
+def _columns(work: _Return, manifest: Manifest) -> list[Column]:
     """The archived columns under their present names. Raises DataError for one that has no place any more."""
     fields = table_fields(work.connection, work.table)
     living = {column.field_id: column for column in fields.numbered(columns_of(work.connection, work.warm))}
@@ -289,7 +289,7 @@ def _kind(column: Column) -> str:
     return f"decimal with {column.scale} places" if column.kind is ColumnKind.DECIMAL else str(column.kind)
 
 
-def _load(work: _Work, state: MonthState, fetched: FetchedPart, columns: Sequence[Column]) -> _Loaded:
+def _load(work: _Return, state: MonthState, fetched: FetchedPart, columns: Sequence[Column]) -> _Loaded:
     """A part in a table of its own, like the warm parent, in one transaction. Nobody else may read it."""
     connection, settings, part = work.connection, work.settings, state.catalogue.part
     manifest = fetched.manifest
@@ -311,7 +311,7 @@ def _load(work: _Work, state: MonthState, fetched: FetchedPart, columns: Sequenc
     return _Loaded(state, fetched.archived, relation, restore_id)
 
 
-def _copy_in(work: _Work, relation: Relation, fetched: FetchedPart, columns: Sequence[Column]) -> None:
+def _copy_in(work: _Return, relation: Relation, fetched: FetchedPart, columns: Sequence[Column]) -> None:
     """Send the rows of a file to PostgreSQL, which computes generated columns itself: they are compared like others."""
     computed = generated_columns(work.connection, relation)
     archived = fetched.manifest.layout.columns
@@ -326,7 +326,7 @@ def _copy_in(work: _Work, relation: Relation, fetched: FetchedPart, columns: Seq
         check_stored(cursor, fetched.manifest.rows, str(relation))
 
 
-def _merge(work: _Work, loaded: Sequence[_Loaded]) -> tuple[int, Decimal]:
+def _merge(work: _Return, loaded: Sequence[_Loaded]) -> tuple[int, Decimal]:
     """Put the rows of later parts beside those of the first, and drop their tables; returns the versions of all."""
     connection, first = work.connection, loaded[0]
     if loaded[1:]:
@@ -345,13 +345,13 @@ def _merge(work: _Work, loaded: Sequence[_Loaded]) -> tuple[int, Decimal]:
     return versions
 
 
-def _drop(work: _Work, restored: Collection[int]) -> None:
+def _drop(work: _Return, restored: Collection[int]) -> None:
     for copy in copies(work.connection, work.table.name, work.month):
         if copy.restore_id in restored:
             run_ddl(work.connection, work.settings, lambda copy=copy: drop_copy(work.connection, copy))  # type: ignore[misc]  # mypy cannot infer a lambda's default
 
 
-def _attach(work: _Work, loaded: Sequence[_Loaded], versions: tuple[int, Decimal]) -> ReturnedMonth:
+def _attach(work: _Return, loaded: Sequence[_Loaded], versions: tuple[int, Decimal]) -> ReturnedMonth:
     """Store the record of the request, then make the month warm in one transaction."""
     connection, settings = work.connection, work.settings
     owner, store = check_ownership(connection, settings), ObjectStore(settings)
@@ -374,7 +374,7 @@ def _attach(work: _Work, loaded: Sequence[_Loaded], versions: tuple[int, Decimal
     return ReturnedMonth(work.table.name, work.month, parts, str(partition), versions[0], until, was_there=False)
 
 
-def _record(work: _Work, loaded: Sequence[_Loaded], until: date, at: str) -> bytes:
+def _record(work: _Return, loaded: Sequence[_Loaded], until: date, at: str) -> bytes:
     """Who sent the month back and why: salted, so that nobody finds it by trying values against its hash."""
     described: dict[str, Any] = {
         "format": RETURN_FORMAT,
@@ -397,7 +397,7 @@ def _logged(one: _Loaded) -> ReturnedPart:
 
 
 def _flip(
-    work: _Work,
+    work: _Return,
     loaded: Sequence[_Loaded],
     versions: tuple[int, Decimal],
     made: MonthReturn,
@@ -433,7 +433,7 @@ def _flip(
     return partition
 
 
-def _require_unchanged(work: _Work, loaded: Sequence[_Loaded]) -> None:
+def _require_unchanged(work: _Return, loaded: Sequence[_Loaded]) -> None:
     """Raise ConflictError unless the catalogue has the month as it was when the work began."""
     wanted = [(one.archived.part, one.archived.manifest.sha256) for one in loaded]
     parts = [part for part in lock_parts(work.connection, work.table.name, work.month) if part.tier != Tier.DELETED]
@@ -443,7 +443,7 @@ def _require_unchanged(work: _Work, loaded: Sequence[_Loaded]) -> None:
         raise ConflictError(f"{work} changed in the catalogue meanwhile: run it again")
 
 
-def _enter(work: _Work, loaded: Sequence[_Loaded], made: MonthReturn) -> None:
+def _enter(work: _Return, loaded: Sequence[_Loaded], made: MonthReturn) -> None:
     """The catalogue: one warm part, and the former objects of the month."""
     parts = [one.archived.part for one in loaded]
     known = lock_parts(work.connection, work.table.name, work.month)

@@ -83,7 +83,7 @@ def restore_month(
     Person(who.actor, who.account).check()
     with connect(settings.database_dsn, "restore") as connection, restore_lock(connection, table.name, month):
         states = archived_states(connection, table, month)
-        return [_restore(_Work(connection, settings, table, state, who, on_step)) for state in states]
+        return [_restore(_Copying(connection, settings, table, state, who, on_step)) for state in states]
 
 
 def archived_states(connection: Connection, table: TieredTable, month: Month) -> list[MonthState]:
@@ -100,7 +100,7 @@ def archived_states(connection: Connection, table: TieredTable, month: Month) ->
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Copying:
     """A part of a month in hand."""
 
     connection: Connection
@@ -120,7 +120,7 @@ class _Work:
         return f"{self.table.name} {self.state.month}, part {self.state.catalogue.part}"
 
 
-def _restore(work: _Work) -> RestoredPart:
+def _restore(work: _Copying) -> RestoredPart:
     part = work.state.catalogue.part
     for copy in copies(work.connection, work.table.name, work.state.month, part):
         if copy.is_ready and copy.is_there:
@@ -146,7 +146,7 @@ def _restore(work: _Work) -> RestoredPart:
 
 
 def _load(
-    work: _Work, manifest: Manifest, columns: Sequence[Column], file: Path
+    work: _Copying, manifest: Manifest, columns: Sequence[Column], file: Path
 ) -> tuple[Relation, int, tuple[str, ...]]:
     """The table with all rows and its indexes, in one transaction; not readable for others yet."""
     connection, settings = work.connection, work.settings
@@ -172,7 +172,7 @@ def _load(
 
 
 def _show(
-    work: _Work, fetched: FetchedPart, relation: Relation, restore_id: int, without: tuple[str, ...]
+    work: _Copying, fetched: FetchedPart, relation: Relation, restore_id: int, without: tuple[str, ...]
 ) -> RestoredPart:
     """One transaction gives the copy its name and its readers, and records the event of the log."""
     manifest = fetched.manifest
@@ -196,7 +196,7 @@ def _show(
     return _described(work, named, manifest.rows, until, was_there=False, without=without)
 
 
-def _require_archived(work: _Work, fetched: FetchedPart) -> None:
+def _require_archived(work: _Copying, fetched: FetchedPart) -> None:
     """Raise ConflictError unless the part is archived as it was when it was fetched: it may be deleted, or in its table
     again. It stays so until the end of the transaction.
     """
@@ -208,7 +208,7 @@ def _require_archived(work: _Work, fetched: FetchedPart) -> None:
 
 
 def _described(
-    work: _Work, relation: Relation, rows: int, until: datetime, *, was_there: bool, without: tuple[str, ...] = ()
+    work: _Copying, relation: Relation, rows: int, until: datetime, *, was_there: bool, without: tuple[str, ...] = ()
 ) -> RestoredPart:
     named = (work.table.name, work.state.month, work.state.catalogue.part, f"{relation.schema}.{relation.name}")
     return RestoredPart(*named, rows, until, was_there, without)

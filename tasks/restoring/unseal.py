@@ -14,7 +14,7 @@ from sql.relations import Parents, check_partition
 from sql.seal import unseal
 from sql.storing import check_stored
 from tasks.archiving.catalogue import MonthState, month_states
-from tasks.archiving.to_cold import month_lock
+from tasks.archiving.month_lock import month_lock
 
 _QUERIES = load("tiers")
 

@@ -97,7 +97,7 @@ def _new_months(
 
 def _nothing(connection: Connection, plan: DeletionPlan) -> str:
     waiting = [f"request {request.request_id} asks for it already" for request in open_requests(connection)]
-    kept = [f"{one.table} {one.month}: {one.reason}" for one in plan.kept]
+    kept = [f"{month.table} {month.month}: {month.reason}" for month in plan.kept]
     why = "; ".join([*waiting, *kept][:_SHOWN])
     return f"nothing new is past its policy on {plan.as_of}{f' ({why})' if why else ''}: there is nothing to request"
 
@@ -112,7 +112,7 @@ def due_requests(settings: Settings) -> list[int]:
     """The numbers of the requests that may be carried out now, the oldest first."""
     with connect(settings.database_dsn, "deletion approval") as connection:
         now = read_now(connection)
-        due = [one.request_id for one in list_requests(connection) if one.state(now) is RequestState.DUE]
+        due = [request.request_id for request in list_requests(connection) if request.state(now) is RequestState.DUE]
     return due[::-1]
 
 
@@ -120,13 +120,13 @@ def waiting_request(settings: Settings) -> DeletionRequest | None:
     """The oldest request that waits for approvals; None where none does."""
     with connect(settings.database_dsn, "deletion approval") as connection:
         now = read_now(connection)
-        waiting = [one for one in list_requests(connection) if one.state(now) is RequestState.WAITING]
+        waiting = [request for request in list_requests(connection) if request.state(now) is RequestState.WAITING]
     return waiting[-1] if waiting else None
 
 
 def approve(settings: Settings, number: int, actor: str, reason: str, *, account: str | None = None) -> DeletionRequest:
-    """Approve a request. Raises NotFoundError for an unknown one, RefusalError naming what is in the way: one that does
-    not wait, the same person a second time, and a plan that changed since the request.
+    """Approve a request. Raises NotFoundError for an unknown one. Raises RefusalError for one that does not wait, for
+    the same person a second time, and for a plan that changed since the request.
     """
     who = _person(actor, account, reason)
     with connect(settings.database_dsn, "deletion approval") as connection, connection.transaction():
@@ -204,13 +204,13 @@ def require_month_unchanged(
 ) -> None:
     """Raise RefusalError where a month is not planned as the request has it any more, with the reason."""
     plan = read_plan(connection, [settings.table(wanted.table)], request.as_of)
-    found = next((one for one in plan.months if one.month == wanted.month), None)
-    if found == wanted:
+    doomed = next((month for month in plan.months if month.month == wanted.month), None)
+    if doomed == wanted:
         return
-    kept = next((one.reason for one in plan.kept if one.month == wanted.month), "")
+    kept = next((month.reason for month in plan.kept if month.month == wanted.month), "")
     raise RefusalError(
-        f"request {request.request_id}: the plan changed since it was made: {wanted}: {kept or _changed(wanted, found)}"
-        f". Revoke the request (`treasury delete revoke {request.request_id}`) and make another one"
+        f"request {request.request_id}: the plan changed since it was made: {wanted}: "
+        f"{kept or _changed(wanted, doomed)}. Revoke the request (`treasury delete revoke {request.request_id}`) and make another one"
     )
 
 

@@ -54,9 +54,9 @@ def verify_certificate(settings: Settings, number: str) -> list[str]:
         raise VerificationError(f"{deletion.certificate_key}: is not of the format {CERTIFICATE_FORMAT}")
     index = _entry(entries, deletion, content)
     store = VersionedStore(settings)
-    for one in said["objects"]:
-        if store.versions(one["key"]):
-            raise VerificationError(f"{number}: {one['key']} is in the archive again: somebody put it back")
+    for removed in said["objects"]:
+        if store.versions(removed["key"]):
+            raise VerificationError(f"{number}: {removed['key']} is in the archive again: somebody put it back")
     rows = sum(part["rows"] for part in said["parts"]) - sum(part["rows"] for part in said["kept"])
     root = said["parts"][0]["root"]
     return [

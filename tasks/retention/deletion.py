@@ -1,8 +1,8 @@
 """The deletion of months: what people approved, month by month, in steps that a later run completes after any kill.
 
-One transaction takes a month's rows out of the views, after the last look at request, plan and holds. From its
-commit on the deletion cannot be taken back, and every later run goes on with it: it publishes the log, deletes every
-version of every object, proves that each is gone, and only then writes the certificate.
+One transaction takes a month's rows out of the views, after the last look at request, plan and holds. From its commit
+on the deletion cannot be taken back, and every later run goes on with it. The run publishes the log, deletes every
+version of every object and proves that each is gone. Only then it writes the certificate.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -62,8 +62,8 @@ from storage.layout import CERTIFICATES, ORDERS, data_folder, manifest_folder, t
 from storage.object_cache import ObjectCache
 from storage.store import ObjectStore, StoredFile
 from storage.versions import KeptVersionError, VersionedStore
+from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
-from tasks.archiving.to_cold import month_lock
 from tasks.reconciliation.audit.people import SYSTEM
 from tasks.retention.approvals import require_month_unchanged, require_plan, require_rules
 from tasks.retention.certificates import Doomed, Order, certificate_of, order_of, read_order
@@ -108,8 +108,8 @@ def delete_months(
     """Complete the deletions that have begun, then carry out the requests that are due; or only that one of them.
 
     A month that fails stops no other: its reason is in its outcome. Safe to run again after any interruption. Raises
-    ConflictError while another run deletes, NotFoundError for an unknown request, RefusalError for one that is not due,
-    OwnershipError where the archive is not this database's. ``on_step`` hears each step after it is done.
+    ConflictError while another run deletes, NotFoundError for an unknown request, and RefusalError for one that is not
+    due. Raises OwnershipError where the archive is not this database's. ``on_step`` hears each step after it is done.
     """
     with connect(settings.database_dsn, "deletion") as connection, deletion_lock(connection):
         requests = _due(connection, request_id)
@@ -117,7 +117,7 @@ def delete_months(
         if not requests and not begun:
             return []
         owner = check_ownership(connection, settings)
-        work = _Work(connection, settings, owner, on_step)
+        work = _Run(connection, settings, owner, on_step)
         outcomes = [work.outcome(_finished, deletion) for deletion in begun]
         for request in requests:
             found = [work.outcome(_deleted, request, month) for month in _left(request)]
@@ -165,7 +165,7 @@ def _left(request: DeletionRequest) -> list[DoomedMonth]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Run:
     """A run in hand."""
 
     connection: Connection
@@ -197,12 +197,12 @@ class _Work:
         return found
 
 
-def _finished(work: _Work, deletion: Deletion) -> DeletionOutcome:
+def _finished(work: _Run, deletion: Deletion) -> DeletionOutcome:
     with month_lock(work.connection, work.settings.table(deletion.table_name), Month.of(deletion.month)):
         return _finish(work, deletion)
 
 
-def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> DeletionOutcome:
+def _deleted(work: _Run, request: DeletionRequest, doomed: DoomedMonth) -> DeletionOutcome:
     table = work.settings.table(doomed.table)
     with month_lock(work.connection, table, doomed.month):
         require_plan(request)
@@ -239,13 +239,13 @@ def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> Dele
             raise
 
 
-def _why_held(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> str:
+def _why_held(work: _Run, request: DeletionRequest, doomed: DoomedMonth) -> str:
     """Which holds keep every row of a month that is left, where they do."""
     plan = read_plan(work.connection, [work.settings.table(doomed.table)], request.as_of)
     return next((one.reason for one in plan.kept if one.month == doomed.month and one.is_wholly_held), "")
 
 
-def _note_held(work: _Work, doomed: DoomedMonth, whole: Mapping[int, KeptPart]) -> None:
+def _note_held(work: _Run, doomed: DoomedMonth, whole: Mapping[int, KeptPart]) -> None:
     """Record the parts of which every row is held, so that they are not planned again."""
     for part, one in whole.items():
         mark_wholly_held(work.connection, doomed.table, doomed.month, part, one.holds)
@@ -255,14 +255,14 @@ def _rows(parts: Sequence[MonthPart], number: int) -> int:
     return next(part.row_count for part in parts if part.part == number)
 
 
-def _parts(work: _Work, doomed: DoomedMonth) -> list[MonthPart]:
+def _parts(work: _Run, doomed: DoomedMonth) -> list[MonthPart]:
     """The parts that the plan names."""
     named = {part.part for part in doomed.parts}
     with work.connection.transaction():
         return [part for part in month_parts(work.connection, doomed.table, doomed.month) if part.part in named]
 
 
-def _require_no_former(work: _Work, doomed: DoomedMonth, holds: Sequence[Hold]) -> None:
+def _require_no_former(work: _Run, doomed: DoomedMonth, holds: Sequence[Hold]) -> None:
     """Former objects have held rows as they were before somebody worked on the month: they stay with the hold."""
     if holds and has_former_objects(work.connection, doomed.table, doomed.month):
         names = ", ".join(hold.name for hold in holds)
@@ -278,13 +278,13 @@ def _holds_on(connection: Connection, doomed: DoomedMonth) -> list[Hold]:
     return [hold for hold in some if hold.name in doomed.keeps]
 
 
-def _sweep(work: _Work, doomed: DoomedMonth) -> None:
+def _sweep(work: _Run, doomed: DoomedMonth) -> None:
     """Remove the held rows of an earlier try that did not reach its transaction."""
     for key, is_held in unused_copies(work.connection, doomed.table, doomed.month):
         _discard(work, key, is_held=is_held)
 
 
-def _discard(work: _Work, key: str, *, is_held: bool) -> None:
+def _discard(work: _Run, key: str, *, is_held: bool) -> None:
     """Remove an object with held rows that is not used. One that the store has locked, as by a default retention of the
     bucket, stays for a later run while its rows are held: they are not to be deleted anyway.
     """
@@ -297,7 +297,7 @@ def _discard(work: _Work, key: str, *, is_held: bool) -> None:
         mark_upload_removed(work.connection, key)
 
 
-def _objects(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> list[DoomedObject]:
+def _objects(work: _Run, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> list[DoomedObject]:
     """Every object with rows of the month, or hashes of them: those that the parts name, and what attempts left."""
     of_month = objects_of_month(work.connection, doomed.table, doomed.month)
     deleted = {part.part for part in parts}
@@ -316,20 +316,20 @@ def _objects(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> li
     return [*found, *left, *(DoomedObject(key, parts[0].part, "leftover", None, None, []) for key in sorted(hidden))]
 
 
-def _removed_before(work: _Work, doomed: DoomedMonth) -> set[str]:
+def _removed_before(work: _Run, doomed: DoomedMonth) -> set[str]:
     """Objects of attempts that were removed, of which the store still has a version, as behind a delete marker."""
     removed = removed_uploads(work.connection, doomed.table, doomed.month)
     return removed & _contents(work, doomed.table, doomed.month)
 
 
-def _contents(work: _Work, table: str, month: Month) -> set[str]:
+def _contents(work: _Run, table: str, month: Month) -> set[str]:
     """The keys in the month's folders that have any content, in whatever version."""
     store, name = VersionedStore(work.settings), str(month)
     folders = (data_folder(table, name), tree_folder(table, name), manifest_folder(table, name))
     return {key for folder in folders for key in store.keys(folder)}
 
 
-def _require_deletable(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> None:
+def _require_deletable(work: _Run, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> None:
     """Before anything happens: nobody else's objects are in the month's folders, and the store keeps no version."""
     _refuse_strangers(work, doomed.table, doomed.month)
     check_droppable(work.connection, work.settings, doomed.table, doomed.month, {part.part for part in parts})
@@ -344,7 +344,7 @@ def _require_deletable(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPa
                 )
 
 
-def _refuse_strangers(work: _Work, table: str, month: Month) -> None:
+def _refuse_strangers(work: _Run, table: str, month: Month) -> None:
     """Raise RefusalError for an object in the month's folders that this database did not write: it may have rows."""
     own = uploads_of_month(work.connection, table, month) | removed_uploads(work.connection, table, month)
     strange = sorted(_contents(work, table, month) - own)
@@ -355,7 +355,7 @@ def _refuse_strangers(work: _Work, table: str, month: Month) -> None:
         )
 
 
-def _keep(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart], holds: Sequence[Hold]) -> list[KeptPart]:
+def _keep(work: _Run, doomed: DoomedMonth, parts: Sequence[MonthPart], holds: Sequence[Hold]) -> list[KeptPart]:
     """The held rows of each part, stored as parts to come."""
     if not holds:
         return []
@@ -370,7 +370,7 @@ def _keep(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart], holds: S
 
 
 def _begin(
-    work: _Work,
+    work: _Run,
     request: DeletionRequest,
     doomed: DoomedMonth,
     parts: Sequence[MonthPart],
@@ -393,7 +393,7 @@ def _begin(
 
 
 def _take_out(
-    work: _Work,
+    work: _Run,
     request: DeletionRequest,
     doomed: DoomedMonth,
     kept: Sequence[KeptPart],
@@ -446,7 +446,7 @@ def _take_out(
         record_event(connection, work.owner, archived)
 
 
-def _finish(work: _Work, deletion: Deletion) -> DeletionOutcome:
+def _finish(work: _Run, deletion: Deletion) -> DeletionOutcome:
     """Everything after the transaction; each step is skipped where it was done."""
     connection, order = work.connection, read_order(deletion.order_content, deletion.order_key)
     if deletion.state == "begun":
@@ -475,7 +475,7 @@ def _finish(work: _Work, deletion: Deletion) -> DeletionOutcome:
     return DeletionOutcome(*named, DeletionResult.DELETED, deletion.certificate, rows, _published(work.settings))
 
 
-def _remove(work: _Work, deletion: Deletion) -> None:
+def _remove(work: _Run, deletion: Deletion) -> None:
     """Delete every version of every object, and prove that each is absent; this machine's cache forgets it, too."""
     store = VersionedStore(work.settings)
     cache = ObjectCache(work.settings.object_cache_folder, 0)
@@ -496,7 +496,7 @@ def _remove(work: _Work, deletion: Deletion) -> None:
         forget_locks(work.connection, one.object_key)
 
 
-def _certify(work: _Work, deletion: Deletion, order: Order) -> None:
+def _certify(work: _Run, deletion: Deletion, order: Order) -> None:
     """Put the certificate and its page into the archive; then the end, in one transaction with its events."""
     if deletion.certificate_content is None or deletion.certificate_key is None or deletion.page_key is None:
         raise DataError(f"deletions: {deletion.certificate} is {deletion.state} and has no certificate")

@@ -1,5 +1,5 @@
-"""The rows that holds keep when their month is deleted: a small file of their own, proved, with a proof of each row
-against the root that the month had.
+"""The rows that holds keep when their month is deleted. They get a small file of their own, proved, with a proof of
+each row against the root that the month had.
 
 They become a part of the month like any other, so every reader, verifier and rebuild knows them.
 """
@@ -63,7 +63,7 @@ class KeptPart:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Keeping:
     """What every step needs to know of the part whose rows are kept."""
 
     connection: Connection
@@ -144,7 +144,7 @@ def keep_rows(
     store = ObjectStore(settings)
     manifest = read_manifest(store, former)
     named_by = _named_by(connection, settings, manifest, holds)
-    work = _Work(connection, settings, store, owner, manifest, former, holds, part, attempt, named_by)
+    work = _Keeping(connection, settings, store, owner, manifest, former, holds, part, attempt, named_by)
     with spool_folder(settings.spool, "held") as spool:
         source = spool / "month.parquet"
         found = store.fetch(former.object_key, source)
@@ -180,7 +180,7 @@ def read_manifest(store: ObjectStore, former: MonthPart) -> Manifest:
     return Manifest.from_bytes(content, former.manifest_key)
 
 
-def _write(work: _Work, source: Path, target: Path) -> int:
+def _write(work: _Keeping, source: Path, target: Path) -> int:
     """Write the held rows in the order of the file; returns how many they are."""
     table, columns = table_of(work.manifest), work.columns
     names = ", ".join(f"{identifier(one.name)}::{sql_type(one)} AS {identifier(one.name)}" for one in columns)
@@ -197,14 +197,14 @@ def _write(work: _Work, source: Path, target: Path) -> int:
         return write_parquet(batches, columns, table, target, metadata)
 
 
-def _upload(work: _Work, written: Path) -> tuple[str, StoredFile]:
+def _upload(work: _Keeping, written: Path) -> tuple[str, StoredFile]:
     content = describe_file(written)
     key = work.intend(content, data_folder(work.manifest.table, work.manifest.month), "parquet")
     work.store.put(written, key)
     return key, content
 
 
-def _prove(work: _Work, source: Path, read: ReadFile, spool: Path) -> tuple[bytes, tuple[str, ...]]:
+def _prove(work: _Keeping, source: Path, read: ReadFile, spool: Path) -> tuple[bytes, tuple[str, ...]]:
     """The proofs of the held rows, a line each, behind one that says against what; the holds that keep any.
 
     Three readers must agree: pyarrow counts the held rows of the month's file, DuckDB gives their texts, each proved to
@@ -231,7 +231,7 @@ def _prove(work: _Work, source: Path, read: ReadFile, spool: Path) -> tuple[byte
     return b"\n".join(lines) + b"\n", names
 
 
-def _new_proofs(work: _Work, duck: DuckDBPyConnection) -> tuple[dict[str, Any], Iterator[RowProof]]:
+def _new_proofs(work: _Keeping, duck: DuckDBPyConnection) -> tuple[dict[str, Any], Iterator[RowProof]]:
     """What the rows are proved against, the root of their part, and the proofs."""
     tree = work.manifest.tree
     head = {
@@ -246,7 +246,7 @@ def _new_proofs(work: _Work, duck: DuckDBPyConnection) -> tuple[dict[str, Any], 
     return head, MonthProver(work.settings, work.store, duck, work.manifest).rows_where(work.condition)
 
 
-def _former_proofs(work: _Work) -> tuple[dict[str, Any], Iterator[RowProof]]:
+def _former_proofs(work: _Keeping) -> tuple[dict[str, Any], Iterator[RowProof]]:
     """The same of rows that were kept before, from beside them: their part's root is not the one that the month had."""
     stored = msgspec.convert(work.former.kept, KeptRows).proofs
     content = work.store.read_bytes(stored.key)
@@ -262,7 +262,7 @@ def _row_proof(line: bytes, place: str) -> RowProof:
     return proof
 
 
-def _count(work: _Work, source: Path) -> tuple[int, tuple[str, ...]]:
+def _count(work: _Keeping, source: Path) -> tuple[int, tuple[str, ...]]:
     """How many rows are held, and the names of the holds that keep any of them."""
     total, found = 0, set[tuple[str, str]]()
     for batch in pq.ParquetFile(source).iter_batches(columns=list(work.subjects)):
@@ -277,7 +277,7 @@ def _count(work: _Work, source: Path) -> tuple[int, tuple[str, ...]]:
 
 
 def _describe(
-    work: _Work,
+    work: _Keeping,
     key: str,
     content: StoredFile,
     read: ReadFile,

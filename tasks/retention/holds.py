@@ -71,10 +71,10 @@ def place_hold(
 ) -> HoldRecord:
     """Place a hold. ``account`` is what ``actor`` works under, by default the same.
 
-    Raises FieldError for a text that is none, a review date that is not to come or a subject that no table has,
-    ConfigError for an unknown table, NotFoundError for months or rows that are in no tier, RefusalError for months that
-    are deleted, and the store's errors. Of a month that is deleted in part it keeps what is left, and says so in
-    ``lacks``. Safe to run again: where a hold that is the same in all of this is open, it is
+    Raises FieldError for an invalid text, a review date that is not in the future, or a subject that no table has.
+    Raises ConfigError for an unknown table, and NotFoundError for months or rows that are in no tier. Raises
+    RefusalError for months that are deleted, and the store's errors. Of a month that is deleted in part it keeps what
+    is left, and says so in ``lacks``. Safe to run again: where a hold that is the same in all of this is open, it is
     returned, and none is placed.
     """
     who = Person(actor, account or actor)
@@ -118,8 +118,8 @@ def _same(connection: Connection, hold: Hold) -> HoldRecord | None:
 def release_hold(settings: Settings, number: int, actor: str, reason: str, *, account: str | None = None) -> HoldRecord:
     """Propose to release a hold, or release it when somebody else has proposed it.
 
-    Raises NotFoundError for an unknown hold, RefusalError for one that is released, for the person who placed it, and
-    for the person who proposed its release.
+    Raises NotFoundError for an unknown hold. Raises RefusalError for one that is released, for the person who placed
+    it, and for the person who proposed its release.
     """
     who = _person(actor, account, reason)
     with connect(settings.database_dsn, "holds") as connection:

@@ -92,22 +92,22 @@ def lock_new_objects(
 ) -> int:
     """Lock the objects of a month that is about to go cold, each of one version; returns how many versions.
 
-    Raises VerificationError where an object has other versions than the one that was read back, ConfigError where the
-    settings require a lock that the bucket does not have, and the store's errors. Safe to run again.
+    Raises VerificationError where an object has other versions than the one that was read back. Raises ConfigError
+    where the settings require a lock that the bucket does not have, and the store's errors. Safe to run again.
     """
     locks = ObjectLocks(settings)
     mode = write_once_mode(settings, locks)
     if mode is None:
         return 0
-    work = _Work(connection, settings, locks, mode, open_holds(connection), read_now(connection))
+    work = _Comparison(connection, settings, locks, mode, open_holds(connection), read_now(connection))
     objects = [LockedObject(table, month.first_day, part, key) for key in keys]
-    for one in objects:
-        found = work.store.versions(one.object_key)
-        if len(found) != 1:
+    for locked in objects:
+        versions = work.store.versions(locked.object_key)
+        if len(versions) != 1:
             raise VerificationError(
-                f"{one.object_key}: has {len(found)} versions, and one was written: somebody replaced it"
+                f"{locked.object_key}: has {len(versions)} versions, and one was written: somebody replaced it"
             )
-        work.keep(one, found[0], None)
+        work.keep(locked, versions[0], None)
     return len(objects)
 
 
@@ -124,7 +124,7 @@ def compare_locks(
     if mode is None:
         return LockComparison()
     with connect(settings.database_dsn, "locks") as connection:
-        work = _Work(connection, settings, locks, mode, open_holds(connection), read_now(connection))
+        work = _Comparison(connection, settings, locks, mode, open_holds(connection), read_now(connection))
         return work.compare(archived_objects(connection, table, first, last))
 
 
@@ -133,13 +133,13 @@ def check_locks(settings: Settings) -> LockComparison:
 
     Raises VerificationError naming the differences, after everything that lacks was asked for again.
     """
-    found = compare_locks(settings)
+    comparison = compare_locks(settings)
     with connect(settings.database_dsn, "locks") as connection:
-        lines = [*found.differences, *shortened(connection, settings)]
+        lines = [*comparison.differences, *shortened(connection, settings)]
         resolve_alert(connection, UNHELD, _SUBJECT)
         if not lines:
             resolve_alert(connection, DIFFERING, _SUBJECT)
-            return found
+            return comparison
         alert = Alert(
             DIFFERING,
             _SUBJECT,
@@ -209,7 +209,7 @@ def _end(settings: Settings, table: str, month: Month) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Comparison:
     """A comparison in hand."""
 
     connection: Connection
@@ -226,22 +226,22 @@ class _Work:
     def compare(self, objects: Sequence[LockedObject]) -> LockComparison:
         counts = {"locked": 0, "held": 0, "released": 0}
         differences: list[str] = []
-        known = promises(self.connection, [one.object_key for one in objects])
+        known = promises(self.connection, [locked.object_key for locked in objects])
         store = self.store
-        for one in objects:
-            if one.table_name not in self.settings.registry:
+        for locked in objects:
+            if locked.table_name not in self.settings.registry:
                 continue
-            found = [version for version in store.versions(one.object_key) if not version.is_marker]
-            if len(found) > 1:
-                differences.append(f"{one.object_key}: has {len(found)} versions, and one was written")
-            for version in found:
-                promise = known.get((one.object_key, version.version))
-                differences += self.differences(one, version, promise)
-                for what in self.keep(one, version, promise):
+            versions = [version for version in store.versions(locked.object_key) if not version.is_marker]
+            if len(versions) > 1:
+                differences.append(f"{locked.object_key}: has {len(versions)} versions, and one was written")
+            for version in versions:
+                promise = known.get((locked.object_key, version.version))
+                differences += self.differences(locked, version, promise)
+                for what in self.keep(locked, version, promise):
                     counts[what] += 1
         return LockComparison(len(objects), **counts, differences=tuple(differences))
 
-    def keep(self, one: LockedObject, version: ObjectVersion, promise: Promise | None) -> list[str]:
+    def keep(self, locked: LockedObject, version: ObjectVersion, promise: Promise | None) -> list[str]:
         """Ask the store for what a version lacks; returns what was asked for."""
         done = []
         if (
@@ -251,51 +251,51 @@ class _Work:
             and version.lock_mode
         ):
             # Of a former database, or by a rule of the bucket: a promise like any other.
-            intend_retention(self.connection, one, version.version, version.lock_mode, version.locked_until)
-            took_retention(self.connection, one.object_key, version.version, version.locked_until)
-        until = self.wanted_until(one, promise)
+            intend_retention(self.connection, locked, version.version, version.lock_mode, version.locked_until)
+            took_retention(self.connection, locked.object_key, version.version, version.locked_until)
+        until = self.wanted_until(locked, promise)
         if until > self.now and (version.locked_until is None or version.locked_until < until):
             mode = LockMode.stronger(version.lock_mode, self.mode)
-            intend_retention(self.connection, one, version.version, mode, until)
-            self.locks.retain(one.object_key, version.version, mode, until)
-            took_retention(self.connection, one.object_key, version.version, until)
+            intend_retention(self.connection, locked, version.version, mode, until)
+            self.locks.retain(locked.object_key, version.version, mode, until)
+            took_retention(self.connection, locked.object_key, version.version, until)
             done.append("locked")
-        is_wanted, is_ours = self.is_held(one), promise is not None and promise.hold_placed_at is not None
+        is_wanted, is_ours = self.is_held(locked), promise is not None and promise.hold_placed_at is not None
         if is_wanted and not version.legal_hold:
-            intend_hold(self.connection, one, version.version)
-            self.locks.hold(one.object_key, version.version, on=True)
-            took_hold(self.connection, one.object_key, version.version)
+            intend_hold(self.connection, locked, version.version)
+            self.locks.hold(locked.object_key, version.version, on=True)
+            took_hold(self.connection, locked.object_key, version.version)
             done.append("held")
         elif is_ours and not is_wanted:
             if version.legal_hold:
-                self.locks.hold(one.object_key, version.version, on=False)
+                self.locks.hold(locked.object_key, version.version, on=False)
                 done.append("released")
-            clear_hold(self.connection, one.object_key, version.version)
+            clear_hold(self.connection, locked.object_key, version.version)
         return done
 
-    def adopt(self, one: LockedObject, version: ObjectVersion) -> None:
+    def adopt(self, locked: LockedObject, version: ObjectVersion) -> None:
         """Take a retention that is there for a promise: of a former database, or by a rule of the bucket."""
         until = version.locked_until
         if until is not None and until > self.now and version.lock_mode:
-            intend_retention(self.connection, one, version.version, version.lock_mode, until)
-            took_retention(self.connection, one.object_key, version.version, until)
+            intend_retention(self.connection, locked, version.version, version.lock_mode, until)
+            took_retention(self.connection, locked.object_key, version.version, until)
 
-    def wanted_until(self, one: LockedObject, promise: Promise | None) -> datetime:
+    def wanted_until(self, locked: LockedObject, promise: Promise | None) -> datetime:
         """Until when a version must be kept: by the policy, or by a former one that promised longer."""
-        wanted = _end(self.settings, one.table_name, Month.of(one.month))
+        wanted = _end(self.settings, locked.table_name, Month.of(locked.month))
         promised = None if promise is None else promise.locked_until
         return wanted if promised is None else max(wanted, promised)
 
-    def is_held(self, one: LockedObject) -> bool:
+    def is_held(self, locked: LockedObject) -> bool:
         """Whether an open hold keeps rows of the object's month."""
-        table = self.settings.table(one.table_name)
-        whole, some = holds_on(self.holds, one.table_name, Month.of(one.month))
+        table = self.settings.table(locked.table_name)
+        whole, some = holds_on(self.holds, locked.table_name, Month.of(locked.month))
         subjects = {hold.scope.subject for hold in some if hold.scope.subject is not None}
         return bool(whole) or any(has_column(self.connection, table, subject) for subject in subjects)
 
-    def differences(self, one: LockedObject, version: ObjectVersion, promise: Promise | None) -> Iterator[str]:
+    def differences(self, locked: LockedObject, version: ObjectVersion, promise: Promise | None) -> Iterator[str]:
         """What the store does not keep as it was asked to, of a version."""
-        named = f"{one.object_key}, version {version.version}"
+        named = f"{locked.object_key}, version {version.version}"
         promised = None if promise is None else promise.kept_until
         if promised is not None and promised > self.now:
             if version.locked_until is None:
@@ -304,7 +304,7 @@ class _Work:
                 yield f"{named}: its retention until {promised:%Y-%m-%d} ends on {version.locked_until:%Y-%m-%d} now"
         is_ours = promise is not None and promise.hold_placed_at is not None
         was_taken = promise is not None and promise.hold_taken_at is not None
-        if was_taken and not version.legal_hold and self.is_held(one):
-            yield f"{named}: the store's legal hold was taken off, and {one} is held"
-        elif version.legal_hold and not is_ours and not self.is_held(one):
+        if was_taken and not version.legal_hold and self.is_held(locked):
+            yield f"{named}: the store's legal hold was taken off, and {locked} is held"
+        elif version.legal_hold and not is_ours and not self.is_held(locked):
             yield f"{named}: the store has a legal hold that no hold of Treasury asks for"

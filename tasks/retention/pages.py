@@ -21,52 +21,57 @@ code { font: .85em/1.3 ui-monospace, monospace; overflow-wrap: anywhere; }
 
 def certificate_page(content: bytes) -> bytes:
     """The page of a certificate, from its canonical JSON. The same certificate makes the same bytes."""
-    one = json.loads(content)
+    certificate = json.loads(content)
     parts = [
-        f"<h1>Certificate of deletion {_text(one['certificate'])}</h1>",
-        f"<p>{_sentence(one)}</p>",
-        _section("What was deleted", _facts(one)),
-        _section("Why", _rule(one)),
-        _section("Who", _people(one)),
-        _section("Holds", _holds(one)),
+        f"<h1>Certificate of deletion {_text(certificate['certificate'])}</h1>",
+        f"<p>{_sentence(certificate)}</p>",
+        _section("What was deleted", _facts(certificate)),
+        _section("Why", _rule(certificate)),
+        _section("Who", _people(certificate)),
+        _section("Holds", _holds(certificate)),
         _heading("Parts"),
-        _list(("part", "rows", "sums", "root", "entry of the log"), map(_part, one["parts"])),
+        _list(("part", "rows", "sums", "root", "entry of the log"), map(_part, certificate["parts"])),
         _heading("Objects"),
-        _list(("object", "bytes", "versions", "removed (UTC)", "found absent (UTC)"), map(_object, one["objects"])),
-        _section("What this certificate does not cover", [("not covered", text) for text in one["not_covered"]]),
-        _section("How to check it", _proof(one)),
+        _list(
+            ("object", "bytes", "versions", "removed (UTC)", "found absent (UTC)"), map(_object, certificate["objects"])
+        ),
+        _section(
+            "What this certificate does not cover", [("not covered", text) for text in certificate["not_covered"]]
+        ),
+        _section("How to check it", _proof(certificate)),
     ]
-    title = f"Certificate of deletion {_text(one['certificate'])}"
+    title = f"Certificate of deletion {_text(certificate['certificate'])}"
     head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
     body = "\n".join(parts)
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'.encode()
 
 
-def _sentence(one: Mapping[str, Any]) -> str:
-    kept = sum(part["rows"] for part in one["kept"])
-    rows = sum(part["rows"] for part in one["parts"]) - kept
+def _sentence(certificate: Mapping[str, Any]) -> str:
+    kept = sum(part["rows"] for part in certificate["kept"])
+    rows = sum(part["rows"] for part in certificate["parts"]) - kept
     more = f" {kept} rows stay because of holds." if kept else ""
-    what = f"{rows} rows of {one['table']}, {one['month']}, were deleted on {_time(one['removed_at'])} UTC."
+    place, removed_at = f"{certificate['table']}, {certificate['month']}", _time(certificate["removed_at"])
+    what = f"{rows} rows of {place}, were deleted on {removed_at} UTC."
     return _text(what + more)
 
 
-def _facts(one: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(certificate: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
-        ("controller", one["controller"] or "not named in the settings"),
-        ("installation", one["installation"]),
-        ("archive", one["archive"]),
-        ("table, month", f"{one['table']}, {one['month']}"),
-        ("deletion began", _time(one["begun_at"])),
-        ("last object removed", _time(one["removed_at"])),
-        ("what remains", one["remains"]),
-        ("backups may hold it until", one["backups_until"]),
-        ("dropped from", "; ".join(one["dropped_from"])),
-        ("program", one["program"]),
+        ("controller", certificate["controller"] or "not named in the settings"),
+        ("installation", certificate["installation"]),
+        ("archive", certificate["archive"]),
+        ("table, month", f"{certificate['table']}, {certificate['month']}"),
+        ("deletion began", _time(certificate["begun_at"])),
+        ("last object removed", _time(certificate["removed_at"])),
+        ("what remains", certificate["remains"]),
+        ("backups may hold it until", certificate["backups_until"]),
+        ("dropped from", "; ".join(certificate["dropped_from"])),
+        ("program", certificate["program"]),
     ]
 
 
-def _rule(one: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rule = one["rule"]
+def _rule(certificate: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rule = certificate["rule"]
     return [
         ("policy", f"{rule['retention_months']} months after the month ended: due on {rule['due_on']}"),
         ("policy applied at", rule["as_of"]),
@@ -76,8 +81,8 @@ def _rule(one: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _people(one: Mapping[str, Any]) -> list[tuple[str, str]]:
-    request = one["request"]
+def _people(certificate: Mapping[str, Any]) -> list[tuple[str, str]]:
+    request = certificate["request"]
     people = [("requested by", request["requested"]), *(("approved by", each) for each in request["approved"])]
     shown = [
         (role, f"{each['actor']} ({each['account']}), {_time(each['at'])}: {each['reason']}") for role, each in people
@@ -86,9 +91,9 @@ def _people(one: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*shown, ("grace period", grace), ("plan approved", request["plan_sha256"])]
 
 
-def _holds(one: Mapping[str, Any]) -> list[tuple[str, str]]:
-    holds, kept = one["holds"], one["kept"]
-    log = f"entry {one['log']['begun_entry']} of the log, of {one['log']['size']} entries"
+def _holds(certificate: Mapping[str, Any]) -> list[tuple[str, str]]:
+    holds, kept = certificate["holds"], certificate["kept"]
+    log = f"entry {certificate['log']['begun_entry']} of the log, of {certificate['log']['size']} entries"
     rows = [(f"part {each['part']}", f"{each['rows']} rows stay, by {', '.join(each['holds'])}") for each in kept]
     return [
         ("on the whole month", ", ".join(holds["on_whole_month"]) or "none"),
@@ -103,10 +108,10 @@ def _part(part: Mapping[str, Any]) -> tuple[str, ...]:
     return str(part["part"]), str(part["rows"]), "; ".join(money), part["root"], str(part["log_entry"])
 
 
-def _object(one: Mapping[str, Any]) -> tuple[str, ...]:
-    versions = "; ".join(map(_version, one["versions"])) or "none was there"
-    name = f"{one['key']} ({one['kind']}, SHA-256 {one['sha256'] or 'not recorded'})"
-    return name, str(one["size_bytes"] or ""), versions, _time(one["removed_at"]), _time(one["proved_at"])
+def _object(removed: Mapping[str, Any]) -> tuple[str, ...]:
+    versions = "; ".join(map(_version, removed["versions"])) or "none was there"
+    name = f"{removed['key']} ({removed['kind']}, SHA-256 {removed['sha256'] or 'not recorded'})"
+    return name, str(removed["size_bytes"] or ""), versions, _time(removed["removed_at"]), _time(removed["proved_at"])
 
 
 def _version(version: Mapping[str, Any]) -> str:
@@ -119,12 +124,12 @@ def _version(version: Mapping[str, Any]) -> str:
     return f"{name}: {kind}{stored}{lock}"
 
 
-def _proof(one: Mapping[str, Any]) -> list[tuple[str, str]]:
-    log = one["log"]
+def _proof(certificate: Mapping[str, Any]) -> list[tuple[str, str]]:
+    log = certificate["log"]
     return [
         ("log", log["origin"]),
         ("root", f"{log['root']} of {log['size']} entries"),
-        ("command", f"treasury certificate verify {one['certificate']}"),
+        ("command", f"treasury certificate verify {certificate['certificate']}"),
         ("signature", "the SHA-256 of the JSON beside this page is in the event deleted of the log"),
     ]
 

@@ -27,7 +27,7 @@ from tasks.retention.certificates import read_order
 def restore_life(connection: Connection, store: ObjectStore, events: Iterable[Event]) -> None:
     """Enter what ``events`` of the log say about holds, the deep tier and deletions, in the caller's transaction.
 
-    What PostgreSQL has already is left. Raises VerificationError for an object that is not the one of the log,
+    What PostgreSQL has already is left. Raises VerificationError for an object that is not the one of the log. Raises
     RefusalError where PostgreSQL has another hold of the same number, and the store's errors.
     """
     events = list(events)
@@ -111,12 +111,12 @@ def kept_parts(events: Iterable[Event]) -> list[tuple[Archived, datetime]]:
 
 def _json(store: ObjectStore, record: LoggedObject) -> dict[str, Any]:
     try:
-        found = json.loads(_read(store, record))
+        record_content = json.loads(_read(store, record))
     except ValueError:
         raise DataError(f"{record.key}: is not JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(record_content, dict):
         raise DataError(f"{record.key}: is not a record")
-    return found
+    return record_content
 
 
 def _read(store: ObjectStore, record: LoggedObject) -> bytes:

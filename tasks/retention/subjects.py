@@ -12,11 +12,11 @@ from sql.relations import Parents
 
 
 def has_column(connection: Connection, table: TieredTable, subject: Subject) -> bool:
-    """Whether rows of a table, in any tier, name such a subject: by a column of that name, or one that had it before it
-    was renamed or dropped.
+    """Whether rows of a table, in any tier, name such a subject. The column has that name, or had it before it was
+    renamed or dropped.
     """
     columns = columns_of(connection, Parents.of(connection, table).hot)
-    return any(one.name == subject.column for one in columns) or bool(_numbers(connection, table, subject))
+    return any(column.name == subject.column for column in columns) or bool(_numbers(connection, table, subject))
 
 
 def archived_columns(
@@ -24,12 +24,14 @@ def archived_columns(
 ) -> tuple[str, ...]:
     """The names of those of an archived file's ``columns`` that name such a subject, whatever they are called there."""
     numbers = _numbers(connection, table, subject)
-    return tuple(one.name for one in columns if one.name == subject.column or one.field_id in numbers)
+    return tuple(column.name for column in columns if column.name == subject.column or column.field_id in numbers)
 
 
 def _numbers(connection: Connection, table: TieredTable, subject: Subject) -> frozenset[int]:
     """The numbers of the table's columns that have or had the subject's name."""
     fields = read_fields(connection, table, Parents.of(connection, table).hot)
     return frozenset(
-        one.field_id for one in (*fields.living, *fields.dropped) if subject.column in (one.name, *one.former_names)
+        field.field_id
+        for field in (*fields.living, *fields.dropped)
+        if subject.column in (field.name, *field.former_names)
     )

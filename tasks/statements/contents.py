@@ -23,11 +23,11 @@ def says_the_same(settings: Settings, object_key: str, table: pa.Table) -> bool:
         return has_same_lines(pq.read_table(path), table)
 
 
-def has_same_lines(one: pa.Table, other: pa.Table) -> bool:
+def has_same_lines(table: pa.Table, other: pa.Table) -> bool:
     """Return whether both tables of the canonical schema have the same lines, each as often."""
-    if one.num_rows != other.num_rows or not one.schema.equals(other.schema):
+    if table.num_rows != other.num_rows or not table.schema.equals(other.schema):
         return False
-    return bool(_counted(one).equals(_counted(other)))
+    return bool(_counted(table).equals(_counted(other)))
 
 
 def _counted(table: pa.Table) -> pa.Table:

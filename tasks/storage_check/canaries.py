@@ -7,7 +7,8 @@ from typing import Any
 
 from config import Settings
 from storage.layout import CANARIES
-from storage.store import ObjectStore, error_code, translated
+from storage.store import ObjectStore
+from storage.store_errors import error_code, translated
 from storage.versions import KeptVersionError, VersionedStore
 from tasks.storage_check.findings import Left
 
@@ -72,14 +73,20 @@ def sweep(settings: Settings) -> tuple[int, tuple[Left, ...]]:
     store = ObjectStore(settings)
     for key in sorted(versions.everything(CANARIES)):
         kept_versions = versions.versions(key)
-        newest = max((one.modified_at for one in kept_versions if one.modified_at is not None), default=None)
+        newest = max(
+            (version.modified_at for version in kept_versions if version.modified_at is not None), default=None
+        )
         if key.startswith(_OF_MOVES) and newest is not None and newest > datetime.now(UTC) - _HOUR:
             continue
         try:
             versions.remove(key)
         except KeptVersionError:
             now = datetime.now(UTC)
-            left += [Left(key, one.version, one.locked_until) for one in versions.versions(key) if one.why_kept(now)]
+            left += [
+                Left(key, version.version, version.locked_until)
+                for version in versions.versions(key)
+                if version.why_kept(now)
+            ]
         else:
             removed += 1
     _abort_uploads(store)

@@ -66,8 +66,8 @@ def _tried(promise: str, probe: Probe, tried: Tried) -> Sequence[Finding]:
         made = probe(tried)
         if isinstance(made, Finding):
             return [made]
-        for one in made:
-            findings.append(one)  # noqa: PERF402  # those before an error count
+        for finding in made:
+            findings.append(finding)  # noqa: PERF402  # those before an error count
     except (TreasuryError, OSError) as error:
         follows = "the try did not end: see why, and run the check again"
         findings.append(

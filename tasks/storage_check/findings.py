@@ -62,13 +62,13 @@ class StorageReport:
     @property
     def wrong(self) -> list[Finding]:
         """What the settings rely on and the store does not do."""
-        return [one for one in self.findings if one.is_wrong]
+        return [finding for finding in self.findings if finding.is_wrong]
 
     def as_json(self) -> dict[str, Any]:
         """The report in JSON's types."""
         left = [
-            {"key": one.key, "version": one.version, "until": one.until.isoformat() if one.until else None}
-            for one in self.left
+            {"key": key.key, "version": key.version, "until": key.until.isoformat() if key.until else None}
+            for key in self.left
         ]
-        findings = [one.as_json() for one in self.findings]
+        findings = [key.as_json() for key in self.findings]
         return {"archive": self.location, "findings": findings, "left": left, "removed": self.removed}

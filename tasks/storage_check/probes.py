@@ -15,7 +15,7 @@ from storage.clock import store_ahead_s
 from storage.layout import CANARIES
 from storage.object_locks import LockMode, ObjectLocks
 from storage.storage_classes import COPY_PART_BYTES, StorageClasses
-from storage.store import error_code
+from storage.store_errors import error_code
 from tasks.archiving.to_deep import prove_class, wanted_class
 from tasks.storage_check.canaries import Canaries
 from tasks.storage_check.findings import Finding, PromiseState

@@ -125,18 +125,20 @@ def _answer(
         parts += sums
         fetch_one(connection, "SELECT 1")  # the locks were kept until here: no month moved meanwhile
     gone = [
-        one for one in table.gone if one.month and one.month.lower < question.upper and one.month.upper > question.lower
+        branch
+        for branch in table.gone
+        if branch.month and branch.month.lower < question.upper and branch.month.upper > question.lower
     ]
     return TotalsAnswer(
         _fitting(Sums(table.table, table.scales).totals(whole, parts), most),
         kept=len(asked) - len(rest),
         read=len(rest),
-        deleted=tuple(one.month for one in gone if one.month),
+        deleted=tuple(branch.month for branch in gone if branch.month),
         notes=(
-            *(one.note for one in (*gone, *(place.branch for place in asked)) if one.note),
-            *(one.note for one in left_out),
+            *(branch.note for branch in (*gone, *(place.branch for place in asked)) if branch.note),
+            *(branch.note for branch in left_out),
         ),
-        different=sum(one.different for one in left_out),
+        different=sum(branch.different for branch in left_out),
     )
 
 

@@ -85,9 +85,12 @@ def _asked(
     fulfil ``where`` and are left out. ``connection`` is where the archived objects are looked up.
     """
     links = int(any(place.attached for place in places))
-    objects = {address: one for place in places for address, one in place.objects.items()}
+    objects = {address: item for place in places for address, item in place.objects.items()}
     errors = translated(settings) if links else _archive_errors()
-    with closing(ObjectReader(settings)) as reader, naming_unreadable(settings, [one.key for one in objects.values()]):
+    with (
+        closing(ObjectReader(settings)) as reader,
+        naming_unreadable(settings, [item.key for item in objects.values()]),
+    ):
         files = ArchiveFiles(reader)
         load_files(connection, files, objects.values())
         with engine(settings) as duck, linked(duck, settings, links, timeout_s), errors, _checked_bytes(files):

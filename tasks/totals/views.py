@@ -78,13 +78,13 @@ def asked_days(asked: Asked) -> tuple[date, date]:
 
 def _span(conditions: tuple[Condition, ...]) -> tuple[date, date]:
     first, last = FIRST, LAST
-    for one in conditions:
-        days = [day for day in one.values if isinstance(day, date) and not isinstance(day, datetime)]
-        if one.column != DAY.name or len(days) != len(one.values):
+    for condition in conditions:
+        days = [day for day in condition.values if isinstance(day, date) and not isinstance(day, datetime)]
+        if condition.column != DAY.name or len(days) != len(condition.values):
             continue
-        if one.comparison in ("=", ">=", ">"):
+        if condition.comparison in ("=", ">=", ">"):
             first = max(first, min(days))
-        if one.comparison in ("=", "<=", "<"):
+        if condition.comparison in ("=", "<=", "<"):
             last = min(last, max(days))
     return first, last
 
@@ -112,8 +112,8 @@ def _arrow(view: str, columns: tuple[Column, ...], totals: list[Total]) -> pa.Ta
     fields = [pa.field(column.name, arrow_type(column)) for column in columns]
     sums = len(totals[0].sums) if totals else 0
     shown = fields[: len(fields) - sums]
-    values = [[getattr(one, field.name) for one in totals] for field in shown]
-    values += [[one.sums[number] for one in totals] for number in range(sums)]
+    values = [[getattr(total, field.name) for total in totals] for field in shown]
+    values += [[total.sums[number] for total in totals] for number in range(sums)]
     try:
         arrays = [pa.array(column, field.type) for column, field in zip(values, fields, strict=True)]
     except pa.ArrowInvalid as error:

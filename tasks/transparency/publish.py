@@ -70,7 +70,7 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Publication:
     """A publication in hand."""
 
     connection: Connection
@@ -136,7 +136,7 @@ def _publish(connection: Connection, settings: Settings, on_step: OnStep) -> Pub
         begin_log(connection, owner, _find_folder(store, owner))
         on_step("begun")
         row = _require(connection, owner)
-    work = _Work(connection, settings, ArchivedLog(store, row.folder), owner, row, on_step)
+    work = _Publication(connection, settings, ArchivedLog(store, row.folder), owner, row, on_step)
     return _complete(work, load_signers(settings, row.origin), policy)
 
 
@@ -148,7 +148,7 @@ def _is_as_recorded(settings: Settings, policy: LogPolicy | None, row: LogRow, a
     return is_whole and is_stamped and is_witnessed and archive.find_checkpoint() == row.checkpoint
 
 
-def _complete(work: _Work, signers: list[Signer], policy: LogPolicy | None) -> Published:
+def _complete(work: _Publication, signers: list[Signer], policy: LogPolicy | None) -> Published:
     base = _compare(work, [signer.key for signer in signers], policy)
     keys = None
     if not work.row.keys:
@@ -180,7 +180,7 @@ def _complete(work: _Work, signers: list[Signer], policy: LogPolicy | None) -> P
     return Published(row.origin, size, size - row.published_size, len(tiles), shortfall)
 
 
-def _is_leftover(work: _Work, base: int, tile: Tile) -> bool:
+def _is_leftover(work: _Publication, base: int, tile: Tile) -> bool:
     """Return whether another object in the place of ``tile`` is what a former database left behind, so that it may go.
 
     No signed checkpoint covers it, and a person decided that this database takes the place of the one that wrote it:
@@ -189,7 +189,7 @@ def _is_leftover(work: _Work, base: int, tile: Tile) -> bool:
     return work.owner.incarnation > 1 and tile.stop > max(base, work.row.published_size)
 
 
-def _with_first_keys(work: _Work, signers: list[Signer]) -> list[Signer]:
+def _with_first_keys(work: _Publication, signers: list[Signer]) -> list[Signer]:
     """The signers of a log that nobody has signed yet, made where there are none."""
     if signers:
         return signers
@@ -198,7 +198,7 @@ def _with_first_keys(work: _Work, signers: list[Signer]) -> list[Signer]:
     return load_signers(work.settings, work.row.origin)
 
 
-def _compare(work: _Work, own_keys: Sequence[VerifierKey], policy: LogPolicy | None) -> int:
+def _compare(work: _Publication, own_keys: Sequence[VerifierKey], policy: LogPolicy | None) -> int:
     """The size up to which the archive's log is the one that PostgreSQL knows, and needs nothing written again.
 
     A checkpoint that PostgreSQL does not know is taken over only as a killed publisher leaves it: whoever can write to
@@ -256,7 +256,7 @@ def _is_of_publisher(
     return is_known and all(line in lines or any(line.is_of(key) for key in note.keys) for line in former)
 
 
-def _refuse_fork(work: _Work, tree: Tree, checkpoint: Checkpoint) -> None:
+def _refuse_fork(work: _Publication, tree: Tree, checkpoint: Checkpoint) -> None:
     row, name = work.row, work.archive.key(CHECKPOINT)
     if checkpoint.size > row.planned_size:
         raise ForkError(
@@ -270,7 +270,7 @@ def _refuse_fork(work: _Work, tree: Tree, checkpoint: Checkpoint) -> None:
         )
 
 
-def _set_back(work: _Work, what: str) -> int:
+def _set_back(work: _Publication, what: str) -> int:
     """Report that the archive has not what was published; everything, from entry 0 on, is to be written again."""
     raise_alert(work.connection, set_back_alert(work.row.origin, what, work.row.published_size))
     return 0
@@ -285,7 +285,7 @@ def _check_history(row: LogRow, tree: Tree) -> None:
         )
 
 
-def _sign(work: _Work, state: LogState, tree: Tree, signers: list[Signer]) -> bytes:
+def _sign(work: _Publication, state: LogState, tree: Tree, signers: list[Signer]) -> bytes:
     """The signed checkpoint of the log at its size."""
     checkpoint = Checkpoint(work.row.origin, tree.size, tree.root(tree.size))
     signing = choose(signers, state.keys)
@@ -295,20 +295,20 @@ def _sign(work: _Work, state: LogState, tree: Tree, signers: list[Signer]) -> by
     return sign_note(checkpoint.text, [*signing, *leaving], int(time.time()))
 
 
-def _require_owner(work: _Work) -> None:
+def _require_owner(work: _Publication) -> None:
     """Once more before a signature, and before the checkpoint: another database may have taken over meanwhile."""
     if find_owner(work.connection, work.settings) != work.owner:
         raise OwnershipError(f"the log {work.row.origin}: the installation changed while it was published")
 
 
-def _put_checkpoint(work: _Work, tree: Tree, note: bytes) -> None:
+def _put_checkpoint(work: _Publication, tree: Tree, note: bytes) -> None:
     """Put the checkpoint into the archive, and record that it is there."""
     work.replace(note, CHECKPOINT)
     mark_published(work.connection, work.owner, tree.size, tree.root(tree.size), note)
     work.on_step("recorded")
 
 
-def _write_indexes(work: _Work, state: LogState, tree: Tree, signers: list[Signer]) -> None:
+def _write_indexes(work: _Publication, state: LogState, tree: Tree, signers: list[Signer]) -> None:
     """Say for each table which months must exist. After the checkpoint, so that no index is ahead of it."""
     signing = [one for one in choose(signers, state.keys) if one.key.type is SignatureType.ED25519]
     for table in sorted(state.tables):
@@ -321,7 +321,7 @@ def _write_indexes(work: _Work, state: LogState, tree: Tree, signers: list[Signe
     work.on_step("indexed")
 
 
-def _stamp(work: _Work, tree: Tree) -> tuple[str, str]:
+def _stamp(work: _Publication, tree: Tree) -> tuple[str, str]:
     """Have the checkpoint stamped, where an authority is set: a line for people, and what is missing."""
     if work.settings.tsa_url is None:
         return "", ""

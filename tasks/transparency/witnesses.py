@@ -79,7 +79,7 @@ def gather(settings: Settings, policy: LogPolicy | None, note: bytes, tree: Tree
 
 
 def _judge(policy: LogPolicy, note: bytes, problems: Sequence[str], forks: tuple[str, ...]) -> Witnessed:
-    signed = [one.name for one in policy.witnesses.values() if _has_signed(one, split_note(note)[1])]
+    signed = [witness.name for witness in policy.witnesses.values() if _has_signed(witness, split_note(note)[1])]
     line = f"{len(signed)} of {len(policy.witnesses)} witnesses cosigned"
     shortfall = ""
     try:

@@ -100,7 +100,7 @@ class VendRow:
         """
         if self.currency != CURRENCY:
             raise FieldError("currency", f"must be {CURRENCY}: suppliers sell in nothing else")
-        found = {name: value for name in _TEXTS if isinstance(value := self.metadata.get(name), str)}
+        texts = {name: value for name in _TEXTS if isinstance(value := self.metadata.get(name), str)}
         return PurchaseRequest(
             row_id=self.id,
             reference=reference,
@@ -109,7 +109,7 @@ class VendRow:
             amount=self.amount,
             requested_at=self.created_at,
             mobile_number=self.mobile_number,
-            **found,
+            **texts,
         )
 
 
@@ -148,8 +148,8 @@ def finish_in(connection: Connection, table: TieredTable, row_id: UUID, end: Fin
 
 def find_in(connection: Connection, table: TieredTable, row_id: UUID) -> VendRow | None:
     """`VendRows.find` within the caller's transaction."""
-    found = psycopg.ClientCursor(connection).execute(_located("find", connection, table), _of(row_id)).fetchone()
-    return None if found is None else _row(found)
+    row = psycopg.ClientCursor(connection).execute(_located("find", connection, table), _of(row_id)).fetchone()
+    return None if row is None else _row(row)
 
 
 def find_by_reference_in(connection: Connection, table: TieredTable, reference: str) -> VendRow | None:
@@ -162,18 +162,18 @@ def find_by_reference_in(connection: Connection, table: TieredTable, reference: 
         parameters = _by_short_reference(reference)
     except (ValueError, DataError):  # not an id, or an id without a time
         return None
-    found = (
+    row = (
         psycopg.ClientCursor(connection)
         .execute(_located("find_by_reference", connection, table), parameters)
         .fetchone()
     )
-    return None if found is None else _row(found[: len(_COLUMNS)])
+    return None if row is None else _row(row[: len(_COLUMNS)])
 
 
 def status_in(connection: Connection, table: TieredTable, row_id: UUID) -> Status | None:
     """The state of a row now; None when there is none in hot or warm."""
-    found = find_in(connection, table, row_id)
-    return None if found is None else found.status
+    row = find_in(connection, table, row_id)
+    return None if row is None else row.status
 
 
 class VendRows:
@@ -230,8 +230,8 @@ class VendRows:
             time, row_id = page[-1].created_at, page[-1].id
 
     async def _one(self, query: str, parameters: dict[str, Any]) -> VendRow | None:
-        found = await self._rows(query, parameters)
-        return _row(found[0]) if found else None
+        rows = await self._rows(query, parameters)
+        return _row(rows[0]) if rows else None
 
     async def _rows(self, query: str, parameters: dict[str, Any]) -> list[TupleRow]:
         async def work(connection: AsyncConnection) -> list[TupleRow]:
@@ -307,7 +307,7 @@ def _by_short_reference(reference: str) -> dict[str, Any]:
 
 
 def _row(values: TupleRow) -> VendRow:
-    given = dict(zip(_COLUMNS, values, strict=True))
-    metadata = given["metadata"]
-    given["metadata"] = metadata if isinstance(metadata, dict) else json.loads(metadata)
-    return VendRow(**given | {"vas_type": VasType(given["vas_type"]), "status": Status(given["status"])})
+    fields = dict(zip(_COLUMNS, values, strict=True))
+    metadata = fields["metadata"]
+    fields["metadata"] = metadata if isinstance(metadata, dict) else json.loads(metadata)
+    return VendRow(**fields | {"vas_type": VasType(fields["vas_type"]), "status": Status(fields["status"])})

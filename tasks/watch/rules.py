@@ -40,11 +40,11 @@ def watch_rules(watch: WatchTransactions) -> list[WatchRule]:
 
 def transaction_rules(settings: Settings) -> list[AlertRule]:
     """The rules as they are listed, with the thresholds that the settings give them."""
-    found = []
+    rules = []
     for rule in watch_rules(settings.watch_transactions):
         on = rule.enabled and settings.watch_transactions.enabled
-        found.append(AlertRule(rule.name, rule.title, rule.severity, rule.threshold if on else "switched off"))
-    return found
+        rules.append(AlertRule(rule.name, rule.title, rule.severity, rule.threshold if on else "switched off"))
+    return rules
 
 
 def _by_amount(watch: WatchTransactions) -> Sequence[WatchRule]:

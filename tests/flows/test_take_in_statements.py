@@ -10,7 +10,7 @@ from flows.reconcile_supplier import reconcile_supplier
 from flows.take_in_statements import take_in_statements
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, DataError
-from tasks.reconciliation.casework.breaks import list_runs
+from tasks.reconciliation.casework.lists import list_runs
 from tasks.statements.intake import Intake, IntakeResult, list_statements
 from tests.flows.test_flows import artifacts
 from tests.tasks.archiving.ledger import PROJECT, Ledger

@@ -193,5 +193,5 @@ def _which(recorded: Sequence[str], there: Sequence[str]) -> str:
     """Return which parts of a run were changed; nothing for a record of one part."""
     if len(there) == 1 or len(recorded) != len(there):
         return ""
-    changed = [name for name, one, other in zip(_PARTS, recorded, there, strict=True) if one != other]
+    changed = [name for name, part, other in zip(_PARTS, recorded, there, strict=True) if part != other]
     return f" ({', '.join(changed)})"

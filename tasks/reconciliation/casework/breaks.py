@@ -1,19 +1,17 @@
-"""Breaks worked by people: lists, and a resolution with four eyes above a limit.
+"""A decision about a break: by one person, or with four eyes above a limit.
 
 A resolution is an added record, never an edit, and an event of the audit chain in the same transaction.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from config import Settings
-from ledger.errors import FieldError, NotFoundError, RefusalError
+from ledger.errors import NotFoundError, RefusalError
 from ledger.statements import BreakClass
 from sql.connection import Connection, connect
 from sql.queries import load
@@ -24,100 +22,11 @@ from tasks.reconciliation.casework import manual_settlement, suggestions, withdr
 from tasks.reconciliation.casework.suggestions import Match
 from tasks.reconciliation.closing import closed_days
 from tasks.reconciliation.closing.periods import check_open
-from tasks.reconciliation.runs.report import warnings_of
-from tasks.reconciliation.vocabulary import Action, BreakState, Decision, WithdrawalState
+from tasks.reconciliation.vocabulary import WAITING, Action, BreakState, Decision, WithdrawalState
 
 _AUDIT = load("reconciliation_audit")
 _BREAKS = load("reconciliation_breaks")
-_RUNS = load("reconciliation_runs")
-PAGE_LIMIT = 1000
-_WAITING = (BreakState.OPEN, BreakState.PROPOSED)
 _NO_MONEY = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run as it was written down. ``current`` is False once a later run over its day took its place."""
-
-    run_id: int
-    supplier: str
-    day: date
-    supersedes: int | None
-    digest: bytes
-    verdict: str
-    line_count: int
-    own_count: int
-    matched_count: int
-    break_count: int
-    figures: dict[str, Any]
-    rules: dict[str, Any]
-    object_prefix: str
-    actor: str
-    started_at: datetime
-    finished_at: datetime
-    current: bool
-
-    @property
-    def warnings(self) -> list[str]:
-        """What the run must not be read without."""
-        return list(warnings_of(self.day, self.line_count, self.started_at))
-
-
-@dataclass(frozen=True, slots=True)
-class BreakRecord:
-    """A break. ``difference`` is the money in question, ``variance`` the statement's total less ours."""
-
-    break_id: int
-    run_id: int
-    supplier: str
-    day: date
-    period_day: date
-    class_: str
-    issues: list[str]
-    currency: str
-    difference: Decimal
-    variance: Decimal
-    escalated: bool
-    line_no: int | None
-    line: dict[str, Any] | None
-    own: dict[str, Any] | None
-    note: str
-    state: str
-    detected_at: datetime
-
-    def age_days(self, today: date) -> int:
-        """Whole days from the break's day to ``today``, both Africa/Johannesburg days."""
-        return (today - self.day).days
-
-
-@dataclass(frozen=True, slots=True)
-class ResolutionRecord:
-    """One record of what was done about a break. ``run_id`` is there when a run did it, ``account`` is what a person
-    worked under. ``period_day`` is the day that the break is accounted in since then.
-    """
-
-    break_id: int
-    resolution_id: int
-    run_id: int | None
-    action: str
-    actor: str
-    account: str | None
-    decision: str
-    reason: str
-    period_day: date | None
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class BreakFilter:
-    """The filter of breaks; None does not filter. Days are of Africa/Johannesburg, both included."""
-
-    supplier: str | None = None
-    states: tuple[BreakState, ...] | None = _WAITING
-    break_class: BreakClass | None = None
-    first: date | None = None
-    last: date | None = None
-    escalated: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,67 +44,6 @@ class ResolvedBreak:
     ended_row: UUID | None = None
     withdrawal: WithdrawalState | None = None
     keeps_ended_row: bool = False
-
-
-def list_runs(
-    settings: Settings,
-    supplier: str | None = None,
-    first: date | None = None,
-    last: date | None = None,
-    *,
-    before: int | None = None,
-    limit: int = 100,
-) -> list[RunRecord]:
-    """Runs, the newest first; the page goes on before the run number ``before``."""
-    with connect(settings.database_dsn, "reconciliation") as connection:
-        return _runs(connection, supplier=supplier, first=first, last=last, before=before, limit=_page(limit))
-
-
-def get_run(settings: Settings, run_id: int) -> RunRecord | None:
-    """The run of that number; None when there is none."""
-    with connect(settings.database_dsn, "reconciliation") as connection:
-        found = _runs(connection, run_id=run_id)
-    return found[0] if found else None
-
-
-def _runs(connection: Connection, **wanted: Any) -> list[RunRecord]:
-    nothing = dict.fromkeys(("supplier", "first", "last", "run_id", "before"))
-    with connection.cursor(row_factory=class_row(RunRecord)) as cursor:
-        return cursor.execute(_RUNS["list_runs"], nothing | {"limit": 1} | wanted).fetchall()
-
-
-def list_breaks(
-    settings: Settings, wanted: BreakFilter = BreakFilter(), *, after: int | None = None, limit: int = 100
-) -> list[BreakRecord]:
-    """Breaks in the order of their numbers, those that wait by default; the page goes on after ``after``."""
-    parameters = {
-        "supplier": wanted.supplier,
-        "states": None if wanted.states is None else [str(state) for state in wanted.states],
-        "class": wanted.break_class,
-        "first": wanted.first,
-        "last": wanted.last,
-        "escalated": wanted.escalated,
-        "after": after,
-        "limit": _page(limit),
-    }
-    with connect(settings.database_dsn, "reconciliation") as connection:
-        rows = connection.execute(_BREAKS["list_breaks"], parameters).fetchall()
-    return [BreakRecord(*row) for row in rows]
-
-
-def get_break(settings: Settings, break_id: int) -> BreakRecord | None:
-    """The break of that number, in whatever state; None when there is none."""
-    found = list_breaks(settings, BreakFilter(states=None), after=break_id - 1, limit=1)
-    return found[0] if found and found[0].break_id == break_id else None
-
-
-def history(settings: Settings, *break_ids: int) -> list[ResolutionRecord]:
-    """Everything that was done about breaks, break by break in order."""
-    with (
-        connect(settings.database_dsn, "reconciliation") as connection,
-        connection.cursor(row_factory=class_row(ResolutionRecord)) as cursor,
-    ):
-        return cursor.execute(_BREAKS["history"], {"break_ids": list(break_ids)}).fetchall()
 
 
 def resolve(
@@ -227,7 +75,7 @@ def resolve(
         if asked.state is not BreakState.PROPOSED:
             proposal = None
         match = _match(connection, break_id, decision, proposal)
-        members = [_lock(connection, one) for one in (match.breaks if match else [break_id])]
+        members = [_lock(connection, number) for number in (match.breaks if match else [break_id])]
         _check_together(break_id, asked, members)
         largest = max(*(member.difference for member in members), ending.amount if ending else _NO_MONEY)
         action = _action(settings, break_id, who, decision, largest, proposal)
@@ -237,7 +85,7 @@ def resolve(
             closed_days.end_alert(connection, asked.supplier, asked.day)
         if ending is not None and action is Action.RESOLVED:
             return _ended(connection, settings, ending, made[break_id])
-    others = tuple(one for one in made if one != break_id)
+    others = tuple(number for number in made if number != break_id)
     return ResolvedBreak(break_id, _STATES[action], made[break_id], others)
 
 
@@ -288,14 +136,14 @@ def _find(connection: Connection, break_id: int) -> _Locked:
 
 
 def _lock(connection: Connection, break_id: int) -> _Locked:
-    found = _find(connection, break_id)
-    if found.state not in _WAITING:
-        raise RefusalError(f"break {break_id} is {found.state} already")
+    locked = _find(connection, break_id)
+    if locked.state not in WAITING:
+        raise RefusalError(f"break {break_id} is {locked.state} already")
     try:
-        check_open(connection, found.supplier, found.period_day)
+        check_open(connection, locked.supplier, locked.period_day)
     except RefusalError as error:
         raise RefusalError(f"break {break_id}: {error}") from None
-    return found
+    return locked
 
 
 def _ending(
@@ -306,10 +154,10 @@ def _ending(
     """
     if decision not in manual_settlement.STATUSES:
         return None
-    found = _find(connection, break_id)
-    contents = (found.issues, found.line, found.own)
+    locked = _find(connection, break_id)
+    contents = (locked.issues, locked.line, locked.own)
     ending = manual_settlement.planned(connection, settings, break_id, contents, decision)
-    if found.state is BreakState.RESOLVED:
+    if locked.state is BreakState.RESOLVED:
         names = {"actor": who.name, "account": who.account}
         _reopen(connection, break_id, names, "row_under_way", "its internal row is still under way")
     return ending
@@ -395,9 +243,3 @@ def _record(connection: Connection, break_id: int, record: dict[str, Any], match
         suggestions.confirm(connection, match, resolution_id)
     chain.record_resolution(connection, resolution_id)
     return int(resolution_id)
-
-
-def _page(limit: int) -> int:
-    if not 1 <= limit <= PAGE_LIMIT:
-        raise FieldError("limit", f"must be 1 to {PAGE_LIMIT}")
-    return limit

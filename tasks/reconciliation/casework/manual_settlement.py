@@ -68,7 +68,7 @@ def planned(
     _check_may_end(connection, settings, break_id, row, status)
     end = _finish(settings.suppliers.everyone[row.supplier], row, status, line)
     remaining = (
-        () if line is None and status is Status.FAILED else tuple(one for one in issues if one not in _OF_THE_ROW)
+        () if line is None and status is Status.FAILED else tuple(issue for issue in issues if issue not in _OF_THE_ROW)
     )
     return Ending(break_id, row.id, end, row.amount, remaining)
 

@@ -38,10 +38,10 @@ class Withdrawal:
 
 def is_proposed(connection: Connection, break_id: int) -> bool:
     """Return whether somebody wants to take back the decision that resolved this break."""
-    found = connection.execute(_BREAKS["decision_in_force"], {"break_id": break_id}).fetchone()
-    if found is None:
+    row = connection.execute(_BREAKS["decision_in_force"], {"break_id": break_id}).fetchone()
+    if row is None:
         return False
-    asked = {"break_id": break_id, "resolution_id": found[0]}
+    asked = {"break_id": break_id, "resolution_id": row[0]}
     return connection.execute(_BREAKS["open_withdrawal"], asked).fetchone() is not None
 
 
@@ -113,7 +113,7 @@ def _confirmed(connection: Connection, asked: _Asked, who: Person, reason: str) 
         chain.record_resolution(connection, reopened)
         _insert(connection, member.names, who, reason, WithdrawalState.CONFIRMED, reopened)
         made[member.break_id] = int(reopened)
-    together = tuple(one for one in made if one != asked.break_id)
+    together = tuple(number for number in made if number != asked.break_id)
     return Withdrawal(made[asked.break_id], WithdrawalState.CONFIRMED, together, asked.has_ended_row)
 
 
@@ -122,15 +122,15 @@ def _members(connection: Connection, asked: _Asked) -> Sequence[_Asked]:
     if asked.decision != Decision.SAME_TRANSACTION:
         return [asked]
     rows = connection.execute(_BREAKS["decided_together"], asked.names).fetchall()
-    others = [one for (one,) in rows if one != asked.break_id]
-    found = [asked]
+    others = [row for (row,) in rows if row != asked.break_id]
+    members = [asked]
     for other in others:
         state = fetch_one(connection, _BREAKS["lock_break"], {"break_id": other})[2]
         try:
-            found.append(_Asked.of(connection, other, state))
+            members.append(_Asked.of(connection, other, state))
         except RefusalError as error:
             raise RefusalError(f"break {asked.break_id}: belongs with another: {error}") from None
-    return found
+    return members
 
 
 def _insert(

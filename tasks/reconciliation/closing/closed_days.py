@@ -64,12 +64,12 @@ class Compared:
     @property
     def together(self) -> dict[date, OwnDay]:
         """The days by themselves."""
-        return {one.day: one.own for one in self.days}
+        return {day.day: day.own for day in self.days}
 
     @property
     def digest(self) -> bytes:
         """SHA-256 over the digests of the days, in their order."""
-        return hashlib.sha256(b"".join(bytes.fromhex(one.own.digest) for one in self.days)).digest()
+        return hashlib.sha256(b"".join(bytes.fromhex(day.own.digest) for day in self.days)).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Change:
 
     def text(self, supplier: str) -> str:
         """The change for people."""
-        parts = "; ".join(f"{one.currency}: {one.text()}" for one in self.parts)
+        parts = "; ".join(f"{part.currency}: {part.text()}" for part in self.parts)
         period = f"{self.state.first_day} to {self.state.last_day}"
         return (
             f"{supplier} {self.state.day} is in the closed period {period}, and its internal rows have changed "
@@ -125,7 +125,7 @@ class Looked:
 
     def texts(self, supplier: str) -> Iterator[str]:
         """A sentence for each change that became a break."""
-        yield from (f"{one.text(supplier)}." for one in self.changes if one.parts)
+        yield from (f"{change.text(supplier)}." for change in self.changes if change.parts)
 
 
 def compare_with_runs(settings: Settings, connection: Connection, supplier: str, first: date, last: date) -> Compared:
@@ -141,20 +141,20 @@ def compare_with_runs(settings: Settings, connection: Connection, supplier: str,
     if old:
         reason = f"run {old[0]} was made before the rows that a run reads were kept; run its day again"
         raise RefusalError(f"{supplier} {first} to {last}: {reason}")
-    found: list[KeptDay | str] = []
+    compared: list[KeptDay | str] = []
     with spool_folder(settings.spool, "closing") as folder:
         for start in range(0, len(runs), _DAYS_AT_ONCE):
             together = runs[start : start + _DAYS_AT_ONCE]
             with own_days(settings, supplier, together[0][0], together[-1][0]) as reader:
                 now = reader.read([run[0] for run in together])
-                found += [
+                compared += [
                     _compared(settings, connection, reader, supplier, run, now[run[0]], folder) for run in together
                 ]
-    problems = [one for one in found if isinstance(one, str)]
+    problems = [day_or_problem for day_or_problem in compared if isinstance(day_or_problem, str)]
     if problems:
         more = f"; and {len(problems) - _SHOWN} more days" if len(problems) > _SHOWN else ""
         raise RefusalError(f"{supplier} {first} to {last}: {'; '.join(problems[:_SHOWN])}{more}: run the day again")
-    return Compared(tuple(one for one in found if isinstance(one, KeptDay)), noted)
+    return Compared(tuple(day_or_problem for day_or_problem in compared if isinstance(day_or_problem, KeptDay)), noted)
 
 
 def _compared(
@@ -209,13 +209,13 @@ def is_current(
     asked = {"supplier": supplier, "first": first, "last": last}
     noted = {row[0] for row in connection.execute(_QUERIES["noted_changes"], asked)}
     runs = {row[0]: row[1] for row in connection.execute(_QUERIES["counting_runs"], asked)}
-    return noted <= compared.noted and runs == {one.day: one.run_id for one in compared.days}
+    return noted <= compared.noted and runs == {day.day: day.run_id for day in compared.days}
 
 
 def insert_first_states(connection: Connection, supplier: str, period_id: int, compared: Compared) -> None:
     """Write down what the days of a period are as it is closed; in the open transaction, before the period's event."""
-    for one in compared.days:
-        _insert_state(connection, supplier, period_id, one, None)
+    for day in compared.days:
+        _insert_state(connection, supplier, period_id, day, None)
 
 
 def find_changes(settings: Settings, connection: Connection, owner: Owner, supplier: str, folder: Path) -> Looked:
@@ -272,11 +272,11 @@ def verify_closed_days(settings: Settings, connection: Connection) -> int:
         looked += len(states)
         for span in _spans(states):
             with own_days(settings, supplier, span[0].day, span[-1].day) as reader:
-                now = reader.read([one.day for one in span])
+                now = reader.read([day.day for day in span])
             problems += [
-                f"{supplier} {one.day}: {one.own.text()} when it was closed, {now[one.day].text()} now"
-                for one in span
-                if now[one.day].digest != one.own.digest
+                f"{supplier} {day.day}: {day.own.text()} when it was closed, {now[day.day].text()} now"
+                for day in span
+                if now[day.day].digest != day.own.digest
             ]
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
@@ -296,14 +296,14 @@ def _states(
     with connection.cursor(row_factory=class_row(ClosedDay)) as cursor:
         states = cursor.execute(_QUERIES["newest_states"], {"supplier": supplier, "most": most}).fetchall()
     months = month_states(connection, settings.table(TABLE))
-    wanted = [one for one in states if _is_wanted(one, months, archived_too=archived_too)]
+    wanted = [state for state in states if _is_wanted(state, months, archived_too=archived_too)]
     return tuple(row[0] for row in noted), wanted
 
 
 def _is_wanted(state: ClosedDay, months: Sequence[MonthState], *, archived_too: bool) -> bool:
     """Return whether a day can be compared, and is worth it: a Johannesburg day may lie in two months of UTC."""
     lower, upper = day_start(state.day), day_start(state.day + timedelta(days=1))
-    tiers = [one.tier for one in months if one.month.lower < upper and one.month.upper > lower]
+    tiers = [month.tier for month in months if month.month.lower < upper and month.month.upper > lower]
     if Tier.DELETED in tiers:
         return False
     return archived_too or state.written or not tiers or any(tier not in _ARCHIVED for tier in tiers)
@@ -325,7 +325,7 @@ def _changes_of_span(
     settings: Settings, connection: Connection, owner: Owner, supplier: str, span: Sequence[ClosedDay], folder: Path
 ) -> Iterator[Change]:
     with own_days(settings, supplier, span[0].day, span[-1].day) as reader:
-        now = reader.read([one.day for one in span])
+        now = reader.read([day.day for day in span])
         for state in span:
             own = now[state.day]
             if own.digest == state.own.digest:

@@ -73,7 +73,7 @@ class OwnDay:
 
     def text(self) -> str:
         """The count and the money for people."""
-        money = ", ".join(f"{one['value']} {currency}" for currency, one in self.sums.items())
+        money = ", ".join(f"{item['value']} {currency}" for currency, item in self.sums.items())
         return f"{counted(self.rows, 'row')} ({money})" if money else counted(self.rows, "row")
 
 
@@ -193,12 +193,12 @@ def sums_of(days: Mapping[date, OwnDay]) -> dict[str, dict[str, Any]]:
     return dict(sorted(total.items()))
 
 
-def _added(one: int | str | None, other: int | str) -> int | str:
-    if one is None:
+def _added(value: int | str | None, other: int | str) -> int | str:
+    if value is None:
         return other
     if isinstance(other, int):
-        return int(one) + other
-    return plain(add_exactly(Decimal(one), Decimal(other)))
+        return int(value) + other
+    return plain(add_exactly(Decimal(value), Decimal(other)))
 
 
 def joined(texts: pa.Array) -> Iterator[memoryview]:

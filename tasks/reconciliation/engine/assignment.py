@@ -70,11 +70,11 @@ def assign(candidates: Candidates, tie_margin: float, component_limit: int) -> A
     return Assignment(candidates.take(firm), candidates.take(doubtful), crowded)
 
 
-def _joined(one: Candidates, other: Candidates) -> Candidates:
+def _joined(candidates: Candidates, other: Candidates) -> Candidates:
     return Candidates(
-        np.concatenate([one.lines, other.lines]),
-        np.concatenate([one.rows, other.rows]),
-        np.concatenate([one.scores, other.scores]),
+        np.concatenate([candidates.lines, other.lines]),
+        np.concatenate([candidates.rows, other.rows]),
+        np.concatenate([candidates.scores, other.scores]),
     )
 
 

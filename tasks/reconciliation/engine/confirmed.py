@@ -19,7 +19,7 @@ def hold(
     """
     engine.execute(CONFIRMED["create_confirmed"], {"confirmed": list(confirmed)})
     engine.execute(CONFIRMED["create_expected_line"], {"breaks": list(expected)})
-    engine.execute(CONFIRMED["create_expected_own"], {"rows": [str(one) for one in expected_rows]})
+    engine.execute(CONFIRMED["create_expected_own"], {"rows": [str(row) for row in expected_rows]})
 
 
 def match_confirmed(engine: duckdb.DuckDBPyConnection) -> None:

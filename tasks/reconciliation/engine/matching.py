@@ -83,7 +83,9 @@ def _prepare(engine: Engine, rules: ReconciliationSettings, rates: Mapping[str, 
     """Types, variables and small tables that the queries are written against."""
     _create_enum(engine, "compared_status", ComparedStatus)
     _create_enum(engine, "break_class", BreakClass)
-    statuses = pa.table({"raw": [str(one) for one in OWN_STATUS], "word": [str(one) for one in OWN_STATUS.values()]})
+    statuses = pa.table(
+        {"raw": [str(status) for status in OWN_STATUS], "word": [str(status) for status in OWN_STATUS.values()]}
+    )
     engine.register("own_status_words", statuses)
     engine.execute("CREATE TABLE own_status AS SELECT raw, word::compared_status AS compared FROM own_status_words")
     unknown = engine.execute(MATCHING["unknown_statuses"]).fetchall()
@@ -108,7 +110,7 @@ def _variables(rules: ReconciliationSettings, day: date) -> dict[str, str]:
     return {
         "day": f"DATE {literal(day.isoformat())}",
         "day_offset_ms": str(OFFSET_MS),
-        "vas_types": f"[{', '.join(literal(str(one)) for one in VasType)}]",
+        "vas_types": f"[{', '.join(literal(str(vas_type)) for vas_type in VasType)}]",
         "amount_tolerance": f"{rules.amount_tolerance}::DECIMAL(18,2)",
         "time_tolerance_ms": str(rules.time_tolerance_s * _MILLISECONDS),
         "commission_tolerance": f"{rules.commission_tolerance}::DECIMAL(18,4)",

@@ -99,7 +99,7 @@ class TieOut:
     @property
     def variance(self) -> Decimal:
         """The part of the difference that breaks explain; the rest is tolerated or a matter of the day."""
-        return sum((self.item(f"break_{one}").value for one in BreakClass), _ZERO)
+        return sum((self.item(f"break_{break_class}").value for break_class in BreakClass), _ZERO)
 
     def item(self, name: str) -> Figure:
         """A figure by name; nothing when there is none of it."""
@@ -163,8 +163,8 @@ def tie_outs(
         nothing = Figure(0, _ZERO)
         statement, own = items.pop("statement", nothing), items.pop("own", nothing)
         tie_outs_made.append(TieOut(currency, statement, own, items, commissions.get(currency, Commission()), rules))
-    for one in tie_outs_made:
-        one.check()
+    for tie_out in tie_outs_made:
+        tie_out.check()
     return tie_outs_made
 
 

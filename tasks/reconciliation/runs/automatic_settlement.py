@@ -1,10 +1,10 @@
 """Automatic settlement: unfinished internal rows whose outcome only the supplier statement has.
 
 A vend without an answer stays processing until the supplier's status rule finds its outcome, and some have no such
-rule. Here a run's matches end it: by the line under its own reference, or because no statement of the days in which it
-can have been sold has one. The row is ended by the very statement that the sweep uses, and the record with its break
-and the event of the chain are written in the same transaction: so of a sweep, a webhook and two runs at once exactly
-one ends a row, and a run that is killed on the way is finished by the next.
+rule. Here a run's matches end it: by the line under its own reference, or because no statement has one. Those are the
+statements of the days in which it can have been sold. The row is ended by the very query that the sweep uses. The
+record with its break and the event of the chain are written in the same transaction. So of a sweep, a webhook and two
+runs at once exactly one ends a row. The next run finishes the work of a killed one.
 """
 
 from collections import Counter
@@ -67,7 +67,7 @@ class Decided:
 @dataclass(slots=True)
 class Settled:
     """The result of a settlement: how many were ended with each status, ``absent`` of them because no statement has
-    them; how many had ended so already, and how many otherwise, or have a status that this may not end.
+    them. Others had ended so already, or otherwise, or have a status that this may not end.
     """
 
     ended: Counter[Status] = field(default_factory=Counter)
@@ -138,7 +138,7 @@ def decided_by_absence(
 def note_lines_elsewhere(
     engine: duckdb.DuckDBPyConnection, connection: Connection, supplier: str, breaks: Mapping[UUID, int]
 ) -> None:
-    """Note with the break of each vend under way that a line has its reference and is not matched with it: so no later
+    """Note with the break of each vend under way that a line has its reference and is not matched with it. So no later
     run takes it for absent. Once a break; safe to run again. To be called before `decided_by_absence`.
     """
     rows = engine.execute(SETTLEMENT["elsewhere"].format(found_rows=MATCHING["found_rows"])).fetchall()
@@ -159,8 +159,8 @@ def note_lines_elsewhere(
 
 
 def last_day(contract: Contract, created_at: datetime) -> date | None:
-    """The last Africa/Johannesburg day whose statement may have the purchase of a row; None when absence from
-    statements says nothing, because the supplier's do not have every purchase.
+    """The last Africa/Johannesburg day whose statement may have the purchase of a row. None when absence from
+    statements proves nothing, because the supplier's do not have every purchase.
     """
     if contract.statement_absent_days is None:
         return None

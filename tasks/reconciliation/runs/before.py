@@ -32,7 +32,7 @@ class Before:
     @property
     def wanted_rows(self) -> list[UUID]:
         """Internal rows that are wanted whatever their day."""
-        return [*self.rows, *(UUID(json.loads(one)["own_id"]) for one in self.confirmed)]
+        return [*self.rows, *(UUID(json.loads(match)["own_id"]) for match in self.confirmed)]
 
     @property
     def expected_rows(self) -> list[UUID]:
@@ -48,7 +48,7 @@ class Before:
     def from_json(cls, plain: dict[str, Any]) -> "Before":
         """The same again. Raises KeyError, ValueError or TypeError for what `as_json` does not make."""
         rows = {UUID(key): int(number) for key, number in plain["rows"].items()}
-        return cls(**plain | {"taken": [UUID(one) for one in plain["taken"]], "rows": rows})
+        return cls(**plain | {"taken": [UUID(row_id) for row_id in plain["taken"]], "rows": rows})
 
 
 def read_before(connection: Connection, rules: ReconciliationSettings, supplier: str, day: date) -> Before:

@@ -65,8 +65,8 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
     """The engine's table ``own_rows``, each row once, whichever tier it is in, also while months move.
 
     The parents are locked against moves while PostgreSQL is read, and only then. Raises TransientError when PostgreSQL
-    or the archive does not answer, DataError when a month is not where the catalogue says, or when PostgreSQL has a row
-    with other values than the archive.
+    or the archive does not answer. Raises DataError when a month is not where the catalogue says, or when PostgreSQL
+    has a row with other values than the archive.
     """
     table = settings.table(TABLE)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
@@ -134,10 +134,10 @@ def objects_in(settings: Settings, months: Months, sources: Sequence[str]) -> li
 
 
 def sources_of_parents(settings: Settings, parents: Parents, months: Months, window: Window) -> list[str]:
-    """The parts of ``own_rows`` for the window's rows alone: PostgreSQL's by one statement over both parents, which
-    needs no privilege on a partition and leaves out no partition that others made; the archived months' from their
-    files. The parents must be locked, see `sql.relations.lock_parents`. Raises DataError when a month of the window is
-    not where the catalogue says.
+    """The parts of ``own_rows`` for the window's rows alone. PostgreSQL's come by one query over both parents, which
+    needs no privilege on a partition and leaves out no partition that others made. Those of archived months come from
+    their files. The parents must be locked, see `sql.relations.lock_parents`. Raises DataError when a month of the
+    window is not where the catalogue says.
     """
     columns = ", ".join(name for name, _ in _COLUMNS)
     branches = (f"SELECT {columns} FROM {_qualified(parent)} WHERE {_in_window(window)}" for parent in parents.found)
@@ -155,12 +155,12 @@ def _carried(settings: Settings, parents: Parents, months: Months, window: Windo
     """The parts of ``own_rows`` for the carried rows: by the indexes in PostgreSQL, by bloom filter in the archive."""
     if not window.carried:
         return
-    wanted = ", ".join(literal(str(one)) for one in window.carried)
+    wanted = ", ".join(literal(str(carried)) for carried in window.carried)
     columns = ", ".join(name for name, _ in _COLUMNS)
     branches = (f"SELECT {columns} FROM {_qualified(parent)} WHERE id IN ({wanted})" for parent in parents.found)
     yield f"SELECT {_SELECTED}, true AS by_id FROM {postgres_query(0, ' UNION ALL '.join(branches))}"
     for state in months.states:
-        if not any(_may_hold(state, one) for one in window.carried):
+        if not any(_may_hold(state, carried) for carried in window.carried):
             continue
         _refuse_missing(state)
         if state.is_archived:

@@ -74,7 +74,7 @@ def _compute(
     open_statement(duck, fetch_statement(settings, request.statement, folder), request.supplier, request.day)
     duck.execute(MATCHING["create_carried_line"], {"lines": list(before.lines)})
     duck.execute(MATCHING["create_taken_own"])
-    duck.register("taken_ids", pa.table({"own_id": pa.array([str(one) for one in before.taken], pa.string())}))
+    duck.register("taken_ids", pa.table({"own_id": pa.array([str(row_id) for row_id in before.taken], pa.string())}))
     duck.execute("INSERT INTO taken_own SELECT own_id::UUID FROM taken_ids")
     confirmed.hold(duck, before.confirmed, before.expected, before.expected_rows)
     window = Window.around(request.supplier, request.day, settings.reconciliation.margin_days, before.wanted_rows)
@@ -126,7 +126,7 @@ def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: Run
         "nothing_expected": not_expected,
         "matched_share": f"{share:f}",
         "breaks": breaks,
-        "auto_resolved": sum(one["auto_resolved"] for one in classes.values()),
+        "auto_resolved": sum(figures_of["auto_resolved"] for figures_of in classes.values()),
         "classes": classes,
         "open_rows_decided": automatic_settlement.counts(
             automatic_settlement.decided_by_lines(duck, contract_of(settings, request.supplier))

@@ -53,7 +53,7 @@ _WRITTEN = {
 def store_reports(
     settings: Settings, owner: Owner, request: RunRequest, summary: RunSummary, files: Sequence[Path]
 ) -> str:
-    """Put the reports into the archive and note their SHA-256 in the figures; returns the prefix, which is named by the
+    """Put the reports into the archive and note their SHA-256 in the figures. Returns the prefix, which is named by the
     digest, the reports' contents and the installation. ``owner`` was proved by `tasks.archiving.ownership`.
     """
     store = ObjectStore(settings)
@@ -105,8 +105,9 @@ def write_down(
     before: Before,
     attempt: Attempt,
 ) -> int:
-    """The run, its breaks, what they close and what closes them, what it found in closed days, and the event of it
-    all: together or not at all. Raises NotStoredError when PostgreSQL stored fewer of them than were found.
+    """Write down the run, its breaks, what they close and what closes them. What it found in closed days and the event
+    of it all are written with them, or nothing is. Raises NotStoredError when PostgreSQL stored fewer of them than were
+    found.
     """
     arrived = duck.execute(MATCHING["arrived"]).fetchall()
     met = [number for number, _ in arrived if number is not None]

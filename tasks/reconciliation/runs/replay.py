@@ -18,7 +18,7 @@ from config.reconciliation import ReconciliationSettings
 from ledger.errors import ConfigError, NotFoundError, VerificationError
 from storage.spool import spool_folder
 from storage.store import ObjectStore, describe_file
-from tasks.reconciliation.casework.breaks import RunRecord, get_run
+from tasks.reconciliation.casework.lists import RunRecord, get_run
 from tasks.reconciliation.engine.tieout import FloatMovement
 from tasks.reconciliation.runs.before import Before
 from tasks.reconciliation.runs.outcome import computed
@@ -48,9 +48,9 @@ class Replay:
 def replay_run(settings: Settings, run_id: int) -> Replay:
     """Compute the run again and compare. Writes nothing, keeps nobody out, and takes days of closed periods too.
 
-    Raises NotFoundError for a run that there is not, ConfigError for one that is older than its inputs are kept or was
-    made under rules which this version does not know; VerificationError when the statement or the inputs are not those
-    that the run had; DataError when one is gone from the archive.
+    Raises NotFoundError for an unknown run. Raises ConfigError for one whose inputs are no longer kept, or which was
+    made under rules that this version does not know. Raises VerificationError when the statement or the inputs are not
+    those that the run had. Raises DataError when one is gone from the archive.
     """
     record = get_run(settings, run_id)
     if record is None:

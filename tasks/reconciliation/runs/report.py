@@ -130,9 +130,9 @@ def markdown(summary: RunSummary) -> str:
 def matched(figures: dict[str, Any]) -> str:
     """Return how much of both sides is matched. Rows without an expected line, such as failed ones, do not count."""
     rows = figures["own_rows"] - figures["nothing_expected"]
-    sides = f"{figures['matched_lines']} of {figures['lines']} lines, {figures['matched_own_rows']} of {rows} own rows"
+    counts = f"{figures['matched_lines']} of {figures['lines']} lines, {figures['matched_own_rows']} of {rows} own rows"
     more = f", and {figures['nothing_expected']} own rows that expect no line" if figures["nothing_expected"] else ""
-    return f"{percent(Decimal(figures['matched_share']))} matched: {sides}{more}"
+    return f"{percent(Decimal(figures['matched_share']))} matched: {counts}{more}"
 
 
 def _write_matches(engine: duckdb.DuckDBPyConnection, target: Path) -> None:

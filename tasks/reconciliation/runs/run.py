@@ -1,7 +1,7 @@
 """One supplier's day, from the statement to the record: read, match, classify, resolve, tie out, report, write down.
 
-Everything is computed before anything is written, and written in one transaction: a run that fails or is killed leaves
-no trace but, at worst, report files that the next run of the same day replaces with the same bytes.
+Everything is computed before anything is written, and written in one transaction. A run that fails or is killed leaves
+at most report files. The next run of the same day replaces them with the same bytes.
 """
 
 from collections.abc import Iterator
@@ -37,8 +37,8 @@ _QUERIES = load("reconciliation_runs")
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The result of a run. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier; ``settled``
-    is what became of rows that were still under way; ``warnings`` are what it must not be read without.
+    """The result of a run. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier. ``settled``
+    is what became of rows that were still under way. The result must not be read without its ``warnings``.
     """
 
     summary: RunSummary
@@ -55,7 +55,7 @@ class RunResult:
 
     def markdown(self) -> str:
         """The run for people, with what waits for them."""
-        warnings = [f"**Warning**: {one}" for one in self.warnings]
+        warnings = [f"**Warning**: {warning}" for warning in self.warnings]
         lines = [f"{markdown(self.summary)}\n", *warnings, self.settled.text(), self._record()]
         return "\n".join(line for line in lines if line) + "\n"
 
@@ -76,8 +76,8 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
     Once it is stored, internal rows that are still under way are ended where it decides them (`automatic_settlement`).
     The aware instant ``now`` (default: this one) decides whether the day is over; a run before that says so.
 
-    Raises DataError for a statement that is not as it must be, ConflictError when the day is in a closed period or the
-    supplier is being reconciled by somebody else, OwnershipError when the archive is not this database's,
+    Raises DataError for a statement that is not as it must be. Raises ConflictError when the day is in a closed period
+    or another run reconciles the supplier. Raises OwnershipError when the archive is not this database's, and
     TransientError when a server is away.
     """
     started = now or datetime.now(UTC)

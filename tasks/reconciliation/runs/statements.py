@@ -29,9 +29,9 @@ def statement_of(settings: Settings, supplier: str, day: date) -> str:
     with connect(settings.database_dsn, "reconciliation") as connection:
         there = connection.execute(_STATEMENTS["has_statement_files"]).fetchone()
         if there is not None and there[0]:
-            found = connection.execute(_STATEMENTS["statement_of"], {"supplier": supplier, "day": day}).fetchone()
-            if found is not None:
-                return str(found[0])
+            row = connection.execute(_STATEMENTS["statement_of"], {"supplier": supplier, "day": day}).fetchone()
+            if row is not None:
+                return str(row[0])
     raise DataError(f"{supplier} {day}: no statement has been taken in for this day")
 
 
@@ -53,8 +53,8 @@ def fetch_statement(settings: Settings, location: str, folder: Path) -> Path:
 def open_statement(engine: duckdb.DuckDBPyConnection, path: Path, supplier: str, day: date) -> None:
     """Make the file the engine's view ``statement``.
 
-    Raises DataError naming file, line and field when a column, a word, the supplier or the day is not as it must be:
-    every line's own settlement date is looked at, not the first one's.
+    Raises DataError naming file, line and field when a column, a word, the supplier or the day is not as it must be.
+    The settlement date of every line is checked, not only that of the first.
     """
     try:
         schema = pq.read_schema(path)

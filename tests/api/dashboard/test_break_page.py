@@ -13,7 +13,7 @@ from api.dashboard.reconciliation_break import decisions_for, sides
 from config import Settings
 from ledger.scopes import Scope
 from ledger.statements import BreakClass
-from tasks.reconciliation.casework import breaks
+from tasks.reconciliation.casework import lists
 from tasks.reconciliation.vocabulary import Action, BreakState, Decision, Verdict
 from tests.api.dashboard.desk import FINANCE, Desk, break_page, opened_books, served, with_breaks
 from tests.api.dashboard.person import SAME_ORIGIN, Document, Person
@@ -216,7 +216,7 @@ def test_hostile_and_private_values_are_text_and_masked(settings: Settings, tmp_
 
 
 def test_a_break_of_a_changed_closed_day_shows_then_and_now(desk: Desk) -> None:
-    (record,) = breaks.list_breaks(desk.books.settings, limit=1)
+    (record,) = lists.list_breaks(desk.books.settings, limit=1)
     own = {"rows_then": 3, "rows_now": 4, "value_then": "10.00", "value_now": "12.50", "digest_then": "ab"}
     changed = sides(replace(record, own=own, line=None))
     assert (changed.left, changed.right) == ("When it was closed", "Now")
@@ -227,14 +227,14 @@ def test_a_break_of_a_changed_closed_day_shows_then_and_now(desk: Desk) -> None:
 
 
 def test_values_that_no_run_has_written_are_text(desk: Desk) -> None:
-    (record,) = breaks.list_breaks(desk.books.settings, limit=1)
+    (record,) = lists.list_breaks(desk.books.settings, limit=1)
     odd = {"amount": "many", "at_ms": 10**30, "status": ["x"], "commission": "NaN"}
     shown = sides(replace(record, own=odd, line={"amount": "1.00"}))
     assert next(one.own for one in shown.fields) == "many"
 
 
 def test_only_an_unfinished_row_can_be_ended(desk: Desk) -> None:
-    (record,) = breaks.list_breaks(desk.books.settings, limit=1)
+    (record,) = lists.list_breaks(desk.books.settings, limit=1)
     for status, is_offered in (("completed", False), ("pending", True), ("processing", True)):
         values = [value for value, *_ in decisions_for(replace(record, own={"status": status}))]
         assert (Decision.SETTLE_FAILED in values) == is_offered

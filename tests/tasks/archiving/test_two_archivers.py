@@ -9,10 +9,11 @@ import pytest
 from ledger.errors import ConflictError
 from ledger.months import months_between
 from sql.connection import connect
+from tasks.archiving.month_lock import month_lock
 from tasks.archiving.move_month import move_month
 from tasks.archiving.outcome import MoveAction, MoveResult
 from tasks.archiving.plan import plan_table
-from tasks.archiving.to_cold import Step, archive_month, month_lock
+from tasks.archiving.to_cold import Step, archive_month
 from tasks.archiving.to_warm import warm_month
 from tests.tasks.archiving.ledger import COLD, TODAY, WARM, Ledger
 

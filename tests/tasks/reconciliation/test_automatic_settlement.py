@@ -17,7 +17,7 @@ from sql.connection import connect
 from suppliers.registry import definition_of
 from tasks.archiving.to_warm import warm_month
 from tasks.reconciliation.audit.chain import verify_chain
-from tasks.reconciliation.casework.breaks import list_runs
+from tasks.reconciliation.casework.lists import list_runs
 from tasks.reconciliation.closing.periods import close_period
 from tasks.reconciliation.runs import automatic_settlement, run
 from tasks.reconciliation.runs.automatic_settlement import Decided, Ground, last_day

@@ -13,14 +13,8 @@ from ledger.statements import BreakClass
 from ledger.transparency.events import AuditHead, Event, PeriodClosed
 from sql.connection import connect
 from tasks.reconciliation.audit.chain import verify_chain
-from tasks.reconciliation.casework.breaks import (
-    BreakFilter,
-    get_run,
-    history,
-    list_breaks,
-    list_runs,
-    resolve,
-)
+from tasks.reconciliation.casework.breaks import resolve
+from tasks.reconciliation.casework.lists import BreakFilter, get_run, history, list_breaks, list_runs
 from tasks.reconciliation.closing.periods import Closing, PeriodState, close_period, list_periods, reject_closing
 from tasks.reconciliation.vocabulary import BreakState, Decision
 from tests.tasks.reconciliation.books import DAY, Books, closed_by_two

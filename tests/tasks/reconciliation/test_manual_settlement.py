@@ -11,7 +11,8 @@ from sql.connection import connect
 from suppliers.references import short_reference
 from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.casework import manual_settlement
-from tasks.reconciliation.casework.breaks import ResolvedBreak, history, resolve
+from tasks.reconciliation.casework.breaks import ResolvedBreak, resolve
+from tasks.reconciliation.casework.lists import history
 from tasks.reconciliation.vocabulary import BreakState, Decision
 from tests.tasks.reconciliation.books import DAY, Books, closed_by_two
 

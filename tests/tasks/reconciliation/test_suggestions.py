@@ -10,7 +10,8 @@ import pytest
 from ledger.errors import ConflictError
 from sql.connection import connect
 from tasks.reconciliation.audit.chain import verify_chain
-from tasks.reconciliation.casework.breaks import history, resolve
+from tasks.reconciliation.casework.breaks import resolve
+from tasks.reconciliation.casework.lists import history
 from tasks.reconciliation.vocabulary import BreakState, Decision
 from tests.tasks.reconciliation.books import DAY, NOON, Books
 

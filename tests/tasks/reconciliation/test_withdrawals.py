@@ -7,7 +7,8 @@ import psycopg
 import pytest
 
 from ledger.errors import FieldError, RefusalError
-from tasks.reconciliation.casework.breaks import history, resolve
+from tasks.reconciliation.casework.breaks import resolve
+from tasks.reconciliation.casework.lists import history
 from tasks.reconciliation.vocabulary import BreakState, Decision, WithdrawalState
 from tests.tasks.reconciliation.books import DAY, Books, closed_by_two
 from tests.tasks.reconciliation.test_manual_settlement import look, the_break, vend

@@ -18,8 +18,9 @@ from sql.log import read_entries
 from sql.restored import Request
 from storage.store import ObjectStore
 from tasks.archiving.late_rows import open_late_rows
+from tasks.archiving.month_lock import month_lock
 from tasks.archiving.tiers import tier_rows
-from tasks.archiving.to_cold import archive_month, month_lock
+from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_deep import deepen
 from tasks.archiving.to_warm import warm_month
 from tasks.proving.proofs import Prover

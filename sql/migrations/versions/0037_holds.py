@@ -2,10 +2,10 @@
 
 from sql.migrate import run_file
 
-revision = "0039"
+revision = "0037"
 down_revision = "0036"
 
 
 def upgrade() -> None:
     """Apply the .sql file of the same number."""
-    run_file("0039_holds.sql")
+    run_file("0037_holds.sql")
