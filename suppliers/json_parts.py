@@ -42,8 +42,8 @@ def parts(content: bytes, name: str, list_name: str, part_bytes: int | None = No
 
     ``part_bytes`` is 4 MiB where it is not given.
 
-    Raises StatementError, naming the file ``name``, for what is not such a list or is cut off, and for an object with a
-    name twice around the list: a decoder keeps the last of two lists, and drops the records of the other.
+    Raises StatementError, naming the file ``name``, for what is not such a list or is cut off. A name
+    twice in an object around the list is refused, too: of two lists, a decoder keeps the last alone.
     """
     text, place, end = _inside(content, name, list_name)
     first = True

@@ -70,7 +70,7 @@ def _mixed_columns(name: str, tally: Tally, by_sign: bool, by_column: bool) -> I
 
 
 def _mixed_symbols(name: str, tally: Tally) -> Iterator[str]:
-    """Codes of currencies are no matter here: one that is not the row's is rejected."""
+    """Codes of currencies are left out: an amount with another code than the row's currency is rejected."""
     for currency, symbols in _counted(tally, lambda one: one.currency, lambda one: one.symbol).items():
         several = sorted(symbol for symbol in symbols if symbol and not is_code(symbol))
         if len(several) > 1:

@@ -250,8 +250,8 @@ def _advice(mapping: Mapping, loader: Loader, counts: _Counts, line: int) -> str
     if loader.dry_run or not counts.loaded:
         return "nothing was loaded: import it when it is whole"
     return (
-        f'{counted(counts.loaded, "row is", "rows are")} loaded, and would be loaded again, since identity = "file" '
-        f"makes them rows of another file now: import the lines from line {line} on as a file of their own"
+        f'{counted(counts.loaded, "row is", "rows are")} loaded. By identity = "file" the whole file would be loaded '
+        f"again: import the lines from line {line} on as a file of their own"
     )
 
 
