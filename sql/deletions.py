@@ -70,8 +70,8 @@ def old_parts(connection: Connection, table: str, last: Month) -> list[OldPart]:
 def rows_in_postgres(
     connection: Connection, table: TieredTable, last: Month, first: Month | None = None
 ) -> dict[Month, str]:
-    """Where PostgreSQL has rows of the months up to ``last``, or from ``first`` to it, whatever partition somebody made
-    for them: for each month a partition. Only partitions of these months, and a DEFAULT one, are read.
+    """Where PostgreSQL has rows of the months from ``first`` (default: all) to ``last``: for each month a partition,
+    whatever somebody made for them. Only partitions of these months, and a DEFAULT one, are read.
     """
     partitions: dict[Month, str] = {}
     time = Identifier(table.time_column)

@@ -78,7 +78,7 @@ def _proofs(of_table: Parameter) -> tuple[Operation, ...]:
             description=f"{_PROOF} It shows these rows, and that there are no others. For a part without rows of the "
             "wallet the file proves their absence; it names two other wallets, and requires the scope `read:all`. "
             "409 says when all parts of the month are archived. 410 names the certificate of a month that was deleted, "
-            "also where legal holds keep some of its rows: these are not all rows of the month.",
+            "also where legal holds keep some of its rows.",
             handler=handlers.prove_statement,
             parameters=(
                 Parameter("wallet_id", "The wallet", wallet, required=True),

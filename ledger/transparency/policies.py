@@ -69,8 +69,8 @@ class LogPolicy:
     def check(self, content: bytes) -> tuple[Checkpoint, Note]:
         """The checkpoint in a note, valid under this policy.
 
-        Of each signature type among the policy's keys of the log, one key must have signed: a log of this project signs
-        with two kinds, and neither may be enough alone (decision 0058). Raises VerificationError for a log that the
+        Of each signature type among the policy's keys of the log, one key must have signed. A log of this project signs
+        with two kinds, and neither is enough alone (decision 0058). Raises VerificationError for a log that the
         policy does not name or whose keys did not sign. It is raised as well for a signature that does not verify, and
         for a quorum that is missed.
         """

@@ -210,7 +210,8 @@ def require_month_unchanged(
     kept = next((month.reason for month in plan.kept if month.month == wanted.month), "")
     raise RefusalError(
         f"request {request.request_id}: the plan changed since it was made: {wanted}: "
-        f"{kept or _changed(wanted, doomed)}. Revoke the request (`treasury delete revoke {request.request_id}`) and make another one"
+        f"{kept or _changed(wanted, doomed)}. "
+        f"Revoke the request (`treasury delete revoke {request.request_id}`) and make another one"
     )
 
 
