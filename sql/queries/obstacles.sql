@@ -66,6 +66,7 @@ GROUP BY root
 SELECT p.conname::text
 FROM pg_constraint p
 WHERE p.conrelid = %(parent)s AND (p.contype = 'c' AND NOT p.connoinherit OR p.contype IN ('p', 'u', 'x', 'f'))
+  AND p.conparentid = 0  -- a foreign key to a partitioned table has one more for each partition
   AND NOT EXISTS (SELECT FROM pg_constraint c
                   WHERE c.conrelid = %(partition)s AND c.contype = p.contype AND (c.conname = p.conname OR c.contype <> 'c')
                     AND pg_get_constraintdef(c.oid) = pg_get_constraintdef(p.oid))
