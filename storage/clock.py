@@ -11,8 +11,8 @@ from storage.store_errors import translated
 def store_ahead_s(store: ObjectStore, key: str) -> float | None:
     """By how many seconds the store's clock is ahead of this machine's, at least; negative: behind.
 
-    ``key`` is an object that is there. None in a folder, and where answers have no Date. The store answered at some
-    moment of the request, and its Date has whole seconds: what may come of either is not taken for a difference.
+    ``key`` is an object that is there. None in a folder, and where answers have no Date. The store answers at some
+    moment of the request, and its Date has whole seconds. What these two may explain is not counted as a difference.
     """
     if store.is_folder:
         return None

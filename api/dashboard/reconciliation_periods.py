@@ -77,7 +77,7 @@ def _last_month() -> dict[str, str]:
 
 async def decide(call: PageCall) -> Mapping[str, Any] | Response:
     """Propose, confirm or reject a closing, as the operation `closeReconciliationPeriod` does, but never another one
-    than the page showed: a form that confirms names its proposal, and one that proposes names none.
+    than the page showed. A form that confirms names its proposal, and one that proposes names none.
     """
     try:
         given = {name: parsing.required(name, call.form) for name in ("supplier", "first_day", "last_day", "reason")}

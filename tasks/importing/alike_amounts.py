@@ -1,6 +1,6 @@
 """Amounts that became alike: what the file says of them beside their number, and the rows do not.
 
--10 and +10 would be 20 of one type, and so would a credit of 10 and a debit of 10; $ 10 and € 10 would be 20 of one
+-10 and +10 would be 20 of one type, and so would a credit of 10 and a debit of 10. $ 10 and € 10 would be 20 of one
 currency. The amounts of a field are counted by what the file says of them, and the import warns at its end.
 """
 

@@ -1,6 +1,4 @@
-"""The text that a spreadsheet or a program makes of one that it takes for a number, or of a formula that failed: never
-a key.
-"""
+"""Texts that a spreadsheet or a program has made of a number, or of a formula that failed. None of them is a key."""
 
 import re
 

@@ -98,8 +98,8 @@ def whole_month(connection: Connection, table: TieredTable, month: Month) -> lis
 def require_archived(table: TieredTable, month: Month, parts: Sequence[MonthState]) -> None:
     """Raise unless every part of a month is archived: what is left of a month proves nothing of the rest.
 
-    Raises NotFoundError for a month without parts, GoneError where one was deleted, and NotYetError where one is still
-    in PostgreSQL, which says when it will be provable.
+    Raises NotFoundError for a month without parts, and GoneError where one was deleted. Raises NotYetError where one is
+    still in PostgreSQL; the error says when it will be provable.
     """
     if not parts:
         raise NotFoundError(f"{table.name} has no month {month}")

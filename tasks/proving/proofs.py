@@ -49,8 +49,9 @@ class ProofFile:
 class Prover:
     """Makes proof files, each against the log as it is then. Not thread-safe: one for a piece of work, or a pool.
 
-    Every method may raise NotFoundError for what is not there, GoneError for what was deleted, NotYetError for a month
-    that is not provable yet, VerificationError where the archive does not hold what the log says, and TransientError.
+    Every method may raise NotFoundError for what is not there, GoneError for what was deleted, and NotYetError for a
+    month that is not provable yet. It raises VerificationError where the archive does not have what the log says, and
+    TransientError.
     A statement or an absence is of all parts of a month: one that is not archived, or deleted, refuses both.
     """
 
@@ -117,8 +118,8 @@ class Prover:
     def absence_of_row(self, table: TieredTable, group: str, key: UUID) -> list[ProofFile]:
         """The proofs that no row of a group is at a place: the key, a UUIDv7, and the time in it. One for each part.
 
-        Raises DataError where the group has a row with the key at another time, as a program may store it that takes
-        the two from different clocks: a proof of the place would be read as one of the key.
+        Raises DataError where the group has a row with the key at another time: a proof of the place would be read as
+        one of the key. A program that takes key and time from different clocks stores such rows.
         """
         created_at = _time_of(table, key)
         month, values = Month.of(created_at), {table.time_column: str(unix_us(created_at)), table.key_column: str(key)}

@@ -50,28 +50,28 @@ class TimeLimit:
     def watching(self, duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
         """Watch over the block."""
         done = threading.Event()
-        heard, told = socket.socketpair()
+        reader, writer = socket.socketpair()
 
         def interrupt() -> None:
-            if not self._must_end(heard):
+            if not self._must_end(reader):
                 return
             while not done.wait(_INTERRUPT_S):  # between two statements an interrupt is lost
                 duck.interrupt()
 
         watch = threading.Thread(target=interrupt, name="time limit", daemon=True)
-        with heard, told, _told_of_signals(told):
+        with reader, writer, _writing_signals(writer):
             watch.start()
             try:
                 yield
             finally:
                 done.set()
-                told.shutdown(socket.SHUT_RDWR)
+                writer.shutdown(socket.SHUT_RDWR)
                 watch.join()
 
-    def _must_end(self, heard: socket.socket) -> bool:
+    def _must_end(self, reader: socket.socket) -> bool:
         """Wait for the end of the block, of the time or for Ctrl-C; False for the first."""
-        while select.select([heard], [], [], self.left_s)[0]:
-            signals = heard.recv(64)
+        while select.select([reader], [], [], self.left_s)[0]:
+            signals = reader.recv(64)
             if signal.SIGINT in signals or not signals:
                 return bool(signals)
         self.is_over = True
@@ -79,15 +79,15 @@ class TimeLimit:
 
 
 @contextmanager
-def _told_of_signals(told: socket.socket) -> Iterator[None]:
-    """Write the number of each signal to ``told`` during the block, in the main thread alone, and unless others want
+def _writing_signals(writer: socket.socket) -> Iterator[None]:
+    """Write the number of each signal to ``writer`` during the block, in the main thread alone, and unless others want
     that. The engine looks for signals between its tasks only, and one of them may take minutes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    told.setblocking(False)
-    others = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    writer.setblocking(False)
+    others = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     if others != -1:
         signal.set_wakeup_fd(others)
     try:
