@@ -41,8 +41,8 @@ def check_source(connection: Connection, mapping: Mapping, table: TieredTable, d
     """Record by what rule the source's rows are known again. Raises ConfigError when it was another one until now,
     NotStoredError when PostgreSQL did not store it.
 
-    Rows that were loaded by their values may be followed by rows of files. The other way round is refused: by its values
-    no row of a file is known. Safe to run again. A dry run records nothing.
+    Rows that were loaded by their values may be followed by rows of files. The other way round is refused: by its
+    values no row of a file is known. Safe to run again. A dry run records nothing.
     """
     rule = mapping.identity_rule
     names = {"table": table.name, "source": mapping.name}

@@ -113,9 +113,9 @@ def close_period(
     The internal rows of each must be those that its newest run read, but for ends that the record of a break explains.
     Breaks that still wait stop it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is
     what ``actor`` works under, by default the same. ``seen`` is the number of the proposal that a page showed when
-    ``actor`` decided, 0 for none. The call is refused when another one is open by now. Raises RefusalError naming what is in
-    the way: also the same person, and a proposal that says otherwise about carrying. Raises TransientError when the
-    days do not stop changing.
+    ``actor`` decided, 0 for none. The call is refused when another one is open by now. Raises RefusalError naming what
+    is in the way: also the same person, and a proposal that says otherwise about carrying. Raises TransientError when
+    the days do not stop changing.
     Closing cannot be undone: corrections belong to the next period.
     """
     who = Person(actor, account or actor)
