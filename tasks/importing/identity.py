@@ -75,8 +75,8 @@ def _key_part(column: str, positions: Positions, format_: FileFormat) -> Getter:
 
 
 def _seen(column: str, text: str) -> str:
-    """``text``. Raises FieldError where it is another key than people see: joined files have a byte order mark in
-    their middle, and texts that were copied from a page have zero-width spaces.
+    """``text``. Raises FieldError where it is another key than people see. Joined files have a byte order mark in their
+    middle, and texts that were copied from a page have zero-width spaces.
     """
     if not text.isprintable() and any(category(character) in _UNSEEN for character in text):
         raise FieldError(column, "has a character that cannot be seen, and it identifies the row")

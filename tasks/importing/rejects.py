@@ -84,13 +84,14 @@ def choose_path(file: Path, chosen: Path | None) -> Path:
 
 
 @contextmanager
-def open_rejects(path: Path) -> Iterator[RejectsFile]:
+def open_rejects(path: Path, chosen: Path | None = None) -> Iterator[RejectsFile]:
     """A new rejects file at ``path``, replacing an older one. Its owner alone may read a file that is made here.
 
-    Raises ConfigError when it cannot be written, is a link, or is being written by another import.
+    Raises ConfigError when it cannot be written, or is being written by another import. A link is followed where
+    somebody has ``chosen`` it, such as /dev/stdout, and refused where it merely lies in the place of the file.
     """
     try:
-        file = _open_alone(path)
+        file = _open_alone(path, 0 if path == chosen else os.O_NOFOLLOW)
     except BlockingIOError:
         raise ConfigError(f"rejects file {path}: another import writes it; name another with --rejects") from None
     except OSError as error:
@@ -103,9 +104,9 @@ def open_rejects(path: Path) -> Iterator[RejectsFile]:
             file.close()
 
 
-def _open_alone(path: Path) -> TextIO:
+def _open_alone(path: Path, flags: int) -> TextIO:
     """Open ``path`` for writing, emptied, locked until it is closed. Raises BlockingIOError where somebody has it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):  # a device has no content of its own
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

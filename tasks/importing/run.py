@@ -117,7 +117,7 @@ def import_file(settings: Settings, request: ImportRequest, progress: Progress, 
         same_values = mapping.identity == "values"
         loader = Loader(connection, settings, table, builder.columns, request.dry_run, same_values)
         counts.preview.columns = builder.columns
-        rejects = stack.enter_context(open_rejects(rejects_path))
+        rejects = stack.enter_context(open_rejects(rejects_path, request.rejects))
         check: Check = lambda line: source.check_unchanged(_advice(mapping, loader, counts, line))  # noqa: E731  # partial
         for _ in _load_chunks(loader, _chunks(builder, contents), rejects, counts, check):
             progress("loading", source.position(), source.size)

@@ -78,13 +78,14 @@ def test_only_its_owner_reads_a_rejects_file(tmp_path: Path) -> None:
 def test_rejects_are_not_written_through_a_link_that_somebody_put_there(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_text("theirs")
-    (tmp_path / "bank.csv.rejects.csv").symlink_to(other)
-    with (
-        pytest.raises(ConfigError, match=r"is a link; name another with --rejects"),
-        open_rejects(tmp_path / "bank.csv.rejects.csv"),
-    ):
+    path = tmp_path / "bank.csv.rejects.csv"
+    path.symlink_to(other)
+    with pytest.raises(ConfigError, match="is a link; name another with --rejects"), open_rejects(path):
         pass
     assert other.read_text() == "theirs"
+    with open_rejects(path, chosen=path):
+        assert path.is_symlink()
+    assert other.read_text() == "line,reason,field,text\n"
 
 
 def test_rejects_may_go_to_a_device(tmp_path: Path) -> None:
