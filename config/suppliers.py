@@ -163,9 +163,6 @@ class FlashSettings(Connection):
         "deducted", description="Net is gross - commission - fee, or + fee: which is not published"
     )
 
-    statement_none_on: tuple[NoStatementDay, ...] = Field(
-        (), description="Weekdays (sunday) and days (2026-12-25) for which the supplier sends no statement"
-    )
     statement_absent_days: int | None = Field(
         1, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
     )
@@ -210,9 +207,6 @@ class MobileMartSettings(Connection):
         default_factory=dict, description="The product code of a statement's productName; it has no code itself"
     )
 
-    statement_none_on: tuple[NoStatementDay, ...] = Field(
-        (), description="Weekdays (sunday) and days (2026-12-25) for which the supplier sends no statement"
-    )
     statement_absent_days: int | None = Field(
         1, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
     )

@@ -9,12 +9,11 @@ from decimal import Decimal
 from markupsafe import Markup, escape
 
 from ledger.currencies import decimal_places
+from ledger.sizes import scaled
 
 THIN = "\u202f"
 NOTHING = "\u2013"  # a dash
 MINUS = "\u2212"
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_STEP = 1024
 _CENT = Decimal("0.01")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
@@ -23,11 +22,9 @@ def size(size_bytes: float | None) -> str:
     """Bytes as `417 KiB`: one decimal place below ten, none above."""
     if size_bytes is None:
         return NOTHING
-    amount, unit = float(size_bytes), 0
-    while abs(amount) >= _STEP - 0.5 and unit < len(_UNITS) - 1:
-        amount, unit = amount / _STEP, unit + 1
-    places = 1 if unit and abs(amount) < 9.95 else 0
-    return f"{_grouped(f'{amount:.{places}f}')}{THIN}{_UNITS[unit]}"
+    amount, unit = scaled(size_bytes, 0)
+    places = 1 if unit != "B" and abs(amount) < 9.95 else 0
+    return f"{_grouped(f'{amount:.{places}f}')}{THIN}{unit}"
 
 
 def number(value: float | Decimal | None, places: int | None = None) -> str:
