@@ -50,8 +50,8 @@ def compile_money(
 ) -> Money:
     """The functions of the money field ``name``. ``currency`` gives the row's currency, which minor units depend on.
 
-    The functions raise FieldError for a text that is no amount or can be read in two ways. They raise it as well for a
-    symbol of another currency than the row's. Nothing is rounded.
+    The functions raise FieldError for a text that cannot be read as an amount, or can be read in two ways. They raise
+    it as well for a symbol of another currency than the row's. Nothing is rounded.
     """
     read = _reader(name, mapping)
     if mapping.first_of is None:
