@@ -3,7 +3,7 @@
 Decimals stay `Decimal`. Everything else becomes what JSON has: text, numbers, lists, objects.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from math import isfinite, isnan
 from typing import Any
@@ -188,10 +188,16 @@ def _structs(column: pa.Array) -> Values:
 
 
 def _maps(column: pa.Array) -> Values:
-    """Objects; lists of pairs where a key is not a text."""
+    """Objects; lists of pairs where keys are not texts."""
     keys, items = plain_values(column.keys), plain_values(column.items)
-    make = dict if all(isinstance(key, str) for key in keys) else lambda pairs: [list(pair) for pair in pairs]
+    kind = column.type.key_type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind  # an ENUM
+    make = dict if pa.types.is_string(kind) or pa.types.is_large_string(kind) else _pairs
     return [None if part is None else make(zip(*part, strict=True)) for part in _parts(column, keys, items)]
+
+
+def _pairs(pairs: Iterable[tuple[Any, Any]]) -> Values:
+    return [list(pair) for pair in pairs]
 
 
 def _unions(column: pa.Array) -> Values:

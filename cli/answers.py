@@ -1,9 +1,8 @@
 """Output of `treasury sql`: a table for people; CSV, JSON or Parquet for programs. Rows are streamed."""
 
-import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from io import TextIOWrapper
@@ -21,7 +20,8 @@ from cli.terminal import console, visible
 from ledger.errors import ConfigError, DataError
 from tasks.querying.query import Answer
 
-_CSV_END = csv.get_dialect("excel").lineterminator
+_QUOTED_IN_CSV = frozenset(',"\r\n')
+_EMPTY = '""'
 _FILE_WIDTH = 200  # of a table for people that is written to a file
 _COLUMN_WIDTH = 9  # what a column needs at least, its frame included, to be read across
 _SHOWN_ROWS = 1000  # of a table for people; the other formats give every row
@@ -115,26 +115,25 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=_text, ensure_ascii=False, allow_nan=False)
 
 
-class _Lines:
-    """Lines that end with LF, as every tool on a pipe wants them. The csv module's own ends are CR and LF: set to end
-    lines with LF, it leaves a CR within a value without quotes before Python 3.13.
-    """
-
-    def __init__(self, file: TextIOWrapper) -> None:
-        self._file = file
-
-    def write(self, line: str) -> None:
-        """Write one line, as the csv module makes it."""
-        self._file.write(f"{line.removesuffix(_CSV_END)}\n")
-
-
 def _write_csv(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
-    text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    writer = csv.writer(_Lines(text))
-    writer.writerow(batches.schema.names)
+    """Lines that end with LF, as every tool on a pipe wants them; NULL is an empty field, an empty text is `""`.
+
+    Not by the csv module: it has no such form before Python 3.12.
+    """
+    file.write(_csv_line(batches.schema.names))
     for row in _rows(batches):
-        writer.writerow("" if value is None else _text(value) for value in row)
-    text.detach()
+        file.write(_csv_line(None if value is None else _text(value) for value in row))
+
+
+def _csv_line(fields: Iterable[str | None]) -> bytes:
+    line = ",".join("" if field is None else _csv_field(field) for field in fields)
+    return f"{line or _EMPTY}\n".encode()  # readers pass over an empty line
+
+
+def _csv_field(text: str) -> str:
+    if text and _QUOTED_IN_CSV.isdisjoint(text):
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _write_json(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:

@@ -19,6 +19,7 @@ from ledger.errors import TreasuryError
 from ledger.totals import totals_columns
 from storage.branches import Described
 from tasks.querying.query import Querier
+from tasks.querying.reading import is_ended
 
 _HISTORY = "sql_history"
 _HELP = "\\d: the views   \\d NAME: the columns of one   \\timing: show times or not   \\q: end   a query ends with ;"
@@ -93,8 +94,9 @@ class Shell:
                 self._command(text)
             elif text:
                 self._lines.append(line)
-                if text.endswith(";"):
-                    query, self._lines = "\n".join(self._lines), []
+                query = "\n".join(self._lines)
+                if is_ended(query):
+                    self._lines = []
                     self._ask(query)
         except TreasuryError as error:
             terminal.errors.print(f"error: {terminal.visible(str(error))}", style="red", markup=False)

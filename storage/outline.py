@@ -36,6 +36,7 @@ from storage.conditions import (
 )
 from storage.engine import identifier
 from storage.exact import register_exact
+from storage.long_intervals import checked_intervals
 from storage.moment import fix_moment, needs_moment
 from storage.stand_ins import create_stand_in, scanned_tables
 from storage.wide_sums import checked, register_checks
@@ -92,17 +93,18 @@ class Outline:
         with self._lock, watch(self._connection):
             if needs_moment(query):
                 fix_moment(self._connection, moment)
-            names = tuple(str(row[0]) for row in self._connection.execute(f"DESCRIBE {query}").fetchall())
+            described = self._connection.execute(f"DESCRIBE {query}").fetchall()
+            columns = [(str(name), str(kind)) for name, kind, *_ in described]
             nodes = plan_nodes(self._connection, query)
             found = self._scanned(nodes, query) & self._columns.keys()
             is_wide = nodes is None or has_wide_sum(nodes)
-            written = checked(self._connection, query) if is_wide else query
+            written = checked_intervals(checked(self._connection, query) if is_wide else query, columns)
         asked = asked_of(nodes, self._columns) if nodes is not None else {}
         rows = found & self._is_cold.keys()
         needs = [need for branch in branches if (need := self._need(branch, rows, asked)) is not None]
         totals = {self._totals[name]: asked.get(name, EVERYTHING) for name in sorted(found & self._totals.keys())}
         is_whole = len(needs) <= 1 or (nodes is not None and is_plain(nodes, self._columns))
-        return Outlined(Plan(needs, written, names, totals), is_whole)
+        return Outlined(Plan(needs, written, tuple(name for name, _ in columns), totals), is_whole)
 
     def _scanned(self, nodes: Sequence[Mapping[str, Any]] | None, query: str) -> set[str]:
         """The tables that a plan reads; its ``nodes`` are None where the engine cannot write them down."""

@@ -29,12 +29,23 @@ def check_reading(query: str) -> None:
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise DataError("SQL: exactly one SELECT is answered here; nothing is ever changed through it")
     tree = _syntax_tree(query)
+    if any(node.get("type") == "SHOW_REF" for node in _nodes(tree)):
+        raise DataError(
+            "SQL: exactly one SELECT is answered here, and not DESCRIBE, SHOW or SUMMARIZE; \\d NAME in the shell of "
+            "`treasury sql` lists the columns of a view"
+        )
     _check_depth(tree)
     refused = sorted({name for name in _table_functions(tree) if name not in _TABLE_FUNCTIONS})
     if refused:
         raise DataError(f"SQL: {', '.join(refused)}() must not be in FROM: only the views and plain series are read")
     if qualified := sorted(set(_qualified_functions(tree))):
         raise DataError(f"SQL: {', '.join(qualified)}: call functions without a catalogue")
+
+
+def is_ended(query: str) -> bool:
+    """Whether a query ends with a semicolon, which may have comments behind it, and is not in a text or a comment."""
+    tokens = duckdb.tokenize(query)  # by bytes; comments are no tokens
+    return bool(tokens) and query.encode()[tokens[-1][0] :].startswith(b";")
 
 
 @cache

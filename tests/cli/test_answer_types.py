@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
@@ -118,6 +119,15 @@ _MORE = {
     "the end of a day": ("TIME '24:00:00'", "24:00:00", "24:00:00", 86_400_000_000),
     "fields without names": ("row(1::HUGEINT, 'x')", '[1, "x"]', [1, "x"], {"1": Decimal(1), "2": "x"}),
     "keys that are not text": ("MAP {1: 'a'}", '[[1, "a"]]', [[1, "a"]], [(1, "a")]),
+    "an empty map whose keys are not text": ("MAP {}::MAP(INTEGER, VARCHAR)", "[]", [], []),
+    "an empty map": ("MAP {}::MAP(VARCHAR, INTEGER)", "{}", {}, []),
+    "days as keys": (
+        "MAP {DATE '2024-02-29': 1}",
+        '[["2024-02-29", 1]]',
+        [["2024-02-29", 1]],
+        [(date(2024, 2, 29), 1)],
+    ),
+    "an ENUM as key": ("MAP {'a'::ENUM('a'): 1}", '{"a": 1}', {"a": 1}, [("a", 1)]),
     "lists in lists": ("[[1::HUGEINT], NULL, []]", "[[1], null, []]", [[1], None, []], [[Decimal(1)], None, []]),
     "JSON": ("'{\"a\": 1}'::JSON", '{"a": 1}', '{"a": 1}', '{"a": 1}'),
 }

@@ -38,3 +38,21 @@ def test_formats_for_programs_keep_every_character(capfdbinary: pytest.CaptureFi
     table = pa.table({"n": ["\x1b[2J\u202e"]})
     write_answer(Answer(table.to_reader(), 1, 1), "csv", None)
     assert capfdbinary.readouterr().out == "n\n\x1b[2J\u202e\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"),
+    [
+        ({"a": ["", None, "x"], "b": [None, "", "y"]}, 'a,b\n"",\n,""\nx,y\n'),
+        ({"a": ["", None, "x"]}, 'a\n""\n""\nx\n'),  # readers pass over an empty line
+        (
+            {'a"b': ['say "x"', "1,5", " z "], "": ["\r", "é\n", "0"]},
+            '"a""b",""\n"say ""x""","\r"\n"1,5","é\n"\n z ,0\n',
+        ),
+    ],
+)
+def test_csv_tells_nothing_from_an_empty_text(
+    capfdbinary: pytest.CaptureFixture[bytes], columns: dict[str, list[str | None]], wanted: str
+) -> None:
+    write_answer(Answer(pa.table(columns).to_reader(), 1, 1), "csv", None)
+    assert capfdbinary.readouterr().out.decode() == wanted

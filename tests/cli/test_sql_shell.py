@@ -46,6 +46,18 @@ def test_a_question_ends_with_a_semicolon(shell: Shell, capsys: pytest.CaptureFi
     assert shell.prompt == "treasury=> "
 
 
+def test_a_semicolon_in_a_text_or_a_comment_ends_no_question(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    for line in ("SELECT 'a;", "b' AS t, -- and;", "/* more;", "*/ 7 AS n"):
+        shell.take(line)
+        assert shell.prompt == "treasury-> ", line
+    shell.take("; -- done")
+    assert "a;" in capsys.readouterr().out
+    assert shell.prompt == "treasury=> "
+    shell.take("SELECT ] ;")
+    assert "error: SQL: Parser Error" in capsys.readouterr().err
+    assert shell.prompt == "treasury=> "
+
+
 def test_an_error_is_one_line_and_the_next_question_is_answered(
     shell: Shell, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,40 @@ def test_the_engine_s_own_division_is_not_exact(exact: duckdb.DuckDBPyConnection
     assert exact.execute("SELECT typeof(1.00 / 1), 9999999999999999.99 / 1").fetchone() == ("DOUBLE", 1e16)
 
 
+_LARGE = "9999999999999999.99::DECIMAL(18, 2)"
+_FLOATING = [
+    *(f"{_LARGE} // 1", f"CASE WHEN true THEN {_LARGE} ELSE 0.0::DOUBLE END", f"coalesce({_LARGE}, 0e0)"),
+    *(f"list_avg([{_LARGE}])", f"fdiv({_LARGE}, 1)", f"fsum({_LARGE})", f"product({_LARGE})", f"pow({_LARGE}, 1)"),
+    f"round_even({_LARGE}, 2)",
+]
+
+
+@pytest.mark.parametrize("expression", _FLOATING)
+def test_what_makes_a_floating_point_number_of_money_is_in_the_documentation(
+    exact: duckdb.DuckDBPyConnection, expression: str
+) -> None:
+    """As docs/auditing.md says: when this fails, the expression can go from there."""
+    assert exact.execute(f"SELECT typeof({expression}), {expression}").fetchone() == ("DOUBLE", 1e16)
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        (f"{_LARGE} < 1e16", False),
+        (f"{_LARGE} < 10000000000000000", True),
+        (f"format('{{:,.2f}}', {_LARGE})", "10,000,000,000,000,000.00"),
+        (f"printf('%.2f', {_LARGE})", "10000000000000000.00"),
+        (f"{_LARGE} % 10", Decimal("9.99")),
+        (f"{_LARGE} * 1", Decimal("9999999999999999.99")),
+        (f"round({_LARGE}, 1)", Decimal("10000000000000000.0")),
+    ],
+)
+def test_comparisons_and_forms_of_money_are_as_the_documentation_says(
+    exact: duckdb.DuckDBPyConnection, expression: str, value: object
+) -> None:
+    assert exact.execute(f"SELECT {expression}").fetchone() == (value,)
+
+
 _DOCUMENT = (
     '{"price": 1.50, "limit": 9999999999999999.99, "tiny": 0.10000000000000000000001, "n": null, "é\\"": "x\\n",'
     ' "d": {"l": [1.10, null, true, "x\\u0001"], "o": {}}}'

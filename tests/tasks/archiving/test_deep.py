@@ -132,6 +132,21 @@ def test_what_cannot_be_read_is_named_with_the_command_and_nothing_is_short(glac
         prover.statement(glacier.table, "wallet-3", DEEP)
 
 
+def test_the_tier_of_a_deep_month_is_deep_and_the_archive_is_both(glacier: Ledger) -> None:
+    whole = "SELECT tier, count(*) AS n, sum(amount) AS amount FROM {} GROUP BY tier ORDER BY tier"
+    before = glacier.ask(whole.format("transactions_archive_cold"))
+    assert [row["tier"] for row in before] == ["cold"]
+    deepened(glacier)
+    request_restore(glacier.settings, glacier.table, DEEPER, DEEP, 3, RetrievalTier.BULK)
+    after = glacier.ask(whole.format("transactions_archive_cold"))
+    assert [row["tier"] for row in after] == ["cold", "deep"]
+    assert {name: sum(row[name] for row in after) for name in ("n", "amount")} == {
+        name: before[0][name] for name in ("n", "amount")
+    }
+    assert glacier.ask("SELECT DISTINCT tier FROM transactions WHERE month = '2018-05'") == [{"tier": "deep"}]
+    assert glacier.ask("SELECT count(*) AS n FROM transactions WHERE tier = 'cold' AND month = '2018-05'") == [{"n": 0}]
+
+
 def _days(count: int) -> Any:
     from datetime import timedelta
 

@@ -23,6 +23,7 @@ from ledger.errors import ConfigError, DataError, TransientError
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.querying.query import run_query
+from tasks.querying.reading import check_reading
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, WARM, Ledger, moment
 
 REFUSED = {
@@ -92,6 +93,15 @@ def test_anything_but_one_select_over_the_views_is_refused(
         three_tiers.ask(REFUSED[name])
     assert _stored(three_tiers) == untouched
     assert list(Path("/tmp").glob("treasury-test-*.csv")) == []  # noqa: S108  # where a breach would leave it
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["DESCRIBE transactions", "SHOW TABLES", "SUMMARIZE transactions", "SELECT * FROM (DESCRIBE SELECT 1)", "SHOW ALL"],
+)
+def test_what_the_engine_calls_a_select_and_is_none_is_refused_with_what_to_do(query: str) -> None:
+    with pytest.raises(DataError, match=r"exactly one SELECT .*\\d NAME"):
+        check_reading(query)
 
 
 @pytest.mark.sampled(1)
@@ -311,6 +321,17 @@ def test_an_infinite_time_is_a_named_error_where_it_cannot_be_written(
         written(three_tiers, output_format, tmp_path / "answer", f"SELECT {time} AS never")
     assert b"infinity" in written(
         three_tiers, "csv", tmp_path / "cast", "SELECT CAST('infinity'::TIMESTAMPTZ AS VARCHAR)"
+    )
+
+
+def test_an_interval_that_would_wrap_around_is_a_named_error_and_others_are_exact(
+    three_tiers: Ledger, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"SQL: .*waited: an INTERVAL of 2562047 hours or more: use CAST"):
+        written(three_tiers, "csv", tmp_path / "a", "SELECT to_hours(5200000) AS waited; -- done")
+    question = "SELECT to_hours(2562046) AS waited, to_hours(2562046) AS waited, [to_hours(-1)] AS more, 1.50 AS amount"
+    assert written(three_tiers, "csv", tmp_path / "b", question).decode() == (
+        'waited,waited,more,amount\nPT2562046H,PT2562046H,"[""PT-1H""]",1.50\n'
     )
 
 
