@@ -15,9 +15,12 @@ from api.dashboard.error_pages import HOME
 from api.dashboard.month_story import story
 from api.dashboard.page import Page, PageCall
 from api.dashboard.rendering import environment
+from api.holds.work import in_thread
 from api.routing import parsing
 from api.routing.problems import NOT_FOUND, HttpError
 from config import Settings
+from ledger.holds import Hold
+from ledger.masking import mask_text
 from ledger.months import Month
 from ledger.scopes import Scope
 from ledger.storage_costs import CostOfMonth, cost_of_month
@@ -25,6 +28,7 @@ from ledger.tables import TieredTable
 from tasks.archiving.life import Life, MonthLife, TableLife
 from tasks.archiving.plan import PlannedMove
 from tasks.retention.costs import prices_of
+from tasks.retention.holds import holds
 from tasks.transparency.archived_log import CHECKPOINT
 
 LIFE = f"{HOME}/life"
@@ -114,7 +118,15 @@ async def show_month(call: PageCall) -> Mapping[str, Any]:
         "before": _neighbour(every, table, month, -1),
         "after": _neighbour(every, table, month, 1),
         "reads_all": call.key.sees_client is None,
+        "sees_matters": sees_matters,
+        "holds": await _holds(call, life) if sees_matters and life is not None and life.held_by else (),
+        "sentence": mask_text,
     }
+
+
+async def _holds(call: PageCall, life: MonthLife) -> list[Hold]:
+    """The open holds on a month, for a key that may read them."""
+    return [one.hold for one in await in_thread(call.services, holds) if one.hold.name in life.held_by]
 
 
 async def download_checkpoint(call: PageCall) -> Response:
