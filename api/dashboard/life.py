@@ -1,5 +1,6 @@
 """The pages *Life of the data*: the grid of all months, and one month with its history and its proofs."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,9 +16,13 @@ from api.dashboard.error_pages import HOME
 from api.dashboard.month_story import story
 from api.dashboard.page import Page, PageCall
 from api.dashboard.rendering import environment
+from api.dashboard.runs_desk import RUN_SIGNS
+from api.holds.work import in_thread
 from api.routing import parsing
 from api.routing.problems import NOT_FOUND, HttpError
 from config import Settings
+from ledger.holds import Hold
+from ledger.masking import mask_text
 from ledger.months import Month
 from ledger.scopes import Scope
 from ledger.storage_costs import CostOfMonth, cost_of_month
@@ -25,9 +30,11 @@ from ledger.tables import TieredTable
 from tasks.archiving.life import Life, MonthLife, TableLife
 from tasks.archiving.plan import PlannedMove
 from tasks.retention.costs import prices_of
+from tasks.retention.holds import holds
 from tasks.transparency.archived_log import CHECKPOINT
 
 LIFE = f"{HOME}/life"
+ARCHIVING = ("run-archiving-operations", "archive-months")
 MOST_MOVES = 24  # shown of each kind; the rest is counted
 _MONTH = f"{LIFE}/{{table}}/{{month}}"
 _WALLET, _PART, _ROW = "wallet_id", "part", "id"
@@ -62,7 +69,7 @@ def pages() -> tuple[Page, ...]:
 async def show_life(call: PageCall) -> Mapping[str, Any]:
     """The grids, what each tier holds, what moves next, and how far the proof has come."""
     desk = call.services.life
-    life = await desk.life()
+    life, runs = await asyncio.gather(desk.life(), call.services.runs.recent())
     return {
         "life": life,
         "grids": await desk.grids(life, draw),
@@ -72,6 +79,9 @@ async def show_life(call: PageCall) -> Mapping[str, Any]:
         "total": life_grid.sums([month for table in life.tables for month in table.months]),
         "moving": _some([move for move in life.moves if move.held_at is None]),
         "held_back": _some([move for move in life.moves if move.held_at is not None]),
+        "runs": runs,
+        "last_run": runs.of(*ARCHIVING),
+        "run_signs": RUN_SIGNS,
         "troubled": _some(_troubled(life)),
         "costs": {table.name: _cost(call.services.settings, table) for table in life.tables},
         "currency": call.services.settings.prices.currency,
@@ -114,7 +124,15 @@ async def show_month(call: PageCall) -> Mapping[str, Any]:
         "before": _neighbour(every, table, month, -1),
         "after": _neighbour(every, table, month, 1),
         "reads_all": call.key.sees_client is None,
+        "sees_matters": sees_matters,
+        "holds": await _holds(call, life) if sees_matters and life is not None and life.held_by else (),
+        "sentence": mask_text,
     }
+
+
+async def _holds(call: PageCall, life: MonthLife) -> list[Hold]:
+    """The open holds on a month, for a key that may read them."""
+    return [one.hold for one in await in_thread(call.services, holds) if one.hold.name in life.held_by]
 
 
 async def download_checkpoint(call: PageCall) -> Response:

@@ -1,4 +1,4 @@
-"""The page *Now*: the state in one sentence, how the API performs, open alerts, and the newest flow runs."""
+"""The page *Now*: the state in one sentence, how the API performs, open alerts, and the newest run of each flow."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
@@ -16,6 +16,7 @@ from api.dashboard.charts import Chart, Series
 from api.dashboard.error_pages import HOME
 from api.dashboard.manual import address_of
 from api.dashboard.page import Page, PageCall
+from api.dashboard.runs_desk import RUN_SIGNS
 from api.monitoring.alert_page import AlertPage
 from api.monitoring.handlers import MOST_ID
 from api.monitoring.health_report import Component, ComponentState, HealthReport, troubles
@@ -36,7 +37,6 @@ SIGNS: Mapping[ComponentState, str] = {
     ComponentState.WARNING: "warning",
     ComponentState.CRITICAL: "bad",
 }
-_RUN_SIGNS = {"COMPLETED": "good", "FAILED": "bad", "CRASHED": "bad", "CANCELLED": "warning", "CANCELLING": "warning"}
 
 
 def pages() -> tuple[Page, ...]:
@@ -88,7 +88,7 @@ async def show_now(call: PageCall) -> Mapping[str, Any]:
         "cache": cache,
         "database": database,
         "runs": runs,
-        "run_signs": _RUN_SIGNS,
+        "run_signs": RUN_SIGNS,
     }
 
 

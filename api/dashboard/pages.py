@@ -4,6 +4,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from api.dashboard import (
+    certificates,
     find,
     life,
     manual,
@@ -28,6 +29,7 @@ def pages() -> tuple[Page, ...]:
     return (
         *now.pages(),
         *life.pages(),
+        *certificates.pages(),
         *find.pages(),
         *reconciliation.pages(),
         *reconciliation_break.pages(),

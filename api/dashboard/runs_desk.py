@@ -1,4 +1,7 @@
-"""The newest flow runs for the page *Now*: Prefect is asked in a thread, and a Prefect that is silent delays nobody."""
+"""The newest run of each flow, for the pages *Now* and *Life of the data*.
+
+Prefect is asked in a thread, and a Prefect that is silent delays nobody.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,20 +11,28 @@ import anyio.to_thread
 from api.monitoring.shared_answer import SharedAnswer
 from config import Settings
 from ledger.errors import TreasuryError
-from tasks.prefect.recent_runs import RecentRun, recent_runs, ui_url
+from tasks.prefect.recent_runs import RecentRun, newest_runs, ui_url
 
-MOST_RUNS = 10
-PATIENCE_S = 1.0
-_FRESH_S, _STALE_S = 10.0, 60.0
+PATIENCE_S, WHOLE_S = 1.0, 3.0
+# The sign beside a run, by Prefect's type of its state.
+RUN_SIGNS = {"COMPLETED": "good", "FAILED": "bad", "CRASHED": "bad", "CANCELLED": "warning", "CANCELLING": "warning"}
+_FRESH_S, _STALE_S = 20.0, 60.0  # a request for each flow, or two
 
 
 @dataclass(frozen=True, slots=True)
 class RunsAnswer:
-    """The runs, newest first; or why there are none to show. ``ui`` is the address of the Prefect UI, if known."""
+    """The runs as `newest_runs` orders them; or why there are none to show. ``ui`` is the address of the Prefect UI, if
+    known.
+    """
 
     runs: tuple[RecentRun, ...]
     trouble: str
     ui: str
+
+    def of(self, *flows: str) -> RecentRun | None:
+        """The newest run of some flows together."""
+        runs = [run for run in self.runs if run.flow in flows]
+        return max(runs, key=lambda run: str(run.started_at), default=None)
 
 
 class RunsDesk:
@@ -32,7 +43,7 @@ class RunsDesk:
         self._answer = SharedAnswer(self._ask, _FRESH_S)
 
     async def recent(self) -> RunsAnswer:
-        """The answer; the first one takes two requests to Prefect, each `PATIENCE_S` at most."""
+        """The answer; the first one waits for Prefect, `WHOLE_S` at most, and `PATIENCE_S` where it is silent."""
         return await self._answer.recent(_FRESH_S, _STALE_S)
 
     async def _ask(self) -> RunsAnswer:
@@ -42,6 +53,6 @@ class RunsDesk:
         ui = ""
         try:
             ui = ui_url(self._settings)
-            return RunsAnswer(tuple(recent_runs(self._settings, MOST_RUNS, PATIENCE_S)), "", ui)
+            return RunsAnswer(tuple(newest_runs(self._settings, PATIENCE_S, WHOLE_S)), "", ui)
         except TreasuryError as error:
             return RunsAnswer((), str(error), ui)

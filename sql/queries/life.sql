@@ -16,10 +16,16 @@ FROM pg_class c WHERE c.oid = %(relation)s::oid
 SELECT relkind::text FROM pg_class WHERE oid = %(relation)s::oid
 
 -- name: events
--- What happened to a month: its moves, and who holds or deletes it. A matter is for those who may read holds.
+-- What happened to a month: its moves, and who holds it, and who asked for, decided
+-- and made its deletion. A matter is for those who may read holds.
 WITH held AS (
     SELECT * FROM holds
     WHERE coalesce(table_name, %(table)s) = %(table)s AND %(month)s BETWEEN first_month AND last_month
+),
+requested AS (
+    SELECT * FROM deletion_requests
+    WHERE plan @> jsonb_build_array(jsonb_build_object('table', %(table)s::text,
+                                                       'month', to_char(%(month)s::date, 'YYYY-MM')))
 ),
 deleted AS (SELECT * FROM deletions WHERE table_name = %(table)s AND month = %(month)s)
 SELECT event, detail, happened_at
@@ -37,10 +43,16 @@ FROM (
     FROM held JOIN hold_decisions d USING (hold_id)
     WHERE d.action = 'released'
     UNION ALL
-    SELECT 'deletion requested', jsonb_build_object('request', request_id), requested_at, NULL
-    FROM deletion_requests
-    WHERE plan @> jsonb_build_array(jsonb_build_object('table', %(table)s::text,
-                                                       'month', to_char(%(month)s::date, 'YYYY-MM')))
+    SELECT 'deletion requested',
+           jsonb_build_object('request', request_id, 'by', concat_ws(', account ', actor, nullif(account, actor)), 'reason', reason),
+           requested_at, NULL
+    FROM requested
+    UNION ALL
+    SELECT 'deletion ' || d.action,
+           jsonb_build_object('request', request_id, 'by', concat_ws(', account ', d.actor, nullif(d.account, d.actor)),
+                              'reason', d.reason),
+           d.decided_at, NULL
+    FROM requested JOIN deletion_decisions d USING (request_id)
     UNION ALL
     SELECT 'deletion begun', jsonb_build_object('certificate', certificate), begun_at, NULL FROM deleted
     UNION ALL

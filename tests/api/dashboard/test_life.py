@@ -1,5 +1,7 @@
 """The pages *Life of the data* on a running API: the grid, a month, its proofs, and nothing of other clients' rows."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,6 +11,7 @@ from uuid import uuid4
 import pytest
 from psycopg.types.json import Jsonb
 
+from api.dashboard.certificates import CERTIFICATE_POLICY, CERTIFICATES
 from api.dashboard.formats import cost, percent, size
 from api.dashboard.life import LIFE
 from config import Settings
@@ -22,6 +25,7 @@ from tasks.admin.keys import create_key
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.plan import plan_table
 from tasks.retention.approvals import approve, request_deletion
+from tasks.retention.certificate_checks import find
 from tasks.retention.costs import table_costs
 from tasks.retention.deletion import delete_months
 from tasks.retention.holds import place_hold
@@ -152,36 +156,74 @@ def test_a_month_shows_its_life_rows_sums_digest_and_files(people: Any) -> None:
     assert order == sorted(order)
 
 
-def test_a_month_tells_who_holds_it_and_that_it_was_deleted(people: Any, site: Site) -> None:
-    """A matter is for those who may read holds; a request, a deletion and its certificate are for everybody."""
-    ledger, table, old = site.ledger, site.ledger.settings.table("transactions"), Month(2014, 1)
-    settings = ledger.settings
+OLD = Month(2014, 1)
+
+
+def _deleted(site: Site) -> str:
+    """Let people delete a month past its policy; returns the number of the certificate."""
+    settings = site.ledger.settings
     settings = settings.model_copy(update={"retention": settings.retention.model_copy(update={"grace_days": 0})})
-    ledger.add(table, [old.lower + timedelta(days=1)])
-    ledger.cold(table, old)
+    table = settings.table("transactions")
+    site.ledger.add(table, [OLD.lower + timedelta(days=1)])
+    site.ledger.cold(table, OLD)
     publish_log(settings)
-    review = datetime.now(UTC).date() + timedelta(days=30)
-    place_hold(settings, HoldScope(COLD, COLD, table.name), "matter 7/24", "asked for by the court", "anna", review)
     asked = request_deletion(settings, [table], "anna", "past the policy")
     for actor in ("ben", "carol"):
         approve(settings, asked.request_id, actor, "looked at")
     (done,) = delete_months(settings)
+    return done.certificate
+
+
+def test_a_month_tells_who_holds_it_and_that_it_was_deleted(people: Any, site: Site) -> None:
+    """A matter is for those who may read holds; a request, a deletion and its certificate are for everybody."""
+    table, settings = site.ledger.settings.table("transactions"), site.ledger.settings
+    review = datetime.now(UTC).date() + timedelta(days=30)
+    place_hold(settings, HoldScope(COLD, COLD, table.name), "matter 7/24", "asked for by the court", "anna", review)
+    certificate = _deleted(site)
     held = people().read(f"{LIFE}/transactions/{COLD}")
     assert "a legal hold was placed hold HOLD-1, keeps all rows, review" in held.text
-    assert "treasury hold show HOLD-1" in held.text
+    assert "HOLD-1 A key with the scope archive:holds sees why." in held.text
     assert "matter 7/24" not in held.text
-    assert "matter 7/24" in people((*READ_ALL, Scope.ARCHIVE_HOLDS)).read(f"{LIFE}/transactions/{COLD}").text
-    deleted = people().read(f"{LIFE}/transactions/{old}")
+    assert "asked for by the court" not in held.text
+    explained = people((*READ_ALL, Scope.ARCHIVE_HOLDS)).read(f"{LIFE}/transactions/{COLD}")
+    check_html(explained)
+    said = f"HOLD-1 matter 7/24 transactions {COLD} asked for by the court anna, "
+    assert said in explained.text
+    assert f"{datetime.now(UTC):%Y-%m-%d}" in explained.text.partition(said)[2]
+    assert str(review) in explained.text.partition(said)[2]
+    deleted = people().read(f"{LIFE}/transactions/{OLD}")
     for document in (held, deleted):
         check_html(document)
     words = (
-        f"its deletion was requested request {asked.request_id}",
-        f"its deletion began: the rows left every view certificate {done.certificate}",
-        f"and a certificate says so certificate {done.certificate}",
-        f"treasury certificate show {done.certificate}",
+        "its deletion was requested by anna, reason past the policy, request 1",
+        "its deletion was approved by ben, reason looked at, request 1",
+        "its deletion was approved by carol, reason looked at, request 1",
+        f"its deletion began: the rows left every view certificate {certificate}",
+        f"and a certificate says so certificate {certificate}",
     )
     order = [deleted.text.index(text) for text in words]
     assert order == sorted(order)
+    assert f"{CERTIFICATES}/{certificate}" in deleted.links
+
+
+def test_a_certificate_is_shown_and_kept_as_the_archive_has_it(people: Any, site: Site) -> None:
+    settings, number = site.ledger.settings, _deleted(site)
+    content, page = find(settings, number)
+    person = people(READ)
+    shown = person.open(f"{CERTIFICATES}/{number}")
+    assert (shown.status_code, shown.content) == (200, page)
+    assert "approved by</th><td>ben (ben), " in shown.text
+    assert shown.headers["content-security-policy"] == CERTIFICATE_POLICY
+    style = shown.text.partition("<style>")[2].partition("</style>")[0]
+    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{allowed}'" in CERTIFICATE_POLICY
+    assert "unsafe" not in CERTIFICATE_POLICY
+    for form, whole in (("html", page), ("json", content)):
+        kept = person.open(f"{CERTIFICATES}/{number}/download/{form}")
+        assert kept.content == whole
+        assert kept.headers["content-disposition"] == f'attachment; filename="certificate-{number}.{form}"'
+    assert person.open(f"{CERTIFICATES}/{number}/download/pdf").status_code == 422
+    assert person.open(f"{CERTIFICATES}/DEL-x-1").status_code == 404
 
 
 def test_a_month_that_is_not_archived_has_no_proofs_and_says_from_when(people: Any, site: Site) -> None:

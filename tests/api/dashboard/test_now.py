@@ -10,6 +10,7 @@ import pytest
 
 from api.dashboard import now
 from api.dashboard.error_pages import HOME
+from api.dashboard.life import LIFE
 from api.dashboard.runs_desk import PATIENCE_S
 from api.monitoring.alert_page import AlertItem, AlertPage
 from api.monitoring.health_report import Component, ComponentState, HealthReport
@@ -207,10 +208,10 @@ def test_a_hostile_alert_is_text(person: Person, shared: Settings) -> None:
     assert len(document.html) < 100_000
 
 
-def _made_run(settings: Settings, name: str, state: str) -> str:
+def _made_run(settings: Settings, name: str, state: str, flow_name: str = "archive-months") -> str:
     """A run in a real Prefect server, as a flow would leave it; returns its id."""
     access = PrefectAccess.of(settings)
-    flow = access.once("/flows/", {"name": "archive-months"})
+    flow = access.once("/flows/", {"name": flow_name})
     run = access.once("/flow_runs/", {"name": name, "flow_id": flow["id"], "state": {"type": "PENDING"}})
     for kind in ("RUNNING", state):
         access.once(f"/flow_runs/{run['id']}/set_state", {"state": {"type": kind}, "force": True})
@@ -230,13 +231,33 @@ def at_prefect(shared: Settings, prefect_url: str) -> Iterator[Person]:
             yield someone
 
 
-def test_the_newest_runs_lead_into_the_prefect_ui(at_prefect: Person, shared: Settings, prefect_url: str) -> None:
-    number = _made_run(with_prefect(shared, prefect_url), HOSTILE[:200].replace("\u0000", ""), "FAILED")
+def test_each_flow_has_one_line_with_its_newest_run(at_prefect: Person, shared: Settings, prefect_url: str) -> None:
+    """So that a flow of every minute pushes no other one out; a run that crashed or failed comes first."""
+    settings = with_prefect(shared, prefect_url)
+    _made_run(settings, "archive 2026-07 -> warm: 1 moved", "COMPLETED")
+    failed = _made_run(settings, HOSTILE[:200].replace("\u0000", ""), "FAILED")
+    _made_run(settings, "8 rolled", "COMPLETED", "roll-partitions")
+    for number in range(12):
+        _made_run(settings, f"watched {number} rows", "COMPLETED", "watch-transactions")
+    _made_run(settings, "of another project", "COMPLETED", "a-strange-flow")
     document = at_prefect.read(HOME)
     check_html(document)
-    assert f"{prefect_url.removesuffix('/api')}/runs/flow-run/{number}" in document.links
-    assert "archive-months" in document.text
-    assert "Failed" in document.text
+    ui = prefect_url.removesuffix("/api")
+    flows = document.text.partition("crashed and failed ones first")[2]
+    order = [
+        flows.index(words) for words in ("archive-months", "watch-transactions watched 11 rows", "roll-partitions 8")
+    ]
+    assert order == sorted(order)
+    assert f"{ui}/runs/flow-run/{failed}" in document.links
+    assert "watched 10 rows" not in document.text
+    assert "of another project" not in document.text
+    assert flows.index("Failed archive-months") < flows.index("ago") < flows.index("Completed watch-transactions")
+    assert "none known" not in flows.partition("watch-transactions")[0]  # the failed flow has succeeded before
+    assert "which has a login of its own: treasury prefect login prints it." in document.text
+    life = at_prefect.read(LIFE)
+    check_html(life)
+    assert "The last run of archiving began" in life.text
+    assert f"{ui}/runs/flow-run/{failed}" in life.links
 
 
 @pytest.mark.parametrize("kind", ["silent", "closed"])
