@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
+from functools import partial, reduce
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
@@ -21,11 +21,12 @@ from api.reconciliation.work import in_thread
 from api.routing import parsing
 from ledger.business_days import day_of
 from ledger.errors import FieldError
+from ledger.money import add_exactly
 from ledger.scopes import Scope
 from ledger.statements import BreakClass
 from tasks.reconciliation.casework import lists
 from tasks.reconciliation.casework.lists import BreakFilter, BreakRecord
-from tasks.reconciliation.overview import Overview, SupplierDay, WaitingBreaks, read_overview
+from tasks.reconciliation.overview import Overview, SupplierDay, WaitingBreaks, WaitingFilter, read_overview
 from tasks.reconciliation.vocabulary import BreakState
 from tasks.statements.lateness import expected_suppliers, late_from
 
@@ -61,6 +62,11 @@ class AskedBreaks:
     last: date
     listed: BreakFilter
     after: int | None = None
+
+    @property
+    def waiting(self) -> WaitingFilter:
+        """The breaks that are summed: those of the days that were entered, or of all days."""
+        return WaitingFilter(self.supplier, self.listed.first, self.listed.last)
 
     @classmethod
     def read(cls, query: Mapping[str, str], suppliers: Collection[str], today: date) -> "AskedBreaks":
@@ -112,8 +118,8 @@ async def show(call: PageCall) -> Mapping[str, Any]:
         form, asked = refused(query, error, frozenset(_FILTER)), AskedBreaks.read({}, settings.suppliers.names, today)
     suppliers = [asked.supplier] if asked.supplier else list(settings.suppliers.names)
     overview, records = await asyncio.gather(
-        in_thread(call.services, read_overview, suppliers, asked.first, asked.last, today, asked.supplier),
-        in_thread(call.services, lists.list_breaks, asked.listed, after=asked.after, limit=PAGE + 1),
+        in_thread(call.services, read_overview, suppliers, asked.first, asked.last, today, asked.waiting),
+        in_thread(call.services, lists.list_breaks, asked.listed, after=asked.after, limit=PAGE + 1, by_gravity=True),
     )
     awaited = frozenset(expected_suppliers(settings))
     return {
@@ -127,7 +133,9 @@ async def show(call: PageCall) -> Mapping[str, Any]:
         "grid": grid(overview.days, awaited, now),
         "is_empty": not any(day.run_id or day.line_count is not None or day.breaks for day in overview.days),
         "charts": rates(overview, suppliers),
-        "waiting": [WaitingRow.of_record(one, today) for one in _by_gravity(overview.waiting)],
+        "waiting": waiting_rows(overview.waiting, asked),
+        "escalate_above": settings.reconciliation.escalate_above,
+        "escalate_issues": settings.reconciliation.escalate_issues,
         "breaks": [BreakRow.of(record, today) for record in records[:PAGE]],
         "next_page": _next_page(query, records),
         "is_filtered": bool(set(query) - {"after"}),
@@ -220,23 +228,53 @@ def rates(overview: Overview, suppliers: Sequence[str]) -> list[Chart]:
     ]
 
 
-def _by_gravity(waiting: Sequence[WaitingBreaks]) -> list[WaitingBreaks]:
+def waiting_rows(waiting: Sequence[WaitingBreaks], asked: AskedBreaks) -> list["WaitingRow"]:
+    """The rows of the table by supplier and class, and totals: of a supplier, and where there are several, of all."""
     order = [str(break_class) for break_class in BreakClass]
-    return sorted(waiting, key=lambda break_class: (order.index(break_class.break_class), break_class.currency))
+    lines = sorted(waiting, key=lambda one: (one.supplier, order.index(one.break_class), one.currency))
+    rows = []
+    for supplier, some in groupby(lines, key=lambda one: one.supplier):
+        own = list(some)
+        rows += [WaitingRow(supplier, words.of_class(one.break_class), one, _link(asked, one)) for one in own]
+        if len(own) > 1:
+            rows += _totals(supplier, own)
+    if len({one.supplier for one in lines}) > 1:
+        rows += _totals("All suppliers", lines)
+    return rows
+
+
+def _link(asked: AskedBreaks, waiting: WaitingBreaks) -> str:
+    """The address of the breaks of a row."""
+    days = {"from": asked.listed.first, "to": asked.listed.last}
+    query = {"class": waiting.break_class, "supplier": waiting.supplier}
+    return f"{PATH}?{urlencode(query | {name: str(day) for name, day in days.items() if day})}#breaks"
+
+
+def _totals(name: str, lines: Sequence[WaitingBreaks]) -> list["WaitingRow"]:
+    """The sums of lines, one for each currency: money of two currencies is never added."""
+    rows = []
+    for currency in sorted({one.currency for one in lines}):
+        own = [one for one in lines if one.currency == currency]
+        counts = {field: sum(getattr(one, field) for one in own) for field in _COUNTS}
+        money = {
+            field: reduce(add_exactly, (getattr(one, field) for one in own)) for field in ("difference", "variance")
+        }
+        total = replace(own[0], oldest=min(one.oldest for one in own), **counts, **money)
+        rows.append(WaitingRow(name, "everything", total, ""))
+    return rows
+
+
+_COUNTS = ("count", "escalated", "proposed", "to_1_day", "to_7_days", "to_30_days", "older")
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingRow:
-    """A class and currency of waiting breaks, in words."""
+    """A supplier, class and currency of waiting breaks, in words. Without ``link`` it is a total."""
 
+    supplier: str
     name: str
     of: WaitingBreaks
-    oldest_days: int
-
-    @classmethod
-    def of_record(cls, waiting: WaitingBreaks, today: date) -> "WaitingRow":
-        """The row of a record."""
-        return cls(words.of_class(waiting.break_class), waiting, (today - waiting.oldest).days)
+    link: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,20 @@ WHERE (%(supplier)s::text IS NULL OR supplier = %(supplier)s::text)
 ORDER BY break_id
 LIMIT %(limit)s
 
+-- name: list_breaks_by_gravity
+-- As list_breaks, the escalated ones first: the page goes on behind the break `after`.
+SELECT break_id, run_id, supplier, day, period_day, class, issues, currency, difference, variance, escalated, line_no,
+       line, own, note, state, detected_at
+FROM recon_breaks
+WHERE (%(supplier)s::text IS NULL OR supplier = %(supplier)s::text)
+  AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s)) AND (%(class)s::text IS NULL OR class = %(class)s)
+  AND (%(first)s::date IS NULL OR day >= %(first)s::date) AND (%(last)s::date IS NULL OR day <= %(last)s::date)
+  AND (%(escalated)s::boolean IS NULL OR escalated = %(escalated)s)
+  AND (%(after)s::bigint IS NULL OR (NOT escalated, break_id)
+       > (SELECT NOT a.escalated, a.break_id FROM recon_breaks a WHERE a.break_id = %(after)s))
+ORDER BY NOT escalated, break_id
+LIMIT %(limit)s
+
 -- name: lock_break
 SELECT supplier, difference, state, period_day, issues, line, own, day FROM recon_breaks
 WHERE break_id = %(break_id)s::bigint FOR UPDATE

@@ -29,12 +29,13 @@ CROSS JOIN LATERAL (
 ORDER BY d.day DESC, s.place
 
 -- name: waiting
--- The breaks that wait for a decision, by class and currency: their number, ages in whole days, and money.
-SELECT class, currency, count(*), count(*) FILTER (WHERE escalated), count(*) FILTER (WHERE state = 'proposed'),
+-- The breaks that wait for a decision, by supplier, class and currency: their number, ages in whole days, and money.
+SELECT supplier, class, currency, count(*), count(*) FILTER (WHERE escalated), count(*) FILTER (WHERE state = 'proposed'),
        count(*) FILTER (WHERE day >= %(today)s::date - 1), count(*) FILTER (WHERE day BETWEEN %(today)s::date - 7 AND %(today)s::date - 2),
        count(*) FILTER (WHERE day BETWEEN %(today)s::date - 30 AND %(today)s::date - 8),
        count(*) FILTER (WHERE day < %(today)s::date - 30), min(day), sum(difference), sum(variance)
 FROM recon_breaks
 WHERE state IN ('open', 'proposed') AND (%(supplier)s::text IS NULL OR supplier = %(supplier)s)
-GROUP BY class, currency
-ORDER BY class, currency
+  AND (%(first)s::date IS NULL OR day >= %(first)s::date) AND (%(last)s::date IS NULL OR day <= %(last)s::date)
+GROUP BY supplier, class, currency
+ORDER BY supplier, class, currency

