@@ -35,7 +35,7 @@ def _checked(place: str, name: str) -> str:
 def _without_end(query: str) -> str:
     """The statement without the semicolons behind it, and what follows them."""
     text = query.encode()
-    for place, _ in reversed(duckdb.tokenize(query)):  # by bytes; comments are no tokens
+    for place, _ in reversed(duckdb.tokenize(query)):  # by bytes, without comments
         if text[place : place + 1] != b";":
             break
         text = text[:place]

@@ -44,7 +44,7 @@ def check_reading(query: str) -> None:
 
 def is_ended(query: str) -> bool:
     """Whether a query ends with a semicolon, which may have comments behind it, and is not in a text or a comment."""
-    tokens = duckdb.tokenize(query)  # by bytes; comments are no tokens
+    tokens = duckdb.tokenize(query)  # by bytes, without comments
     return bool(tokens) and query.encode()[tokens[-1][0] :].startswith(b";")
 
 
