@@ -141,7 +141,7 @@ def _verify(settings: Settings) -> int:
 def _deep(settings: Settings) -> int:
     """Rows a second that are read afresh from the store, hashed and summed."""
     with connect(settings.database_dsn, "bench") as connection:
-        (state,) = [one for one in month_states(connection, TRANSACTIONS) if one.month == MONTH]
+        (state,) = [state for state in month_states(connection, TRANSACTIONS) if state.month == MONTH]
     with spool_folder(settings.spool, "bench") as spool:
         started = time.perf_counter()
         ObjectStore(settings).fetch(state.catalogue.object_key or "", spool / "read.parquet")

@@ -83,11 +83,11 @@ def tiers(
 def _each_table(settings: Settings, tables: list[TieredTable]) -> tuple[list[TierRow], list[str]]:
     """The months of every table that can be read, and why the others cannot."""
     rows, refused = [], []
-    for one in tables:
+    for table in tables:
         try:
-            rows += tier_rows(settings, [one])
+            rows += tier_rows(settings, [table])
         except ConfigError as error:
-            refused.append(f"table {one.name} is left out: {error}")
+            refused.append(f"table {table.name} is left out: {error}")
     return rows, refused
 
 

@@ -19,18 +19,18 @@ def show_costs(settings: Settings, tables: Sequence[TieredTable], *, as_json: bo
     with terminal.working("computing"):
         currency, costs = settings.prices.currency, table_costs(settings, tables)
     if as_json:
-        terminal.console.out(json.dumps([one.as_json(currency) for one in costs], indent=1))
+        terminal.console.out(json.dumps([cost.as_json(currency) for cost in costs], indent=1))
         return
-    for one in costs:
+    for cost in costs:
         columns = ("tier", "months", "gigabytes", f"{currency} a month")
-        terminal.table(one.table, columns, [*map(_row, one.now.tiers), _other(one.now)])
-        terminal.console.out("\n".join(_sentences(one, currency)))
+        terminal.table(cost.table, columns, [*map(_row, cost.now.tiers), _other(cost.now)])
+        terminal.console.out("\n".join(_sentences(cost, currency)))
     terminal.note("prices: TREASURY_PRICES__…, docs/settings.md; bytes alone, without backups, replicas and traffic")
 
 
-def _row(one: TierCost) -> list[str]:
-    size = f"{one.bytes / GIGABYTE:,.3f}" + (f", {one.unknown} of unknown size" if one.unknown else "")
-    return [str(one.tier), f"{one.months:,}", size, money(one.cost)]
+def _row(tier: TierCost) -> list[str]:
+    size = f"{tier.bytes / GIGABYTE:,.3f}" + (f", {tier.unknown} of unknown size" if tier.unknown else "")
+    return [str(tier.tier), f"{tier.months:,}", size, money(tier.cost)]
 
 
 def _other(now: CostOfMonth) -> list[str]:
@@ -38,10 +38,10 @@ def _other(now: CostOfMonth) -> list[str]:
     return ["other objects", "", f"{now.other_bytes / GIGABYTE:,.3f}", money(now.other)]
 
 
-def _sentences(one: TableCost, currency: str) -> list[str]:
-    now = one.now
+def _sentences(cost: TableCost, currency: str) -> list[str]:
+    now = cost.now
     present = f"now: {money(now.total)} {currency} a month, of which {money(now.requests)} for requests to the store"
-    ahead = [f"{_span(one)}: {money(one.total)} {currency}; {_hot(one)}" for one in one.ahead]
+    ahead = [f"{_span(years)}: {money(years.total)} {currency}; {_hot(years)}" for years in cost.ahead]
     return [f"{present}; all hot: {money(now.all_hot)}; {_saved(now)}", *ahead]
 
 

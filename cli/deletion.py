@@ -120,7 +120,7 @@ def run(
     with session("s3") as settings, terminal.working("deleting"):
         outcomes = delete_months(settings, number)
     show_outcomes(outcomes)
-    certificates = [one.certificate for one in outcomes if one.result is DeletionResult.DELETED]
+    certificates = [outcome.certificate for outcome in outcomes if outcome.result is DeletionResult.DELETED]
     if certificates:
         terminal.next_step(f"check what is gone with `treasury certificate verify {certificates[0]}`")
     problems: list[TreasuryError] = failures(outcomes)
@@ -139,7 +139,7 @@ def list_(
         write_json(list(map(_request_as_json, requests)))
         return
     columns = ("request", "months", "rows", "state", "approved by", "due (UTC)", "requested by", "reason")
-    terminal.table("Requests to delete", columns, [_request_cells(one) for one in requests])
+    terminal.table("Requests to delete", columns, [_request_cells(request) for request in requests])
 
 
 def show(number: Request, as_json: AsJson = False) -> None:
@@ -155,8 +155,8 @@ def show(number: Request, as_json: AsJson = False) -> None:
         return
     show_request(request)
     decisions = [
-        (f"{one.decided_at:%Y-%m-%d %H:%M}", one.action, one.actor, one.account, one.reason)
-        for one in request.decisions
+        (f"{decision.decided_at:%Y-%m-%d %H:%M}", decision.action, decision.actor, decision.account, decision.reason)
+        for decision in request.decisions
     ]
     terminal.table("Decisions", ("time (UTC)", "action", "person", "account", "reason"), decisions)
     _say(request)
@@ -173,7 +173,7 @@ def list_certificates(
         write_json(list(map(_deletion_as_json, deletions)))
         return
     columns = ("certificate", "table", "month", "state", "began (UTC)", "ended (UTC)", "note")
-    terminal.table("Certificates of deletion", columns, [_certificate_cells(one) for one in deletions])
+    terminal.table("Certificates of deletion", columns, [_certificate_cells(deletion) for deletion in deletions])
 
 
 def show_certificate(
@@ -213,7 +213,7 @@ def verify(number: Number) -> None:
 def show_plan(plan: DeletionPlan) -> None:
     """Print a plan for people."""
     _show_months(f"Past their policy on {plan.as_of}", plan.months)
-    kept = [(one.table, str(one.month), one.reason) for one in plan.kept]
+    kept = [(month.table, str(month.month), month.reason) for month in plan.kept]
     if kept:
         terminal.table("Kept", ("table", "month", "why"), kept)
     typer.echo(f"SHA-256 of what is to be deleted: {plan.sha256.hex()}")
@@ -222,8 +222,15 @@ def show_plan(plan: DeletionPlan) -> None:
 def _show_months(title: str, months: Sequence[DoomedMonth]) -> None:
     columns = ("table", "month", "rows", "due", "parts", "rows kept by")
     rows = [
-        (one.table, str(one.month), str(one.rows), str(one.due_on), str(len(one.parts)), ", ".join(one.keeps))
-        for one in months
+        (
+            month.table,
+            str(month.month),
+            str(month.rows),
+            str(month.due_on),
+            str(len(month.parts)),
+            ", ".join(month.keeps),
+        )
+        for month in months
     ]
     terminal.table(title, columns, rows)
 
@@ -245,11 +252,18 @@ def show_outcomes(outcomes: Sequence[DeletionOutcome]) -> None:
     """Print what was deleted for people."""
     columns = ("table", "month", "result", "rows", "certificate", "reason")
     rows = [
-        (one.table, str(one.month), str(one.result), str(one.rows or ""), one.certificate, one.reason)
-        for one in outcomes
+        (
+            outcome.table,
+            str(outcome.month),
+            str(outcome.result),
+            str(outcome.rows or ""),
+            outcome.certificate,
+            outcome.reason,
+        )
+        for outcome in outcomes
     ]
     terminal.table("Deletions", columns, rows)
-    deleted = sum(one.result is DeletionResult.DELETED for one in outcomes)
+    deleted = sum(outcome.result is DeletionResult.DELETED for outcome in outcomes)
     typer.echo(f"{counted(deleted, 'month')} deleted" if outcomes else "nothing is due")
 
 
@@ -278,47 +292,66 @@ def _month_as_json(month: DoomedMonth) -> dict[str, Any]:
     return month.to_record() | {"rows": month.rows}
 
 
-def _request_as_json(one: DeletionRequest) -> dict[str, Any]:
+def _request_as_json(request: DeletionRequest) -> dict[str, Any]:
     """A request with its state now, its decisions, and the deletions under it."""
     names = ("table", "month", "state", "certificate")
     return record(
-        one,
-        state=one.state(datetime.now(UTC)),
-        due_at=one.due_at,
-        approved_by=[decision.actor for decision in one.approved_by],
-        months=list(map(_month_as_json, one.months)),
-        decisions=one.decisions,
-        done=[dict(zip(names, values, strict=True)) for values in one.done],
+        request,
+        state=request.state(datetime.now(UTC)),
+        due_at=request.due_at,
+        approved_by=[decision.actor for decision in request.approved_by],
+        months=list(map(_month_as_json, request.months)),
+        decisions=request.decisions,
+        done=[dict(zip(names, values, strict=True)) for values in request.done],
     )
 
 
-def _deletion_as_json(one: Deletion) -> dict[str, Any]:
+def _deletion_as_json(deletion: Deletion) -> dict[str, Any]:
     return {
-        "certificate": one.certificate,
-        "request_id": one.request_id,
-        "table": one.table_name,
-        "month": Month.of(one.month),
-        "state": _certificate_state(one),
-        "begun_at": one.begun_at,
-        "finished_at": one.finished_at,
-        "last_error": one.last_error,
+        "certificate": deletion.certificate,
+        "request_id": deletion.request_id,
+        "table": deletion.table_name,
+        "month": Month.of(deletion.month),
+        "state": _certificate_state(deletion),
+        "begun_at": deletion.begun_at,
+        "finished_at": deletion.finished_at,
+        "last_error": deletion.last_error,
     }
 
 
-def _certificate_state(one: Deletion) -> str:
-    return "certified" if one.state == "done" else "under way"
+def _certificate_state(deletion: Deletion) -> str:
+    return "certified" if deletion.state == "done" else "under way"
 
 
-def _request_cells(one: DeletionRequest) -> tuple[str, ...]:
-    months = ", ".join(map(str, one.months[:3])) + (f" and {len(one.months) - 3} more" if len(one.months) > 3 else "")
-    rows = sum(month.rows for month in one.months)
-    people = ", ".join(decision.actor for decision in one.approved_by)
-    due = f"{one.due_at:%Y-%m-%d %H:%M}" if one.due_at else ""
-    return (str(one.request_id), months, str(rows), one.state(datetime.now(UTC)), people, due, one.actor, one.reason)
+def _request_cells(request: DeletionRequest) -> tuple[str, ...]:
+    months = ", ".join(map(str, request.months[:3])) + (
+        f" and {len(request.months) - 3} more" if len(request.months) > 3 else ""
+    )
+    rows = sum(month.rows for month in request.months)
+    people = ", ".join(decision.actor for decision in request.approved_by)
+    due = f"{request.due_at:%Y-%m-%d %H:%M}" if request.due_at else ""
+    return (
+        str(request.request_id),
+        months,
+        str(rows),
+        request.state(datetime.now(UTC)),
+        people,
+        due,
+        request.actor,
+        request.reason,
+    )
 
 
-def _certificate_cells(one: Deletion) -> tuple[str, ...]:
-    ended = f"{one.finished_at:%Y-%m-%d %H:%M}" if one.finished_at else ""
-    state = _certificate_state(one)
-    began = f"{one.begun_at:%Y-%m-%d %H:%M}"
-    return (one.certificate, one.table_name, str(Month.of(one.month)), state, began, ended, one.last_error or "")
+def _certificate_cells(deletion: Deletion) -> tuple[str, ...]:
+    ended = f"{deletion.finished_at:%Y-%m-%d %H:%M}" if deletion.finished_at else ""
+    state = _certificate_state(deletion)
+    began = f"{deletion.begun_at:%Y-%m-%d %H:%M}"
+    return (
+        deletion.certificate,
+        deletion.table_name,
+        str(Month.of(deletion.month)),
+        state,
+        began,
+        ended,
+        deletion.last_error or "",
+    )

@@ -65,9 +65,9 @@ def list_(
 ) -> None:
     """List the legal holds that are open."""
     with session() as settings:
-        records = [one for one in legal.holds(settings) if every or one.is_open]
+        records = [entry for entry in legal.holds(settings) if every or entry.is_open]
     if as_json:
-        write_json([_as_json(one, [one.decision] if one.decision else []) for one in records])
+        write_json([_as_json(entry, [entry.decision] if entry.decision else []) for entry in records])
         return
     columns = ("hold", "matter", "keeps", "state", "placed by", "placed (UTC)", "review", "reason")
     terminal.table("Legal holds", columns, list(map(_cells, records)))
@@ -98,7 +98,8 @@ def show(number: Number, as_json: AsJson = False) -> None:
     )
     terminal.table(hold.name, ("field", "value"), facts)
     decisions = [
-        (f"{one.decided_at:%Y-%m-%d %H:%M}", one.action, one.actor, one.account, one.reason) for one in entry.decisions
+        (f"{decision.decided_at:%Y-%m-%d %H:%M}", decision.action, decision.actor, decision.account, decision.reason)
+        for decision in entry.decisions
     ]
     terminal.table("Decisions about its release", ("time (UTC)", "action", "person", "account", "reason"), decisions)
 
@@ -139,13 +140,13 @@ def _as_json(hold_record: HoldRecord, decisions: Sequence[HoldDecision]) -> dict
         "account": hold.account,
         "placed_at": hold.placed_at,
         "review_on": hold.review_on,
-        "lacks": [one.to_record() for one in hold.lacks],
+        "lacks": [lack.to_record() for lack in hold.lacks],
         "state": hold_record.state,
         "decisions": list(map(record, decisions)),
     }
 
 
-def _cells(one: HoldRecord) -> tuple[str, ...]:
-    hold = one.hold
+def _cells(entry: HoldRecord) -> tuple[str, ...]:
+    hold = entry.hold
     people = (hold.actor, f"{hold.placed_at:%Y-%m-%d %H:%M}", str(hold.review_on), hold.reason)
-    return (hold.name, hold.matter, str(hold.scope), one.state, *people)
+    return (hold.name, hold.matter, str(hold.scope), entry.state, *people)

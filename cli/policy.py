@@ -50,10 +50,10 @@ def simulate_(
         tables = settings.chosen_tables(table)
         forecasts = simulate(settings, tables, years, rows_per_month, prices)
     if as_json:
-        typer.echo(json.dumps([one.as_json() for one in forecasts], indent=1))
+        typer.echo(json.dumps([forecast.as_json() for forecast in forecasts], indent=1))
         return
-    for one in forecasts:
-        _show(one)
+    for forecast in forecasts:
+        _show(forecast)
 
 
 def _price(text: str) -> tuple[Tier, Decimal]:
@@ -63,14 +63,15 @@ def _price(text: str) -> tuple[Tier, Decimal]:
     return Tier(match[1]), Decimal(match[2])
 
 
-def _show(one: Simulation) -> None:
+def _show(forecast: Simulation) -> None:
     columns = ("year", "to warm", "to cold", "to deep", "deleted", "held", "locked", *STORED, "cost of the year")
-    title = f"{one.table}: {one.growth.rows:,} rows a month ({one.growth_from}); gigabytes at the end of each year"
-    terminal.table(title, map(str, columns), map(_row, _years(one.months)))
-    if any(month.held or month.locked for month in one.months):
-        last = one.months[-1]
+    growth = f"{forecast.growth.rows:,} rows a month ({forecast.growth_from})"
+    title = f"{forecast.table}: {growth}; gigabytes at the end of each year"
+    terminal.table(title, map(str, columns), map(_row, _years(forecast.months)))
+    if any(month.held or month.locked for month in forecast.months):
+        last = forecast.months[-1]
         kept = ", ".join(map(str, [*last.held, *last.locked])) or "none at the end"
-        terminal.note(f"{one.table}: past their retention and kept: {kept}")
+        terminal.note(f"{forecast.table}: past their retention and kept: {kept}")
 
 
 def _years(months: Sequence[ForecastMonth]) -> Iterable[Sequence[ForecastMonth]]:

@@ -43,7 +43,7 @@ from tasks.reconciliation.vocabulary import BreakState, Decision, Verdict, Withd
 _STATES: Mapping[str, tuple[BreakState, ...] | None] = {
     "waiting": (BreakState.OPEN, BreakState.PROPOSED),
     "all": None,
-    **{str(one): (one,) for one in BreakState},
+    **{str(state): (state,) for state in BreakState},
 }
 _AT = "at_ms"  # a field of both sides: an instant in milliseconds since 1970
 _LABELS = {_AT: "time"}
@@ -123,7 +123,7 @@ def runs(
     with session() as settings:
         records = lists.list_runs(settings, supplier, _date(first), _date(last), limit=limit)
     if as_json:
-        write_json([record(one, "figures", "rules", "object_prefix", warnings=one.warnings) for one in records])
+        write_json([record(run, "figures", "rules", "object_prefix", warnings=run.warnings) for run in records])
         return
     columns = ("run", "supplier", "day", "verdict", "lines", "internal rows", "matched", "breaks", "digest", "state")
     terminal.table("Runs", columns, list(map(_run_cells, records)))
@@ -165,10 +165,10 @@ def breaks(
         records = lists.list_breaks(settings, wanted, after=after, limit=limit)
     today = datetime.now(JOHANNESBURG).date()
     if as_json:
-        write_json([_break_as_json(one, today) for one in records])
+        write_json([_break_as_json(break_record, today) for break_record in records])
         return
     columns = ("break", "supplier", "day", "age", "issues", "amount at issue", "variance", "state", "note")
-    terminal.table("Breaks", columns, [_break_cells(one, today) for one in records])
+    terminal.table("Breaks", columns, [_break_cells(break_record, today) for break_record in records])
 
 
 def show(break_id: Annotated[int, typer.Argument(help="Number of the break")], as_json: AsJson = False) -> None:
@@ -222,19 +222,19 @@ def show_run(run_id: Annotated[int, typer.Argument(help="Number of the run")], a
         _show_run(run)
 
 
-def _show_run(one: RunRecord) -> None:
-    print_report(markdown(RunSummary(one.supplier, str(one.day), one.digest.hex(), one.verdict, one.figures)))
-    for warning in one.warnings:
+def _show_run(run: RunRecord) -> None:
+    print_report(markdown(RunSummary(run.supplier, str(run.day), run.digest.hex(), run.verdict, run.figures)))
+    for warning in run.warnings:
         typer.echo(f"\nWarning: {terminal.visible(warning)}")
-    if "own_day" in one.figures:
-        own = OwnDay(**one.figures["own_day"])
+    if "own_day" in run.figures:
+        own = OwnDay(**run.figures["own_day"])
         typer.echo(f"\nInternal rows of the day: {own.text()}, SHA-256 {own.digest}.")
-    statement = one.figures.get("statement", {})
-    state = "the current run of its day" if one.current else "superseded by a later run of its day"
-    typer.echo(f"\nRun {one.run_id} by {one.actor}, {one.started_at:%Y-%m-%d %H:%M} UTC: {state}.")
+    statement = run.figures.get("statement", {})
+    state = "the current run of its day" if run.current else "superseded by a later run of its day"
+    typer.echo(f"\nRun {run.run_id} by {run.actor}, {run.started_at:%Y-%m-%d %H:%M} UTC: {state}.")
     if statement:
         typer.echo(f"Statement {statement['key']}, SHA-256 {statement['sha256']}.")
-    typer.echo(f"Reports in the archive under {one.object_prefix}/.")
+    typer.echo(f"Reports in the archive under {run.object_prefix}/.")
 
 
 def replay(run_id: Annotated[int, typer.Argument(help="Number of the run")]) -> None:
@@ -452,48 +452,52 @@ def _of_day(supplier: str, day: date, error: TreasuryError) -> str:
     return text if text.startswith(head) else head + text
 
 
-def _run_cells(one: RunRecord) -> tuple[str, ...]:
-    counts = (one.line_count, one.own_count, one.matched_count, one.break_count)
-    state = "current" if one.current else "superseded"
+def _run_cells(run: RunRecord) -> tuple[str, ...]:
+    counts = (run.line_count, run.own_count, run.matched_count, run.break_count)
+    state = "current" if run.current else "superseded"
     return (
-        str(one.run_id),
-        one.supplier,
-        str(one.day),
-        one.verdict,
+        str(run.run_id),
+        run.supplier,
+        str(run.day),
+        run.verdict,
         *map(str, counts),
-        one.digest.hex()[:8],
+        run.digest.hex()[:8],
         state,
     )
 
 
-def _period_cells(one: PeriodRecord) -> tuple[str, ...]:
-    days = (str(one.first_day), str(one.last_day))
-    state = f"{one.state}, {counted(one.days_changed, 'day')} changed since" if one.days_changed else one.state
-    money = ", ".join(f"{sums['value']} {currency}" for currency, sums in (one.own_sums or {}).items())
-    own = ("" if one.own_rows is None else str(one.own_rows), money, (one.own_digest or "")[:8])
-    people = (one.proposed_by or "", one.actor, f"{one.at:%Y-%m-%d %H:%M}", one.reason)
-    return (one.supplier, *days, state, *own, *people)
+def _period_cells(period: PeriodRecord) -> tuple[str, ...]:
+    days = (str(period.first_day), str(period.last_day))
+    state = (
+        f"{period.state}, {counted(period.days_changed, 'day')} changed since" if period.days_changed else period.state
+    )
+    money = ", ".join(f"{sums['value']} {currency}" for currency, sums in (period.own_sums or {}).items())
+    own = ("" if period.own_rows is None else str(period.own_rows), money, (period.own_digest or "")[:8])
+    people = (period.proposed_by or "", period.actor, f"{period.at:%Y-%m-%d %H:%M}", period.reason)
+    return (period.supplier, *days, state, *own, *people)
 
 
-def _break_cells(one: BreakRecord, today: date) -> tuple[str, ...]:
-    money = (f"{one.difference:f} {one.currency}", f"{one.variance:f}")
-    state = f"{one.state}, escalated" if one.escalated else one.state
-    age = f"{one.age_days(today)} d"
+def _break_cells(break_record: BreakRecord, today: date) -> tuple[str, ...]:
+    money = (f"{break_record.difference:f} {break_record.currency}", f"{break_record.variance:f}")
+    state = f"{break_record.state}, escalated" if break_record.escalated else break_record.state
+    age = f"{break_record.age_days(today)} d"
     return (
-        str(one.break_id),
-        one.supplier,
-        str(one.day),
+        str(break_record.break_id),
+        break_record.supplier,
+        str(break_record.day),
         age,
-        ", ".join(one.issues),
+        ", ".join(break_record.issues),
         *money,
         state,
-        one.note,
+        break_record.note,
     )
 
 
-def _break_as_json(one: BreakRecord, today: date) -> dict[str, Any]:
+def _break_as_json(break_record: BreakRecord, today: date) -> dict[str, Any]:
     """A break with the fields of the API's answer, without both sides."""
-    return record(one, "class_", "line", "own", age_days=one.age_days(today), break_class=one.class_)
+    return record(
+        break_record, "class_", "line", "own", age_days=break_record.age_days(today), break_class=break_record.class_
+    )
 
 
 def _side_as_json(side: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -504,8 +508,8 @@ def _side_as_json(side: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {name: value for name, value in side.items() if name != _AT} | times
 
 
-def _side_texts(name: str, one: BreakRecord) -> tuple[str, str]:
-    return _text(name, (one.line or {}).get(name)), _text(name, (one.own or {}).get(name))
+def _side_texts(name: str, break_record: BreakRecord) -> tuple[str, str]:
+    return _text(name, (break_record.line or {}).get(name)), _text(name, (break_record.own or {}).get(name))
 
 
 def _text(name: str, value: Any) -> str:

@@ -123,15 +123,15 @@ def list_(as_json: AsJson = False) -> None:
     columns = ("copy", "rows", "state", "restored (UTC)", "dropped on", "by", "reason")
     rows = [
         (
-            str(one.relation),
-            f"{one.row_count:,}",
-            one.state if one.is_there else "dropped by others",
-            f"{one.ready_at:%Y-%m-%d %H:%M}" if one.ready_at else "",
-            f"{one.expires_at:%Y-%m-%d}" if one.expires_at else "",
-            one.actor,
-            one.reason,
+            str(copy.relation),
+            f"{copy.row_count:,}",
+            copy.state if copy.is_there else "dropped by others",
+            f"{copy.ready_at:%Y-%m-%d %H:%M}" if copy.ready_at else "",
+            f"{copy.expires_at:%Y-%m-%d}" if copy.expires_at else "",
+            copy.actor,
+            copy.reason,
         )
-        for one in copies
+        for copy in copies
     ]
     terminal.table("Restored months", columns, rows)
 
@@ -152,8 +152,8 @@ def drop(
     with session() as settings:
         wanted = {} if month is None else {"table": settings.table(table).name, "month": Month.parse(month)}
         dropped = restoring.drop_copies(settings, only_expired=expired, **wanted)  # type: ignore[arg-type]  # of two kinds
-    for one in dropped:
-        typer.echo(f"dropped {one.relation}")
+    for copy in dropped:
+        typer.echo(f"dropped {copy.relation}")
     if not dropped:
         typer.echo("there was no copy to drop")
 
@@ -175,20 +175,20 @@ def unseal(
     typer.echo(f"{table} {month} takes writes again")
 
 
-def _as_json(one: Copy) -> dict[str, Any]:
+def _as_json(copy: Copy) -> dict[str, Any]:
     return {
-        "table": one.table_name,
-        "month": Month.of(one.month),
-        "part": one.part,
-        "relation": str(one.relation),
-        "rows": one.row_count,
-        "state": one.state,
-        "is_there": one.is_there,
-        "restored_at": one.ready_at,
-        "expires_at": one.expires_at,
-        "actor": one.actor,
-        "account": one.account,
-        "reason": one.reason,
+        "table": copy.table_name,
+        "month": Month.of(copy.month),
+        "part": copy.part,
+        "relation": str(copy.relation),
+        "rows": copy.row_count,
+        "state": copy.state,
+        "is_there": copy.is_there,
+        "restored_at": copy.ready_at,
+        "expires_at": copy.expires_at,
+        "actor": copy.actor,
+        "account": copy.account,
+        "reason": copy.reason,
     }
 
 

@@ -52,8 +52,8 @@ def _months(span: str) -> tuple[Month, Month]:
     return Month.parse(match[1]), Month.parse(match[2] or match[1])
 
 
-def _said(one: RequestedPart) -> str:
-    part = "" if one.part == 1 else f", part {one.part}"
-    until = f" until {one.readable_until:%Y-%m-%d %H:%M} UTC" if one.readable_until else ""
-    within = f"; Amazon S3 takes up to {one.within}" if one.within else ""
-    return f"{one.table} {one.month}{part}: {one.state}{until}{within} ({one.storage_class}, {one.size_bytes:,} bytes)"
+def _said(part: RequestedPart) -> str:
+    name = f"{part.table} {part.month}" + ("" if part.part == 1 else f", part {part.part}")
+    until = f" until {part.readable_until:%Y-%m-%d %H:%M} UTC" if part.readable_until else ""
+    within = f"; Amazon S3 takes up to {part.within}" if part.within else ""
+    return f"{name}: {part.state}{until}{within} ({part.storage_class}, {part.size_bytes:,} bytes)"

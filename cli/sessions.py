@@ -18,12 +18,14 @@ def list_(
 ) -> None:
     """List the sessions of the dashboard, newest first. Without --all, only those that are open."""
     with session() as settings:
-        sessions = [one for one in list_sessions(settings) if every or one.is_open]
+        sessions = [
+            dashboard_session for dashboard_session in list_sessions(settings) if every or dashboard_session.is_open
+        ]
     if as_json:
-        write_json([record(one, state=one.state) for one in sessions])
+        write_json([record(dashboard_session, state=dashboard_session.state) for dashboard_session in sessions])
         return
     columns = ("session", "key", "client", "state", "browser", "network", "began (UTC)", "last used", "ends")
-    terminal.table("Sessions of the dashboard", columns, [_cells(one) for one in sessions])
+    terminal.table("Sessions of the dashboard", columns, [_cells(dashboard_session) for dashboard_session in sessions])
 
 
 def revoke(session_id: SessionId) -> None:

@@ -131,10 +131,10 @@ class Shell:
     def _describe(self, name: str) -> None:
         tables = self._querier.tables()
         if not name:
-            views = [(view, len(_columns(one, view))) for one in tables for view in one[0].views]
+            views = [(view, len(_columns(described, view))) for described in tables for view in described[0].views]
             terminal.table("views", ("view", "columns"), ((view, str(count)) for view, count in views))
             return
-        columns = [_columns(one, name) for one in tables if name in one[0].views]
+        columns = [_columns(described, name) for described in tables if name in described[0].views]
         if not columns:
             terminal.note(f"{name} is not a view. {_names(tables)}")
             return
@@ -146,7 +146,7 @@ def _columns(described: Described, view: str) -> list[tuple[str, str, str]]:
     table, columns = described
     is_totals = view in table.totals_views
     shown = totals_columns(table, columns) if is_totals else columns
-    rows = [(one.name, str(one.kind), "" if one.nullable else "not null") for one in shown]
+    rows = [(column.name, str(column.kind), "" if column.nullable else "not null") for column in shown]
     return rows if is_totals else [*rows, ("tier", "text", ""), ("month", "text", "YYYY-MM")]
 
 

@@ -125,18 +125,18 @@ def list_(
         late = lateness.late_statements(settings, datetime.now(UTC))
         rows = [
             (
-                one.supplier,
-                _day(settings, one.supplier, one.day, one.name),
-                one.name,
-                one.state,
-                _text(one.line_count),
-                one.sha256.hex()[:8],
-                one.error or "",
+                statement.supplier,
+                _day(settings, statement.supplier, statement.day, statement.name),
+                statement.name,
+                statement.state,
+                _text(statement.line_count),
+                statement.sha256.hex()[:8],
+                statement.error or "",
             )
-            for one in records
+            for statement in records
         ]
     if as_json:
-        write_json([record(one, "object_key") for one in records])
+        write_json([record(statement, "object_key") for statement in records])
     else:
         terminal.table("Statements", ("supplier", "day", "file", "state", "lines", "sha256", "reason"), rows)
     for name, missing in late:

@@ -76,8 +76,8 @@ def _folded(year: int, rows: Sequence[TierRow]) -> FoldedYear | None:
 def _added(sums: Sequence[dict[str, dict[str, str]]]) -> dict[str, dict[str, str]]:
     """The sums of several months, by currency and money column."""
     added: dict[str, dict[str, Decimal]] = {}
-    for one in sums:
-        for currency, columns in one.items():
+    for month_sums in sums:
+        for currency, columns in month_sums.items():
             known = added.setdefault(currency, {})
             for column, amount in columns.items():
                 known[column] = add_exactly(known.get(column, Decimal(0)), Decimal(amount))
@@ -120,10 +120,10 @@ def _cells(row: TierRow) -> tuple[str, ...]:
     )
 
 
-def _year_cells(one: FoldedYear) -> tuple[str, ...]:
-    sizes = (human_bytes(one.bytes), human_bytes(one.postgres_bytes))
-    months = f"{one.year}, {counted(one.months, 'month')}"
-    return (months, one.tier, f"{one.rows:,}", *sizes, _largest_sum(one.sums), "", "")
+def _year_cells(year: FoldedYear) -> tuple[str, ...]:
+    sizes = (human_bytes(year.bytes), human_bytes(year.postgres_bytes))
+    months = f"{year.year}, {counted(year.months, 'month')}"
+    return (months, year.tier, f"{year.rows:,}", *sizes, _largest_sum(year.sums), "", "")
 
 
 def _largest_sum(sums: dict[str, dict[str, str]]) -> str:

@@ -63,7 +63,7 @@ def totals(
         terminal.note(note)
     columns = [name for name in ("day", "client_id", "type", "status", "supplier") if name in question.groups]
     texts = [*columns, "currency"]
-    rows = [_record(chosen, one, texts) for one in answer.totals]
+    rows = [_record(chosen, total, texts) for total in answer.totals]
     heads = [*texts, "rows", *chosen.money_columns]
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
@@ -104,10 +104,10 @@ def _keep() -> None:
     problems: list[TreasuryError] = []
     with session("s3") as settings, terminal.working("summing the months that have ended"):
         outcomes = keep_daily_totals(settings)
-    for one in outcomes:
-        if one.result is not TotalsResult.HELD:
-            said = f", {counted(one.rows, 'row')}" if one.error is None else f": {one.error}"
-            typer.echo(f"{one.place}: {one.result}{said}")
-        problems += [] if one.error is None else [one.error]
+    for outcome in outcomes:
+        if outcome.result is not TotalsResult.HELD:
+            said = f", {counted(outcome.rows, 'row')}" if outcome.error is None else f": {outcome.error}"
+            typer.echo(f"{outcome.place}: {outcome.result}{said}")
+        problems += [] if outcome.error is None else [outcome.error]
     if problems:
         raise combined(problems)

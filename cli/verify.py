@@ -115,7 +115,7 @@ def _show(report: VerificationReport, lines: list[str], *, as_json: bool) -> Non
             "origin": report.origin,
             "size": report.size,
             "counts": dict(sorted(report.counts.items())),
-            "findings": [{"place": one.place, "text": one.text} for one in report.findings],
+            "findings": [{"place": finding.place, "text": finding.text} for finding in report.findings],
             "notes": report.notes,
             "reconciliation": lines,
         }

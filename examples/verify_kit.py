@@ -94,18 +94,18 @@ def root_by_range(leaves: list[bytes], start: int, size: int, path: list[bytes])
 
     def root(first: int, last: int) -> bytes:
         if last <= start or first >= stop:
-            found = next(rest, None)
-            require(found is not None, "the path of the proof is too short")
-            return found or b""
+            sibling = next(rest, None)
+            require(sibling is not None, "the path of the proof is too short")
+            return sibling or b""
         if last - first == 1:
             return leaves[first - start]
         middle = first + (1 << ((last - first - 1).bit_length() - 1))
         left = root(first, middle)
         return sha256(b"\1" + left + root(middle, last))
 
-    found = root(0, size)
+    computed_root = root(0, size)
     require(next(rest, None) is None, "the path of the proof is too long")
-    return found
+    return computed_root
 
 
 def root_by_path(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
@@ -123,9 +123,9 @@ def root_by_path(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes
             return sha256(b"\1" + root(first, middle) + sibling)
         return sha256(b"\1" + sibling + root(middle, last))
 
-    found = root(0, size)
+    computed_root = root(0, size)
     require(not rest, "the path of the proof is too long")
-    return found
+    return computed_root
 
 
 # Signed notes, checkpoints, policies
@@ -134,9 +134,9 @@ def root_by_path(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes
 def parse_key(text: str) -> Key:
     name, key_id, encoded = [*text.split("+", 2), "", ""][:3]
     content = unbase64(encoded)
-    found = sha256(name.encode() + b"\n" + content)[:4]
-    require(name and found.hex() == key_id, f"the verifier key {text[:60]} is not well formed")
-    return name, found, content[0], content[1:]
+    computed_id = sha256(name.encode() + b"\n" + content)[:4]
+    require(name and computed_id.hex() == key_id, f"the verifier key {text[:60]} is not well formed")
+    return name, computed_id, content[0], content[1:]
 
 
 def is_valid(key: Key, text: str, signature: bytes) -> bool:
@@ -252,9 +252,9 @@ def read_entries(log: Path, size: int) -> list[bytes]:
         width = min(TILE, size - start)
         path = log / tile_name("entries", start // TILE, width)
         whole = log / tile_name("entries", start // TILE, TILE)
-        found = split_bundle(read(path if path.exists() else whole))[:width]
-        require(len(found) == width, f"{path} does not have {width} entries")
-        entries += found
+        bundle = split_bundle(read(path if path.exists() else whole))[:width]
+        require(len(bundle) == width, f"{path} does not have {width} entries")
+        entries += bundle
     return entries
 
 
@@ -262,7 +262,7 @@ def check_tiles(log: Path, entries: list[bytes]) -> int:
     """Every tile in the kit has the hashes that follow from the entries."""
     level, hashes, count = 0, [leaf_hash(entry) for entry in entries], 0
     while hashes:
-        for path in (one for one in (log / f"tile/{level}").rglob("*") if one.is_file()):
+        for path in (file for file in (log / f"tile/{level}").rglob("*") if file.is_file()):
             relative = path.relative_to(log / f"tile/{level}").as_posix()
             place, _, width = relative.partition(".p/")
             index = int(place.replace("x", "").replace("/", ""))
@@ -326,7 +326,7 @@ def check_certificate(kit: Path, data: Path | None, number: str, records: list[d
         require(sha256(content).hex() == record["sha256"], f"{record['key']}: another SHA-256")
     said = json.loads(contents[0])
     require(said["certificate"] == number, f"{records[0]['key']}: is of the certificate {said['certificate']}")
-    again = [one["key"] for one in said["objects"] if data is not None and (data / one["key"]).exists()]
+    again = [removed["key"] for removed in said["objects"] if data is not None and (data / removed["key"]).exists()]
     require(not again, f"{again[:1]} was deleted and is in the copy of the bucket")
     rows = sum(part["rows"] for part in said["parts"]) - sum(part["rows"] for part in said["kept"])
     return f"{said['table']} {said['month']}: {rows} rows deleted with certificate {number}"
@@ -337,11 +337,11 @@ def check_index(content: bytes, table: str, months: dict[Any, Any], keys: list[K
     require(signed, f"the index of {table} is signed by no key of the log")
     index = json.loads(text)
     require(index["table"] == table and index["size"] == size, f"the index of {table} is not of {size} entries")
-    found = {(table, one["month"], one["part"]): one for one in index["months"]}
+    indexed_months = {(table, month["month"], month["part"]): month for month in index["months"]}
     wanted = {key: body for key, body in months.items() if key[0] == table}
-    require(found.keys() == wanted.keys(), f"the index of {table} does not name the months of the log")
-    for key, one in found.items():
-        same = (one["manifest"], one["objects"], one["entry"])
+    require(indexed_months.keys() == wanted.keys(), f"the index of {table} does not name the months of the log")
+    for key, month in indexed_months.items():
+        same = (month["manifest"], month["objects"], month["entry"])
         body = wanted[key]
         require(same == (body["manifest"], body["objects"], body["entry"]), f"the index of {table} is wrong for {key}")
 
@@ -417,7 +417,7 @@ def totals_text(layout: dict[str, Any], rows: list[dict[str, str]]) -> str:
         kind = tuple(row[name] if name else "" for name in kinds)
         counts[kind] += 1
         added = [Decimal(0) if row[name] == NULL else Decimal(row[name]) for name in money]
-        sums[kind] = [total + one for total, one in zip(sums[kind], added, strict=True)]
+        sums[kind] = [total + amount for total, amount in zip(sums[kind], added, strict=True)]
     parts: list[str] = []
     for kind in sorted(counts, key=lambda kind: [(field == NULL, field.encode()) for field in kind]):
         shown = (
@@ -471,16 +471,16 @@ class MonthProof:
         return kinds[self.proof["kind"]]()
 
     def _one(self, place: dict[str, Any]) -> str:
-        path = [unbase64(one) for one in place["path"]]
-        found = root_by_path(leaf_hash(place["text"].encode()), place["index"], self.size, path)
-        require(found == self.root, "the path does not lead to the root of the month")
+        path = [unbase64(sibling) for sibling in place["path"]]
+        computed_root = root_by_path(leaf_hash(place["text"].encode()), place["index"], self.size, path)
+        require(computed_root == self.root, "the path does not lead to the root of the month")
         return str(place["text"])
 
     def _many(self) -> list[str]:
         leaves = [leaf_hash(text.encode()) for text in self.proof["leaves"]]
-        path = [unbase64(one) for one in self.proof["path"]]
-        found = root_by_range(leaves, self.proof["index"], self.size, path)
-        require(found == self.root, "the path does not lead to the root of the month")
+        path = [unbase64(sibling) for sibling in self.proof["path"]]
+        computed_root = root_by_range(leaves, self.proof["index"], self.size, path)
+        require(computed_root == self.root, "the path does not lead to the root of the month")
         return list(self.proof["leaves"])
 
     def _row(self) -> str:
@@ -587,16 +587,16 @@ def row_texts(path: Path, manifest: dict[str, Any]) -> Iterator[str]:
     columns = manifest["columns"]
     casts = {"timestamp": pa.int64(), "date": pa.int32()}
     shown: dict[str, Callable[[Any], str]] = {
-        "boolean": lambda one: "t" if one else "f",
-        "decimal": lambda one: format(one, "f"),
+        "boolean": lambda value: "t" if value else "f",
+        "decimal": lambda value: format(value, "f"),
     }
     for batch in pq.ParquetFile(path).iter_batches():
         values = []
         for column in columns:
-            found = batch.column(column["name"])
-            cast = found.cast(casts[column["kind"]]) if column["kind"] in casts else found
+            column_values = batch.column(column["name"])
+            cast = column_values.cast(casts[column["kind"]]) if column["kind"] in casts else column_values
             show = shown.get(column["kind"], str)
-            values.append([NULL if one is None else show(one) for one in cast.to_pylist()])
+            values.append([NULL if value is None else show(value) for value in cast.to_pylist()])
         for row in zip(*values, strict=True):
             yield SEPARATOR.join(row)
 
@@ -637,8 +637,11 @@ def check_month(kit: Path, data: Path | None, body: dict[str, Any], *, deep: boo
     for file in manifest["files"] if data is not None else []:
         path = (data or kit) / file["key"]
         with path.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-        require((found, path.stat().st_size) == (file["sha256"], file["size_bytes"]), f"{file['key']}: another SHA-256")
+            computed_sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        require(
+            (computed_sha256, path.stat().st_size) == (file["sha256"], file["size_bytes"]),
+            f"{file['key']}: another SHA-256",
+        )
         read_too = "manifest, tree and rows' bytes"
         if deep:
             check_rows(path, manifest, body["layout"], chunks)
@@ -650,10 +653,10 @@ def check_rows(path: Path, manifest: dict[str, Any], layout: dict[str, Any], chu
     rows = list(row_texts(path, manifest))
     require(len(rows) == manifest["rows"], f"{path}: {len(rows)} rows, the manifest says {manifest['rows']}")
     places = [place_of(layout, row) for row in rows]
-    require(all(one <= other for one, other in pairwise(places)), f"{path}: rows out of order")
+    require(all(place <= other for place, other in pairwise(places)), f"{path}: rows out of order")
     leaves = leaves_of(layout, rows)
-    found = [root_of(leaves[start : start + CHUNK]) for start in range(0, len(leaves), CHUNK)]
-    require(found == chunks, f"{path}: the rows do not lead to the tree of the month")
+    computed_chunks = [root_of(leaves[start : start + CHUNK]) for start in range(0, len(leaves), CHUNK)]
+    require(computed_chunks == chunks, f"{path}: the rows do not lead to the tree of the month")
 
 
 def then(body: dict[str, Any] | None) -> str:

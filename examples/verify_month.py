@@ -131,9 +131,9 @@ class Month:
 def verify(path: Path) -> str:
     """Return what was proved, as one line. Raises ValueError naming the first thing that contradicts the manifest."""
 
-    def require(what: str, found: object, said: object) -> None:
-        if found != said:
-            raise ValueError(f"{path}: {what}: found {found}, the manifest says {said}")
+    def require(what: str, value: object, said: object) -> None:
+        if value != said:
+            raise ValueError(f"{path}: {what}: found {value}, the manifest says {said}")
 
     content, copy = path.read_bytes(), path.parents[4]
     manifest = json.loads(content)

@@ -107,7 +107,7 @@ def publish_costs(costs: Sequence[TableCost], currency: str) -> None:
             "all hot": known["all_hot"],
             "saved": "" if known["saved_percent"] is None else f"{known['saved_percent']} %",
         }
-        for known in (one.as_json(currency) for one in costs)
+        for known in (cost.as_json(currency) for cost in costs)
     ]
     create_table_artifact(key="storage-costs", table=rows, description="What a month of the stored data costs")
 
@@ -132,7 +132,9 @@ def publish_health(results: Sequence[CheckResult], recorded: Recorded, at: datet
     alerts = f"{counted(recorded.opened, 'alert')} opened, {recorded.resolved} resolved"
     notices = f"{counted(recorded.sent.delivered, 'notice')} sent, {recorded.sent.failed} failed"
     lines = [f"{worst(results)}: {shown}; {alerts}, {notices}"]
-    lines += [f"{one.state} {one.name}: {one.line}" for one in results if one.state is not HealthState.HEALTHY]
+    lines += [
+        f"{result.state} {result.name}: {result.line}" for result in results if result.state is not HealthState.HEALTHY
+    ]
     return "\n".join(lines)
 
 

@@ -156,9 +156,10 @@ def _is_as_before(settings: Settings, request: DeletionRequest) -> bool:
 def _described(request: DeletionRequest) -> str:
     """A request as Markdown for the form."""
     missing = request.approvals - len(request.approved_by)
-    approved = ", ".join(one.actor for one in request.approved_by) or "nobody yet"
+    rows = sum(month.rows for month in request.months)
+    approved = ", ".join(decision.actor for decision in request.approved_by) or "nobody yet"
     lines = [
-        f"## Delete {counted(len(request.months), 'month')}, {counted(sum(one.rows for one in request.months), 'row')}",
+        f"## Delete {counted(len(request.months), 'month')}, {counted(rows, 'row')}",
         f"Request {request.request_id} by {request.actor}: {request.reason}.",
         f"Approved by {approved}; {missing} more must approve. Grace period: {counted(request.grace_days, 'day')}.",
         "",
@@ -186,8 +187,8 @@ def _publish_plan(plan: DeletionPlan) -> str:
         for month in plan.months
     ]
     rows += [
-        {"table": one.table, "month": str(one.month), "rows": 0, "due since": "", "kept because": one.reason}
-        for one in plan.kept
+        {"table": month.table, "month": str(month.month), "rows": 0, "due since": "", "kept because": month.reason}
+        for month in plan.kept
     ]
     create_table_artifact(key="deletion-plan", table=rows, description=f"Past their policy on {plan.as_of}")
     past = counted(len(plan.months), "month is past its", "months are past their")
@@ -196,7 +197,8 @@ def _publish_plan(plan: DeletionPlan) -> str:
 
 def _publish_outcomes(outcomes: Sequence[DeletionOutcome]) -> str:
     lines = [
-        f"- {one.table} {one.month}: {one.result} {one.certificate} {one.reason}".rstrip() for one in outcomes
+        f"- {outcome.table} {outcome.month}: {outcome.result} {outcome.certificate} {outcome.reason}".rstrip()
+        for outcome in outcomes
     ] or ["- nothing was due"]
     text = "\n".join(["## Deletions", "", *lines])
     create_markdown_artifact(key="deletions", markdown=text)

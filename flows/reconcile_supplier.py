@@ -45,12 +45,12 @@ def reconcile_supplier(
     verb = "dry run of reconciling" if dry_run else "reconcile"
     task = f"{verb} {supplier} {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}"
     name_run(task)
-    for one in days:
+    for reconciled_day in days:
         try:
             request = RunRequest(
                 supplier,
-                one,
-                statement or statement_of(settings, supplier, one),
+                reconciled_day,
+                statement or statement_of(settings, supplier, reconciled_day),
                 movement=float_movement,
                 dry_run=dry_run,
             )
@@ -64,7 +64,7 @@ def reconcile_supplier(
         else:
             results.append(outcome)
             if outcome.verdict is Verdict.CRITICAL:
-                problems.append(DataError(f"{supplier} {one}: critical, see the run's report"))
+                problems.append(DataError(f"{supplier} {reconciled_day}: critical, see the run's report"))
     get_run_logger().info(_publish(supplier, results))
     raise_together(problems)
     verdicts = Counter(str(result.verdict) for result in results)

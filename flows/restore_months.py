@@ -64,16 +64,16 @@ def _copied(
     parts = [part for result in results if not isinstance(result, Exception) for part in result]
     rows = [
         {
-            "table": one.relation,
-            "rows": one.rows,
-            "dropped on": f"{one.expires_at:%Y-%m-%d}",
-            "was there": one.was_there,
+            "table": part.relation,
+            "rows": part.rows,
+            "dropped on": f"{part.expires_at:%Y-%m-%d}",
+            "was there": part.was_there,
         }
-        for one in parts
+        for part in parts
     ]
     create_table_artifact(key="restored-months", table=rows, description="Copies of archived months")
-    for one in parts:
-        get_run_logger().info("%s: %d rows, dropped on %s", one.relation, one.rows, f"{one.expires_at:%Y-%m-%d}")
+    for part in parts:
+        get_run_logger().info("%s: %d rows, dropped on %s", part.relation, part.rows, f"{part.expires_at:%Y-%m-%d}")
     return parts, [result for result in results if isinstance(result, Exception)]
 
 

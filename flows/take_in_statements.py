@@ -23,7 +23,7 @@ def _of_day(
     settings: Settings, wanted: list[str], day: date, url: str | None, replace: bool
 ) -> list[tuple[str, list[Intake] | Exception]]:
     """The result of each supplier's intake of a day, all of them at once."""
-    futures = [(one, take_in_step.submit(settings, one, day, url, replace)) for one in wanted]
+    futures = [(supplier, take_in_step.submit(settings, supplier, day, url, replace)) for supplier in wanted]
     outcomes: list[tuple[str, list[Intake] | Exception]] = []
     for supplier, future in futures:
         result = result_or_error(future)

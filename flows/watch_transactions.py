@@ -24,13 +24,13 @@ def watch_transactions() -> WatchReport:
     if report.busy:
         raise ConflictError("watch: nothing was evaluated, another run of the watch is in progress")
     logger = get_run_logger()
-    for one in report.tables:
-        logger.info("%s: %d rows in %d slices, %d findings", one.table, one.rows, one.slices, one.findings)
-        if one.behind_s:
-            logger.warning("%s: %.0f s of rows are left to the next run", one.table, one.behind_s)
+    for table in report.tables:
+        logger.info("%s: %d rows in %d slices, %d findings", table.table, table.rows, table.slices, table.findings)
+        if table.behind_s:
+            logger.warning("%s: %.0f s of rows are left to the next run", table.table, table.behind_s)
     for error in send_notices_step(settings).errors:
         logger.warning("a notice was not taken and will be tried again: %s", error)
-    rows, findings = sum(one.rows for one in report.tables), sum(one.findings for one in report.tables)
+    rows, findings = sum(table.rows for table in report.tables), sum(table.findings for table in report.tables)
     return finished(
         report, f"watch: {counted(rows, 'row')}, {counted(findings, 'finding')}" if rows else "watch: no new rows"
     )

@@ -121,24 +121,24 @@ def forecast(
     """
     last = first.plus(months - 1)
     new = KnownPart(first, Tier.HOT, growth.rows, growth.postgres_bytes, growth.object_bytes)
-    newest = max((one.month for one in known), default=first)
-    there = {one.month for one in known}
+    newest = max((part.month for part in known), default=first)
+    there = {part.month for part in known}
     come = [replace(new, month=month) for month in months_between(max(newest, first), last) if month not in there]
-    sized = [_sized(one, growth) for one in (*known, *come)]
-    lives = [_Life.of(policy, one, grace_days) for one in sized if one.tier is not Tier.DELETED]
+    sized = [_sized(part, growth) for part in (*known, *come)]
+    lives = [_Life.of(policy, part, grace_days) for part in sized if part.tier is not Tier.DELETED]
     return [_month(month, lives, prices) for month in months_between(first, last)]
 
 
-def _sized(one: KnownPart, growth: Growth) -> KnownPart:
+def _sized(part: KnownPart, growth: Growth) -> KnownPart:
     """A part with the sizes that it has or will have: what nobody knows is by the bytes a row of months to come."""
-    rows, sized = one.rows, one
+    rows, sized = part.rows, part
     if rows is None or not growth.rows:
-        return one
-    if one.postgres_bytes is None and growth.postgres_bytes is not None:
+        return part
+    if part.postgres_bytes is None and growth.postgres_bytes is not None:
         sized = replace(sized, postgres_bytes=rows * growth.postgres_bytes // growth.rows)
-    if one.object_bytes is None and growth.object_bytes is not None:
+    if part.object_bytes is None and growth.object_bytes is not None:
         sized = replace(sized, object_bytes=rows * growth.object_bytes // growth.rows)
-    if one.tier in _IN_POSTGRES:
+    if part.tier in _IN_POSTGRES:
         sized = replace(sized, other_bytes=rows * growth.other_bytes // growth.rows)
     return sized
 
@@ -154,11 +154,11 @@ class _Life:
     tier: Tier
 
     @classmethod
-    def of(cls, policy: TierPolicy, one: KnownPart, grace_days: int) -> "_Life":
-        due = due_on(policy, one.month) + timedelta(days=grace_days)
-        day = due if one.locked_until is None else max(due, one.locked_until)
+    def of(cls, policy: TierPolicy, part: KnownPart, grace_days: int) -> "_Life":
+        due = due_on(policy, part.month) + timedelta(days=grace_days)
+        day = due if part.locked_until is None else max(due, part.locked_until)
         ages = (policy.hot_months, policy.warm_months, policy.cold_months, policy.retention_months)
-        return cls(one, one.month.index, ages, None if one.held else Month.of(day).index, one.tier)
+        return cls(part, part.month.index, ages, None if part.held else Month.of(day).index, part.tier)
 
     def tier_in(self, index: int) -> Tier:
         """The tier at the end of a month, given by its index."""
@@ -184,24 +184,24 @@ def _month(month: Month, lives: Sequence[_Life], prices: Mapping[Tier, Decimal])
     there = [life for life in begun if life.tier is not Tier.DELETED]
     stored = [(life.tier, life.one) for life in there]
     kept = [life.one for life in there if life.is_past_retention(index)]
-    tiers = {tier: _amount([one for place, one in stored if place is tier], tier) for tier in STORED}
-    other_bytes = sum(one.other_in(tier) for tier, one in stored)
+    tiers = {tier: _amount([part for place, part in stored if place is tier], tier) for tier in STORED}
+    other_bytes = sum(part.other_in(tier) for tier, part in stored)
     return ForecastMonth(
         month=month,
         moves={tier: _distinct(months) for tier, months in moves.items()},
-        held=_distinct(one.month for one in kept if one.held),
-        locked=_distinct(one.month for one in kept if not one.held and _is_locked(one, month)),
+        held=_distinct(part.month for part in kept if part.held),
+        locked=_distinct(part.month for part in kept if not part.held and _is_locked(part, month)),
         tiers=tiers,
         costs={tier: _cost(amount.bytes, amount.unknown, prices.get(tier)) for tier, amount in tiers.items()},
-        all_hot=_amount([one for _, one in stored], Tier.HOT),
+        all_hot=_amount([part for _, part in stored], Tier.HOT),
         other_bytes=other_bytes,
         other_cost=_cost(other_bytes, 0, prices.get(Tier.COLD)),
-        unknown=len({one.month for tier, one in stored if None in (one.bytes_in(tier), one.postgres_bytes)}),
+        unknown=len({part.month for tier, part in stored if None in (part.bytes_in(tier), part.postgres_bytes)}),
     )
 
 
-def _is_locked(one: KnownPart, month: Month) -> bool:
-    return one.locked_until is not None and Month.of(one.locked_until) > month
+def _is_locked(part: KnownPart, month: Month) -> bool:
+    return part.locked_until is not None and Month.of(part.locked_until) > month
 
 
 def _distinct(months: Iterable[Month]) -> list[Month]:

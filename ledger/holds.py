@@ -133,7 +133,7 @@ class Hold:
 
     def to_record(self) -> dict[str, Any]:
         """The hold as JSON values: what its object in the archive contains."""
-        lacks = {"lacks": [one.to_record() for one in self.lacks]} if self.lacks else {}
+        lacks = {"lacks": [lack.to_record() for lack in self.lacks]} if self.lacks else {}
         return lacks | {
             "format": FORMAT,
             "hold": self.name,
@@ -159,7 +159,7 @@ class Hold:
                 account=record["account"],
                 placed_at=datetime.fromisoformat(record["placed_at"]),
                 review_on=date.fromisoformat(record["review_on"]),
-                lacks=tuple(Lack.from_record(one) for one in record.get("lacks", ())),
+                lacks=tuple(Lack.from_record(lack) for lack in record.get("lacks", ())),
             )
         except (KeyError, TypeError, ValueError, ConfigError, FieldError) as error:
             raise DataError(f"{place}: cannot be read as a hold: {error}") from None

@@ -252,7 +252,7 @@ def leaf_texts(layout: Layout, rows: Iterable[str]) -> list[str]:
     """The texts of all leaves of a month, from the texts of its rows in any order. This is the definition, and what
     tests compare the archive's own computation with. Raises VerificationError for a text that is not a row.
     """
-    described = sorted(((layout.fields(row), row) for row in rows), key=lambda one: layout.place(one[0]))
+    described = sorted(((layout.fields(row), row) for row in rows), key=lambda pair: layout.place(pair[0]))
     if layout.group_column is None:
         return [row for _, row in described]
     groups: dict[str, list[tuple[dict[str, str], str]]] = {}

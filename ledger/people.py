@@ -27,7 +27,7 @@ def folded_names(*names: str | None) -> set[str]:
 
 def _folded(name: str) -> str:
     folded = normalize("NFKC", normalize("NFKC", name).casefold())
-    return " ".join("".join(one for one in folded if not _is_unseen(ord(one))).split())
+    return " ".join("".join(character for character in folded if not _is_unseen(ord(character))).split())
 
 
 def _is_unseen(code: int) -> bool:

@@ -63,7 +63,7 @@ class CostOfMonth:
     @property
     def total(self) -> Decimal:
         """Bytes and requests."""
-        return sum((one.cost for one in self.tiers), self.other + self.requests)
+        return sum((tier.cost for tier in self.tiers), self.other + self.requests)
 
     @property
     def saved(self) -> Decimal:

@@ -66,7 +66,7 @@ def check_exactness(connection: Connection, table: TieredTable, parent: Relation
 
     A third table's amounts and times are as its application wants them: nothing of this project stores rows there.
     """
-    is_built_in = table.name in {one.name for one in BUILT_IN}
+    is_built_in = table.name in {built_in.name for built_in in BUILT_IN}
     if is_built_in:
         written = [*table.money_columns, table.time_column, "updated_at", "processed_at"]
         for name, kind, wanted in connection.execute(

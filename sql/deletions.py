@@ -147,9 +147,9 @@ class DeletionRequest:
     def approved_by(self) -> tuple[DeletionDecision, ...]:
         """The approvals that count, in their order: the first one of each person, whatever wrote the others."""
         approvals: list[DeletionDecision] = []
-        for one in self.decisions:
-            if one.action == "approved" and not any(one.is_by_same(other) for other in approvals):
-                approvals.append(one)
+        for decision in self.decisions:
+            if decision.action == "approved" and not any(decision.is_by_same(other) for other in approvals):
+                approvals.append(decision)
         return tuple(approvals)
 
     @property
@@ -160,7 +160,7 @@ class DeletionRequest:
         counted = self.approved_by[: self.approvals]
         if len(counted) < self.approvals:
             return None
-        begins = max(self.requested_at, *(one.decided_at for one in counted))
+        begins = max(self.requested_at, *(decision.decided_at for decision in counted))
         return begins + timedelta(days=self.grace_days)
 
     def state(self, now: datetime) -> RequestState:
@@ -350,9 +350,14 @@ def next_number(connection: Connection) -> int:
 def add_deletion(connection: Connection, values: Mapping[str, Any], objects: Sequence[DoomedObject]) -> None:
     """Record that a deletion has begun, and the objects that it removes. ``values`` are the columns of `deletions`."""
     check_stored(connection.execute(_QUERIES["add_deletion"], values), 1, "deletions")
-    for one in objects:
-        named = {"number": values["number"], "object_key": one.object_key, "part": one.part, "kind": one.kind}
-        content = {"size_bytes": one.size_bytes, "sha256": one.sha256}
+    for doomed_object in objects:
+        named = {
+            "number": values["number"],
+            "object_key": doomed_object.object_key,
+            "part": doomed_object.part,
+            "kind": doomed_object.kind,
+        }
+        content = {"size_bytes": doomed_object.size_bytes, "sha256": doomed_object.sha256}
         check_stored(connection.execute(_QUERIES["add_object"], named | content), 1, "deletion_objects")
 
 

@@ -56,7 +56,7 @@ class HoldRecord:
             folded_names(*self.proposer),
             folded_names(self.decision.actor, self.decision.account),
         )
-        return all(one.isdisjoint(other) for one, other in combinations(people, 2))
+        return all(names.isdisjoint(other) for names, other in combinations(people, 2))
 
     @property
     def is_open(self) -> bool:
@@ -104,7 +104,7 @@ def add_hold(connection: Connection, hold: Hold, stored: LoggedObject) -> None:
         "account": hold.account,
         "placed_at": hold.placed_at,
         "review_on": hold.review_on,
-        "lacks": Jsonb([one.to_record() for one in hold.lacks]),
+        "lacks": Jsonb([lack.to_record() for lack in hold.lacks]),
     }
     check_stored(connection.execute(_QUERIES["add_hold"], values | _object(stored)), 1, "holds")
 

@@ -81,13 +81,13 @@ def _append(connection: Connection, owner: Owner, body: Body, happened_at: datet
     last, has_events, now = fetch_one(connection, _QUERIES["last_number"], _of(owner))
     opening = [] if has_events else _opening(connection, owner, body)
     times = [*(now for _ in opening), happened_at or now]
-    for number, (one, at) in enumerate(zip((*opening, body), times, strict=True), last + 1):
+    for number, (event_body, at) in enumerate(zip((*opening, body), times, strict=True), last + 1):
         event = Event(
             installation=owner.installation_id,
             incarnation=owner.incarnation,
             number=number,
             happened_at=at,
-            body=one,
+            body=event_body,
         )
         _insert(connection, event, None)
     return event

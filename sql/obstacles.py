@@ -56,7 +56,8 @@ def unlogged_relations(connection: Connection, relations: Collection[Relation]) 
     oids = connection.execute(_QUERIES["unlogged"], {"relations": list(by_oid)}).fetchall()
     unlogged = [by_oid[oid] for (oid,) in oids]
     return {
-        one: f"{one} is UNLOGGED, so a crash or a failover empties it: ALTER TABLE {one} SET LOGGED" for one in unlogged
+        relation: f"{relation} is UNLOGGED, so a crash or a failover empties it: ALTER TABLE {relation} SET LOGGED"
+        for relation in unlogged
     }
 
 

@@ -190,7 +190,9 @@ def _check_warm(
         raise taken(table, warm.schema, warm.name, kind, "its warm parent")
     if columns_of(connection, warm) != columns:
         raise ConfigError(f"{warm} and {hot} do not have the same columns")
-    generated = [connection.execute(_QUERIES["generated"], {"relation": one.oid}).fetchall() for one in (hot, warm)]
+    generated = [
+        connection.execute(_QUERIES["generated"], {"relation": parent.oid}).fetchall() for parent in (hot, warm)
+    ]
     if generated[0] != generated[1]:
         raise ConfigError(f"{warm} and {hot} do not have the same generated columns: no month can move between them")
     check_key(connection, table, warm)

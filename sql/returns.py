@@ -219,9 +219,9 @@ def add_former_part(connection: Connection, return_id: int, archived: Archived) 
     kinds = [kind for kind in ObjectKind if kind is not ObjectKind.MANIFEST]
     if archived.kept is None:
         kinds.remove(ObjectKind.PROOFS)
-    for place, (kind, one) in enumerate(zip(kinds, archived.objects, strict=False), 1):
-        sizes = {"size_bytes": one.size_bytes, "sha256": bytes.fromhex(one.sha256)}
-        values = named | sizes | {"object_key": one.key, "place": place, "kind": kind}
+    for place, (kind, archived_object) in enumerate(zip(kinds, archived.objects, strict=False), 1):
+        sizes = {"size_bytes": archived_object.size_bytes, "sha256": bytes.fromhex(archived_object.sha256)}
+        values = named | sizes | {"object_key": archived_object.key, "place": place, "kind": kind}
         check_counted(connection.execute(_QUERIES["add_former_object"], values), "former_objects")
     manifest = {"object_key": archived.manifest.key, "sha256": bytes.fromhex(archived.manifest.sha256)}
     last = {"place": len(ObjectKind), "kind": ObjectKind.MANIFEST, "size_bytes": None}

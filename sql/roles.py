@@ -345,4 +345,4 @@ def _held(connection: Connection, relations: Collection[Relation]) -> set[_Privi
 def _possible(connection: Connection, wanted: set[_Privilege]) -> set[_Privilege]:
     """Without the roles that are not there (reported elsewhere)."""
     roles = _existing_roles(connection, ROLES)
-    return {one for one in wanted if one.role in roles}
+    return {privilege for privilege in wanted if privilege.role in roles}

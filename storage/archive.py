@@ -74,9 +74,9 @@ class ColdReader:
 
     def add(self, files: Iterable[ArchivedFile]) -> None:
         """Take lookups: what they are of is read by checked pieces from now on. Safe to run again."""
-        found = list(files)
-        self._files.add(found)
-        self._checked.update({file.key: file for file in found})
+        archived_files = list(files)
+        self._files.add(archived_files)
+        self._checked.update({file.key: file for file in archived_files})
 
     def rows(
         self,
@@ -101,10 +101,10 @@ class ColdReader:
         try:
             with naming_unreadable(self._settings, objects), self._engine.cursor() as cursor:
                 self._read_ahead(table, objects, columns, where)
-                found = within_reach(cursor.execute(query, parameters).to_arrow_table()).to_pylist()
+                rows = within_reach(cursor.execute(query, parameters).to_arrow_table()).to_pylist()
         except duckdb.Error as error:
             raise self._translated(table, error) from error
-        return [{name: row.get(name) for name in columns} for row in found]
+        return [{name: row.get(name) for name in columns} for row in rows]
 
     def _translated(self, table: TieredTable, error: duckdb.Error) -> TreasuryError:
         if (failure := self._files.failure_in(str(error))) is not None:
@@ -146,8 +146,8 @@ class ColdReader:
 def _equalities(table: TieredTable, where: ColdFilter) -> tuple[Condition, ...]:
     """What is asked of columns that lie together in a file, or that have filters there."""
     values = {table.key_column: where.id, "wallet_id": where.wallet_id, "reference": where.reference}
-    found = tuple(Condition(name, "=", (value,)) for name, value in values.items() if value is not None)
-    return found if where.ids is None else (*found, Condition(table.key_column, "=", where.ids))
+    conditions = tuple(Condition(name, "=", (value,)) for name, value in values.items() if value is not None)
+    return conditions if where.ids is None else (*conditions, Condition(table.key_column, "=", where.ids))
 
 
 def _conditions(table: TieredTable, where: ColdFilter) -> tuple[str, list[Any]]:

@@ -115,7 +115,7 @@ def _member(value: Any, key: str) -> Any:
 def _written(value: Any) -> str:
     """JSON as PostgreSQL writes a jsonb."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_written(name)}: {_written(one)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{_written(name)}: {_written(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_written, value)) + "]"
     return value if isinstance(value, _Number) else json.dumps(value, ensure_ascii=False)

@@ -62,7 +62,7 @@ def _pieces(runs: Sequence[_HashArray]) -> Iterator[_HashArray]:
     count = max(1, sum(map(len, runs)) // _PIECE_HASHES)
     bounds = np.array([(number << 64) // count for number in range(1, count)], np.uint64)
     edges = [np.searchsorted(run, bounds) for run in runs]
-    places = [[0, *map(int, found), len(run)] for run, found in zip(runs, edges, strict=True)]
+    places = [[0, *map(int, run_edges), len(run)] for run, run_edges in zip(runs, edges, strict=True)]
     for number in range(count):
         yield _each_once([run[at[number] : at[number + 1]] for run, at in zip(runs, places, strict=True)])
 

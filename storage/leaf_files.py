@@ -86,6 +86,6 @@ def _differences(ours: Hashes, theirs: Hashes) -> tuple[int, int]:
     there, counts_there = np.unique(np.ascontiguousarray(theirs).view(whole).reshape(-1), return_counts=True)
     known = dict(zip((leaf.tobytes() for leaf in there), counts_there.tolist(), strict=True))
     common = 0
-    for one, count in zip((leaf.tobytes() for leaf in here), counts_here.tolist(), strict=True):
-        common += min(count, known.get(one, 0))
+    for leaf, count in zip((leaf.tobytes() for leaf in here), counts_here.tolist(), strict=True):
+        common += min(count, known.get(leaf, 0))
     return len(ours) - common, len(theirs) - common

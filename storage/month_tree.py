@@ -128,7 +128,7 @@ def _read_parts(context: SessionContext, table: TieredTable, layout: Layout, mon
             threads.submit(_read_part, stream, table, layout, month, spool / f"{number}.leaves")
             for number, stream in enumerate(streams)
         ]
-        parts = [one.result() for one in read]
+        parts = [future.result() for future in read]
     return [part for part in parts if part.rows]
 
 

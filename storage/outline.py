@@ -96,13 +96,15 @@ class Outline:
             described = self._connection.execute(f"DESCRIBE {query}").fetchall()
             columns = [(str(name), str(kind)) for name, kind, *_ in described]
             nodes = plan_nodes(self._connection, query)
-            found = self._scanned(nodes, query) & self._columns.keys()
+            scanned_names = self._scanned(nodes, query) & self._columns.keys()
             is_wide = nodes is None or has_wide_sum(nodes)
             written = checked_intervals(checked(self._connection, query) if is_wide else query, columns)
         asked = asked_of(nodes, self._columns) if nodes is not None else {}
-        rows = found & self._is_cold.keys()
+        rows = scanned_names & self._is_cold.keys()
         needs = [need for branch in branches if (need := self._need(branch, rows, asked)) is not None]
-        totals = {self._totals[name]: asked.get(name, EVERYTHING) for name in sorted(found & self._totals.keys())}
+        totals = {
+            self._totals[name]: asked.get(name, EVERYTHING) for name in sorted(scanned_names & self._totals.keys())
+        }
         is_whole = len(needs) <= 1 or (nodes is not None and is_plain(nodes, self._columns))
         return Outlined(Plan(needs, written, tuple(name for name, _ in columns), totals), is_whole)
 
@@ -113,19 +115,21 @@ class Outline:
         physical = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
         return set(scanned_tables(json.loads(physical)))
 
-    def _need(self, branch: Branch, found: Iterable[str], asked: Mapping[str, Asked]) -> Need | None:
+    def _need(self, branch: Branch, scanned_names: Iterable[str], asked: Mapping[str, Asked]) -> Need | None:
         scans = [
             asked.get(name, Asked())
-            for name in found
+            for name in scanned_names
             if self._columns[name][0] is branch.table and (branch.is_archived or not self._is_cold[name])
         ]
-        places = [one for one in scans if may_hold(branch, one)]
+        places = [scan for scan in scans if may_hold(branch, scan)]
         return Need(branch, joined(places)) if places else None
 
 
 def may_hold(branch: Branch, asked: Asked) -> bool:
     """Whether the bounds of a place let it have a row that is asked for."""
-    return not asked.alternatives or any(all(_is_possible(branch, one) for one in all_) for all_ in asked.alternatives)
+    return not asked.alternatives or any(
+        all(_is_possible(branch, condition) for condition in all_) for all_ in asked.alternatives
+    )
 
 
 def _is_possible(branch: Branch, condition: Condition) -> bool:

@@ -71,11 +71,13 @@ class Planner:
             self._moment = moment
         self._connection.execute("RESET disabled_optimizers")
         physical = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
-        found = set(scanned_tables(json.loads(physical)))
+        scanned_names = set(scanned_tables(json.loads(physical)))
         plain_plans(self._connection)
         nodes = plan_nodes(self._connection, query)
         asked = asked_of(nodes, self._columns) if nodes else {}
-        needs = [Need(branch, asked.get(name, EVERYTHING)) for name, branch in self._named.items() if name in found]
+        needs = [
+            Need(branch, asked.get(name, EVERYTHING)) for name, branch in self._named.items() if name in scanned_names
+        ]
         needs = [need for need in needs if _may_hold(need)]
         names = tuple(str(row[0]) for row in self._connection.execute(f"DESCRIBE {query}").fetchall())
         is_wide = nodes is None or has_wide_sum(nodes)

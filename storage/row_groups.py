@@ -47,8 +47,8 @@ class RowGroups:
             return [self._behind_the_columns(file)]
         wanted = self._wanted(file, names, asked)
         columns = [old for new, old in names.items() if asked.columns is None or new in asked.columns]
-        found = [self._chunks(file, name) for name in columns]
-        return [chunks[group].place for group in wanted for chunks in found if chunks]
+        chunks_of_columns = [self._chunks(file, name) for name in columns]
+        return [chunks[group].place for group in wanted for chunks in chunks_of_columns if chunks]
 
     def _wanted(self, file: ArchivedFile, names: Mapping[str, str], asked: Asked) -> list[int]:
         """The row groups whose statistics let them have a row that is asked for, by equality with texts."""

@@ -94,10 +94,10 @@ class MonthTexts:
             f"SELECT {row_text_expression(self._layout.columns)} FROM {self._source} "
             f"WHERE {_NUMBER} BETWEEN {rows.start} AND {rows.stop - 1} ORDER BY {_NUMBER}"
         )
-        found = [str(text) for (text,) in self._fetch(query, [])] if rows else []
-        if len(found) != len(rows):
-            raise VerificationError(f"{self._file.key}: {len(found)} rows where {len(rows)} must be")
-        return found
+        texts = [str(text) for (text,) in self._fetch(query, [])] if rows else []
+        if len(texts) != len(rows):
+            raise VerificationError(f"{self._file.key}: {len(texts)} rows where {len(rows)} must be")
+        return texts
 
     def group_before(self, field: str) -> str | None:
         """The last group before the place of ``field`` in the file's order; None at the beginning."""
@@ -150,10 +150,10 @@ class MonthTexts:
         while low < high:  # by halves: about 20 short reads
             middle = (low + high) // 2
             (text,) = self.texts(range(middle, middle + 1))
-            found = self._layout.place(self._layout.fields(text))
-            if found == wanted:
+            place_of_row = self._layout.place(self._layout.fields(text))
+            if place_of_row == wanted:
                 raise DataError(f"{self._file.key}: there is a row at the place whose emptiness was to be proved")
-            low, high = (middle + 1, high) if found < wanted else (low, middle)
+            low, high = (middle + 1, high) if place_of_row < wanted else (low, middle)
         if low == self._first_rows[-1]:
             return self._leaf_count
         leaf = self.leaf_of_row(low)

@@ -16,11 +16,11 @@ def unreadable_text(keys: Iterable[str]) -> str:
     """What to say of objects that cannot be read now, by their keys: each month, and the commands that restore them."""
     months, others = set[tuple[str, Month]](), []
     for key in keys:
-        found = month_of_key(key)
-        if found is None:
+        place = month_of_key(key)
+        if place is None:
             others.append(key)
         else:
-            months.add((found[0], Month.parse(found[1])))
+            months.add((place[0], Month.parse(place[1])))
     spans = [(table, first, last) for table in _tables(months) for first, last in _spans(table, months)]
     named = [*(f"{table} {_span(first, last)}" for table, first, last in spans), *sorted(others)]
     commands = [f"`treasury restore-request {table} {_span(first, last)}`" for table, first, last in spans]

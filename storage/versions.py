@@ -79,10 +79,10 @@ class VersionedStore:
         with translated(f"list the versions of {key}"):
             bucket, rest = self._store.place(key)
             listed = [entry for entry in self._listed_or_none(bucket, rest) or () if entry["Key"] == rest]
-            found = [_version(entry, None if _is_marker(entry) else self._head(key, _id(entry))) for entry in listed]
-            if not found and (head := self._head(key, "")) is not None:
-                found = [_version({}, head)]  # of a store without versions
-            return found
+            versions = [_version(entry, None if _is_marker(entry) else self._head(key, _id(entry))) for entry in listed]
+            if not versions and (head := self._head(key, "")) is not None:
+                versions = [_version({}, head)]  # of a store without versions
+            return versions
 
     def keys(self, below: str) -> set[str]:
         """The keys of all objects in a folder that have any content, also one that only an older version has."""
@@ -213,6 +213,6 @@ def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-def _kept(key: str, one: ObjectVersion, reason: str) -> str:
-    version = one.version or "(the store has no versions)"
+def _kept(key: str, kept_version: ObjectVersion, reason: str) -> str:
+    version = kept_version.version or "(the store has no versions)"
     return f"{key}: the store keeps version {version}: {reason}. Nothing was certified; run it again after that"

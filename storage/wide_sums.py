@@ -36,8 +36,8 @@ def checked(connection: duckdb.DuckDBPyConnection, query: str) -> str:
         return query
     text = json.dumps(_checked(tree))
     try:
-        found = connection.execute("SELECT json_deserialize_sql(?::JSON)", [text]).fetchone()
-        written = str(found[0]) if found else query
+        checked_row = connection.execute("SELECT json_deserialize_sql(?::JSON)", [text]).fetchone()
+        written = str(checked_row[0]) if checked_row else query
         connection.execute(f"EXPLAIN {written}")
     except duckdb.Error:
         return query

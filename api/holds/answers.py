@@ -102,7 +102,7 @@ def hold(record: HoldRecord, decisions: Sequence[HoldDecision] | None = None) ->
         account=placed.account,
         placed_at=placed.placed_at,
         review_on=placed.review_on,
-        lacks=[HoldLack(**one.to_record()) for one in placed.lacks],
+        lacks=[HoldLack(**lack.to_record()) for lack in placed.lacks],
         state=record.state,
         decisions=[
             HoldDecisionRecord(

@@ -71,7 +71,9 @@ async def exposition(database: Database, groups: tuple[Figures, ...]) -> bytes:
     registry = CollectorRegistry()
     gauge = partial(Gauge, registry=registry)
     # At the same time: while PostgreSQL is away, each of them waits for its limit.
-    for group, record in zip(groups, await asyncio.gather(*(_read(database, one) for one in groups)), strict=True):
+    for group, record in zip(
+        groups, await asyncio.gather(*(_read(database, figures) for figures in groups)), strict=True
+    ):
         for (name, description), value in zip(group.named if record else (), record, strict=True):
             gauge(name, description).set(float(value))
     return generate_latest(registry)

@@ -74,7 +74,7 @@ async def decide_period(
     if not 0 <= (last - first).days < MOST_DAYS:
         raise FieldError("last_day", f"must be the first day or later, and make no more than {MOST_DAYS} days")
     who = person_of(key)
-    given = (supplier, first, last, who.name, reason)
+    arguments = (supplier, first, last, who.name, reason)
     if decision is PeriodDecision.REJECT:
-        return await in_thread(services, periods.reject_closing, *given, account=who.account, seen=seen)
-    return await in_thread(services, periods.close_period, *given, account=who.account, carry=carry, seen=seen)
+        return await in_thread(services, periods.reject_closing, *arguments, account=who.account, seen=seen)
+    return await in_thread(services, periods.close_period, *arguments, account=who.account, carry=carry, seen=seen)

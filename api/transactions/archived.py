@@ -76,8 +76,8 @@ class ArchivedRows:
         where = ColdFilter(ids=tuple({key for key, _ in late}))
         copies: list[Row] = []
         for some in chunks(await self.possible(table, [cold for cold in months if cold.month in beside], where)):
-            found = await self.read(table, some, where, len(late))
-            copies += [row for row in found if _place(table, row) in late]
+            archived_rows = await self.read(table, some, where, len(late))
+            copies += [row for row in archived_rows if _place(table, row) in late]
         return copies
 
     async def possible(self, table: TieredTable, months: Sequence[ColdMonth], where: ColdFilter) -> Sequence[ColdMonth]:
@@ -100,7 +100,11 @@ class ArchivedRows:
         if not asked:
             return months
         blocks = await self._database.run(lambda connection: _blocks(connection, asked), "filters")
-        allowed = {one[:2] for place, one in enumerate(asked) if place not in blocks or may_have(blocks[place], one[2])}
+        allowed = {
+            question[:2]
+            for place, question in enumerate(asked)
+            if place not in blocks or may_have(blocks[place], question[2])
+        }
         denied = {key for key, number, _ in asked if (key, number) not in allowed}
         return [cold for cold in months if cold.object_key not in denied]
 
@@ -110,9 +114,10 @@ class ArchivedRows:
         numbers = await self._numbers(table) if months else {}
         objects = {cold.object_key: _names(cold, columns, numbers) for cold in months}
         if unknown := self._cold.unknown(objects):
-            found = await self._database.run(lambda connection: _lookups(connection, unknown), "lookups")
+            lookups = await self._database.run(lambda connection: _lookups(connection, unknown), "lookups")
             self._cold.add(
-                ArchivedFile(one.name, one.object_key, one.sha256.hex(), one.pieces, one.footer) for one in found
+                ArchivedFile(lookup.name, lookup.object_key, lookup.sha256.hex(), lookup.pieces, lookup.footer)
+                for lookup in lookups
             )
         return await self.read_objects(table, objects, where, limit)
 
@@ -134,8 +139,8 @@ class ArchivedRows:
 
         async def fields(connection: AsyncConnection) -> dict[str, int]:
             schema = await ledger_schema_of(connection, table)
-            found = await connection.execute(statements.fields(table, schema), {"table": table.name})
-            return dict(await found.fetchall())
+            cursor = await connection.execute(statements.fields(table, schema), {"table": table.name})
+            return dict(await cursor.fetchall())
 
         return await self._database.run(fields, "fields")
 
@@ -159,7 +164,7 @@ def _place(table: TieredTable, row: Row) -> tuple[UUID, datetime]:
 
 def _has_column(cold: ColdMonth, field_id: int, kind: ColumnKind) -> bool:
     """Whether a month has a column, of a kind: only then its filter says something about the column."""
-    return any((one["field_id"], one["kind"]) == (field_id, kind) for one in cold.columns or ())
+    return any((column["field_id"], column["kind"]) == (field_id, kind) for column in cold.columns or ())
 
 
 def _names(cold: ColdMonth, columns: Sequence[str], numbers: dict[str, int]) -> list[tuple[str, str]] | None:
@@ -171,10 +176,10 @@ def _names(cold: ColdMonth, columns: Sequence[str], numbers: dict[str, int]) -> 
 
 
 async def _blocks(connection: AsyncConnection, asked: Sequence[tuple[str, int, int]]) -> dict[int, bytes]:
-    found = await connection.execute(FILTER_BLOCKS, blocks_asked(asked), binary=True)
-    return found_blocks(asked, await found.fetchall())
+    cursor = await connection.execute(FILTER_BLOCKS, blocks_asked(asked), binary=True)
+    return found_blocks(asked, await cursor.fetchall())
 
 
 async def _lookups(connection: AsyncConnection, keys: Sequence[str]) -> list[FoundLookup]:
-    found = await connection.execute(LOOKUPS, {"keys": list(keys)}, binary=True)
-    return found_lookups(await found.fetchall())
+    cursor = await connection.execute(LOOKUPS, {"keys": list(keys)}, binary=True)
+    return found_lookups(await cursor.fetchall())

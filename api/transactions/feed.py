@@ -89,7 +89,7 @@ class Feed:
                 return FeedPage([], after, more=False, until=until)
             await _refuse_gaps(connection, reading, after, until)
             schema = await ledger_schema_of(connection, reading.table)
-            found = await connection.execute(
+            cursor = await connection.execute(
                 statements.feed(reading.table, schema, reading.client_id is not None),
                 {
                     "since": time_of_place(after),
@@ -101,7 +101,7 @@ class Feed:
                     "most": reading.most,
                 },
             )
-            return _page(reading, await found.fetchall(), until)
+            return _page(reading, await cursor.fetchall(), until)
 
     async def _horizon(self, connection: AsyncConnection, reading: _Reading) -> datetime:
         """The horizon, known before the rows are read. No mover comes between the two."""

@@ -84,14 +84,14 @@ class Reader:
         may be in is not where the catalogue says. Raises it too when the archive has the row with other values than
         PostgreSQL.
         """
-        found = await self._find_in_month(table, row_id) or await self._find_anywhere(table, row_id)
-        if found is None:
+        located = await self._find_in_month(table, row_id) or await self._find_anywhere(table, row_id)
+        if located is None:
             return None
-        copies = await self._archived.copies(table, [found.row], found.beside)
-        if not any(client_id in (None, row["client_id"]) for row in (found.row, *copies)):
+        copies = await self._archived.copies(table, [located.row], located.beside)
+        if not any(client_id in (None, row["client_id"]) for row in (located.row, *copies)):
             return None
-        refuse_other_values(table, [found.row], copies)
-        return LocatedRow(copies[0], Tier.COLD) if copies else found
+        refuse_other_values(table, [located.row], copies)
+        return LocatedRow(copies[0], Tier.COLD) if copies else located
 
     async def deleted_month(self, table: TieredTable, row_id: UUID) -> str:
         """The month in ``row_id`` and the numbers of its certificates, where rows of it were deleted; else
@@ -120,10 +120,10 @@ class Reader:
         return await self._find_archived(table, row_id, [ColdMonth(month, *part) for part in parts or ()])
 
     async def _find_anywhere(self, table: TieredTable, row_id: UUID) -> LocatedRow | None:
-        found, months = await self._database.run(
+        located, months = await self._database.run(
             lambda connection: _search_postgres(connection, table, row_id), "find_anywhere"
         )
-        return found or await self._find_archived(table, row_id, months)
+        return located or await self._find_archived(table, row_id, months)
 
     async def _find_archived(self, table: TieredTable, row_id: UUID, months: Sequence[ColdMonth]) -> LocatedRow | None:
         row = await self._archived.find(table, row_id, months)
@@ -149,10 +149,10 @@ class Reader:
             open_months = [cold for cold in some if oldest is None or cold.month.upper > oldest]
             if not open_months:
                 break
-            found = await self._archived.read(table, open_months, where, enough)
-            rows = _newest(table, rows + found, enough)
+            archived_rows = await self._archived.read(table, open_months, where, enough)
+            rows = _newest(table, rows + archived_rows, enough)
             opened += open_months
-            archived.update(row[table.key_column] for row in found)
+            archived.update(row[table.key_column] for row in archived_rows)
         return RowPage(rows[:limit], len(rows) > limit, tuple(opened), frozenset(archived))
 
     async def _page_of_postgres(
@@ -200,8 +200,8 @@ async def _search_postgres(
         await connection.execute(statements.lock_parents(table, schema))
         missing = await connection.execute(statements.missing_months(table, schema), {"table": table.name, **bounds})
         months = await connection.execute(statements.UNPROVED_MONTHS, {"table": table.name})
-        found = await connection.execute(statements.find_anywhere(table, schema), {"id": row_id})
-    line = await found.fetchone()
+        cursor = await connection.execute(statements.find_anywhere(table, schema), {"id": row_id})
+    line = await cursor.fetchone()
     if line is not None:
         row = dict(zip(statements.columns_of(table), line[1:], strict=True))
         return LocatedRow(row, line[0], tuple(await _beside(connection, table, row))), []
@@ -279,4 +279,4 @@ def _first_day(moment: datetime | None) -> date | None:
 def _newest(table: TieredTable, rows: list[Row], limit: int) -> list[Row]:
     """The newest rows, each once: one that came late to a month may be archived already, and is archived then."""
     once = {(row[table.time_column], row[table.key_column]): row for row in rows}
-    return [row for _, row in sorted(once.items(), key=lambda one: one[0], reverse=True)][:limit]
+    return [row for _, row in sorted(once.items(), key=lambda item: item[0], reverse=True)][:limit]

@@ -164,4 +164,4 @@ def join_note(text: str, signatures: Iterable[Signature]) -> bytes:
     """The bytes of a note with these signatures, as they are."""
     if not text.endswith("\n"):
         raise ValueError("the text of a note ends with a newline")
-    return f"{text}\n{''.join(one.line for one in signatures)}".encode()
+    return f"{text}\n{''.join(signature.line for signature in signatures)}".encode()

@@ -240,7 +240,9 @@ def _found(request: PurchaseRequest, answer: SupplierAnswer) -> Outcome:
             raise SupplierFailingError("peach: the look-up has a payment without an id")
         if not debits:
             return outcome(request, Verdict.ABSENT)
-        outcomes = [_of_payment(request, payment) for payment in sorted(debits, key=lambda one: one.timestamp or "")]
+        outcomes = [
+            _of_payment(request, payment) for payment in sorted(debits, key=lambda payment: payment.timestamp or "")
+        ]
     except (msgspec.MsgspecError, DataError):
         raise SupplierFailingError("peach: the look-up cannot be read") from None
     return max(enumerate(outcomes), key=lambda payment: (_RANK.get(payment[1].state, 1), payment[0]))[1]

@@ -126,13 +126,13 @@ def _refuse_repeated_names(part: bytes, records: Sequence[Any], start: int, name
 
 def _number_with(records: Sequence[Any], field: str) -> int:
     """Return how many records must have the name of ``field`` in their text."""
-    return sum(getattr(one, field) is not None for one in records) if field in _OPTIONAL else len(records)
+    return sum(getattr(record, field) is not None for record in records) if field in _OPTIONAL else len(records)
 
 
 def _table(block: Block, records: Sequence[Any], day: date, settings: PeachSettings) -> pa.Table:
     fields = settings.statement_fields
     cells = {name: pa.array(_values(records, name), pa.string()) for name in fields if name != "amount"}
-    amount = _amount(block, pa.array([bytes(one.amount) for one in records], pa.binary()), fields["amount"])
+    amount = _amount(block, pa.array([bytes(record.amount) for record in records], pa.binary()), fields["amount"])
     status = block.words(cells["status"], settings.statement_statuses, fields["status"])
     block.refuse(pc.not_equal(cells["currency"], CURRENCY), fields["currency"], f"must be {CURRENCY}")
     columns = {
@@ -195,7 +195,9 @@ def _instants(block: Block, text: pa.Array, field: str) -> pa.Array:
     try:
         return text.cast(kind)
     except pa.ArrowInvalid:
-        block.refuse(pa.array([not _is_instant(one, kind) for one in text]), field, "is not a day of the calendar")
+        block.refuse(
+            pa.array([not _is_instant(instant, kind) for instant in text]), field, "is not a day of the calendar"
+        )
         raise
 
 
