@@ -34,7 +34,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
-getcontext().prec = 200_000  # sums keep every digit
 SEPARATOR, NULL = "\x1f", "\x1e"
 HEADER = f"{NULL}group-v1"
 CHUNK = TILE = 256
@@ -728,6 +727,7 @@ def policy_in(path: Path) -> Policy:
 
 
 def main() -> int:
+    getcontext().prec = 200_000  # sums keep every digit
     parser = argparse.ArgumentParser(description="Verify an audit kit.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).resolve().parent)
     parser.add_argument("--policy", type=Path, help="the log's keys; default: the file `policy` of the kit")

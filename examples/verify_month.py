@@ -23,7 +23,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-getcontext().prec = 200_000  # sums keep every digit
 SEPARATOR, NULL = "\x1f", "\x1e"
 CHUNK = 256
 TEXT: dict[str, Callable[[Any], str]] = {
@@ -164,6 +163,7 @@ def verify(path: Path) -> str:
 
 
 if __name__ == "__main__":
+    getcontext().prec = 200_000  # sums keep every digit
     try:
         print(verify(Path(sys.argv[1])))
     except (ValueError, OSError) as error:
