@@ -118,7 +118,7 @@ class Prover:
     def absence_of_row(self, table: TieredTable, group: str, key: UUID) -> list[ProofFile]:
         """The proofs that no row of a group is at a place: the key, a UUIDv7, and the time in it. One for each part.
 
-        Raises DataError where the group has a row with the key at another time: a proof of the place would be read as
+        Raises DataError where the group has a row with the key at another time. A proof of the place would be read as
         one of the key. A program that takes key and time from different clocks stores such rows.
         """
         created_at = _time_of(table, key)
