@@ -1,7 +1,6 @@
 """How long an answer may take, and the project's errors for those of the engine and of PostgreSQL behind it."""
 
 import re
-import select
 import signal
 import socket
 import threading
@@ -70,12 +69,15 @@ class TimeLimit:
 
     def _must_end(self, reader: socket.socket) -> bool:
         """Wait for the end of the block, of the time or for Ctrl-C; False for the first."""
-        while select.select([reader], [], [], self.left_s)[0]:
-            signals = reader.recv(64)
-            if signal.SIGINT in signals or not signals:
-                return bool(signals)
-        self.is_over = True
-        return True
+        try:
+            while True:
+                reader.settimeout(max(self.left_s, _INTERRUPT_S))  # select() takes no descriptor beyond 1023
+                signals = reader.recv(64)
+                if signal.SIGINT in signals or not signals:
+                    return bool(signals)
+        except TimeoutError:
+            self.is_over = True
+            return True
 
 
 @contextmanager

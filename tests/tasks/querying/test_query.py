@@ -4,13 +4,17 @@ import csv
 import hashlib
 import io
 import json
+import os
+import resource
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import duckdb
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +26,7 @@ from cli.answers import write_answer
 from ledger.errors import ConfigError, DataError, TransientError
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
+from tasks.querying.failures import TimeLimit
 from tasks.querying.query import run_query
 from tasks.querying.reading import check_reading
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, WARM, Ledger, moment
@@ -299,6 +304,20 @@ def test_a_question_without_end_is_given_up_in_time_and_holds_no_month(ledger: L
     with pytest.raises(DataError, match=r"no whole answer within 0\.2 s"), run_query(ledger.settings, endless, 0.2):
         pass
     assert warm_month(ledger.settings, ledger.table, HOT)
+
+
+def test_a_time_limit_holds_in_a_process_with_many_open_files() -> None:
+    """Numbers of files beyond 1023, which select() does not take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    with ExitStack() as files, duckdb.connect() as engine:
+        for _ in range(1100):
+            files.enter_context(Path(os.devnull).open())
+        limit = TimeLimit(0.1)
+        with pytest.raises(duckdb.InterruptException), limit.watching(engine):
+            engine.execute("SELECT sum(hash(i * 7 + j)) FROM range(100000) a(i), range(30000) b(j)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert limit.is_over
 
 
 def test_a_question_that_waits_for_a_lock_is_given_up_in_time_too(three_tiers: Ledger) -> None:
