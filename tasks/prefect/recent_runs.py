@@ -52,8 +52,8 @@ def newest_runs(settings: Settings, timeout_s: float = TIMEOUT_S, whole_s: float
     """The newest run of each flow that has run: those that crashed or failed first, then the newest first.
 
     A flow with several deployments, such as `reconcile-supplier`, has one for each of them. Raises TransientError when
-    Prefect does not answer a request in ``timeout_s`` or all of them in ``whole_s`` seconds, ConfigError when it is not
-    known or refuses the login.
+    Prefect does not answer a request in ``timeout_s`` or all of them in ``whole_s`` seconds. Raises ConfigError when it
+    is not known or refuses the login.
     """
     access, url, until_s = PrefectAccess.of(settings), ui_url(settings), time.monotonic() + whole_s
     try:
