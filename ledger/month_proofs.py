@@ -121,11 +121,11 @@ def check_month_proof(proof: MonthProof, head: TreeHead, layout: Layout, where: 
 
 def encoded(path: Sequence[bytes]) -> tuple[str, ...]:
     """A path as a proof carries it."""
-    return tuple(base64.encode(step) for step in path)
+    return tuple(base64.encode(hash_) for hash_ in path)
 
 
 def _decoded(path: Sequence[str]) -> list[bytes]:
-    return [base64.decode(step, "a hash of the proof") for step in path]
+    return [base64.decode(hash_, "a hash of the proof") for hash_ in path]
 
 
 def _check_row(proof: RowProof, head: TreeHead, layout: Layout) -> Proved:

@@ -28,8 +28,8 @@ def checked_intervals(query: str, columns: Sequence[tuple[str, str]]) -> str:
 
 def _checked(place: str, name: str) -> str:
     message = f"{name}: an INTERVAL of {_MOST_HOURS} hours or more: use CAST({name} AS VARCHAR)"
-    found = f"list_filter(regexp_extract_all({place}::VARCHAR, {_HOURS}, 1), lambda hours: {_IS_LONG})"
-    return f"CASE WHEN len({found}) > 0 THEN error({literal(message)}) ELSE {place} END AS {place}"
+    long_hours = f"list_filter(regexp_extract_all({place}::VARCHAR, {_HOURS}, 1), lambda hours: {_IS_LONG})"
+    return f"CASE WHEN len({long_hours}) > 0 THEN error({literal(message)}) ELSE {place} END AS {place}"
 
 
 def _without_end(query: str) -> str:

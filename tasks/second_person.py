@@ -70,20 +70,22 @@ class Waiting:
 
     def is_for(self, person: Person) -> bool:
         """Return whether ``person`` may confirm it."""
-        return not any(person.is_same_as(one.name, one.account) for one in self.barred)
+        return not any(person.is_same_as(barred_person.name, barred_person.account) for barred_person in self.barred)
 
 
 def list_waiting(settings: Settings, kinds: Collection[WaitingKind]) -> list[Waiting]:
     """Everything of ``kinds`` that waits, the oldest first; at most 500 of a kind. Raises the errors of `connect`."""
     with connect(settings.database_dsn, "second person") as connection:
-        found = [*_reconciliation(connection)] if RECONCILIATION & set(kinds) else []
+        decisions = [*_reconciliation(connection)] if RECONCILIATION & set(kinds) else []
         if WaitingKind.RELEASE in kinds:
-            found += map(_release, (one for one in list_holds(connection) if one.state == _PROPOSED))
+            decisions += map(_release, (record for record in list_holds(connection) if record.state == _PROPOSED))
         if WaitingKind.DELETION in kinds:
             now = read_now(connection)
-            waiting = [one for one in list_requests(connection) if one.state(now) is RequestState.WAITING]
-            found += map(_deletion, waiting)
-    return sorted((one for one in found if one.kind in kinds), key=lambda one: one.asked_at)
+            waiting = [request for request in list_requests(connection) if request.state(now) is RequestState.WAITING]
+            decisions += map(_deletion, waiting)
+    return sorted(
+        (decision for decision in decisions if decision.kind in kinds), key=lambda decision: decision.asked_at
+    )
 
 
 def _reconciliation(connection: Connection) -> Iterator[Waiting]:
@@ -136,7 +138,7 @@ def _release(record: HoldRecord) -> Waiting:
 def _deletion(request: DeletionRequest) -> Waiting:
     """A request to delete: whoever approved it may not do so again."""
     who = Person(request.actor, request.account)
-    approved = tuple(Person(one.actor, one.account) for one in request.approved_by)
+    approved = tuple(Person(decision.actor, decision.account) for decision in request.approved_by)
     facts = {
         "months": request.months,
         "rows": sum(month.rows for month in request.months),

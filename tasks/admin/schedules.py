@@ -50,11 +50,13 @@ class Schedule:
 
 def expected(settings: Settings) -> list[Schedule]:
     """Every schedule that must keep running: not of suppliers that are off, nor those in ``health.schedules_off``."""
-    wanted = [one for one in deployments(PROJECT, settings.suppliers) if not _is_off(settings, one)]
+    wanted = [
+        deployment for deployment in deployments(PROJECT, settings.suppliers) if not _is_off(settings, deployment)
+    ]
     return [
-        Schedule(one["name"], schedule["cron"], schedule.get("timezone", "UTC"), one["parameters"])
-        for one in wanted
-        for schedule in one.get("schedules") or ()
+        Schedule(deployment["name"], schedule["cron"], schedule.get("timezone", "UTC"), deployment["parameters"])
+        for deployment in wanted
+        for schedule in deployment.get("schedules") or ()
     ]
 
 

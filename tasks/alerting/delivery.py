@@ -101,7 +101,9 @@ def deliver(settings: Settings, notices: Sequence[Notice]) -> list[Delivery]:
         (target, part)
         for severity in Severity
         for target in _targets(settings, severity)
-        for part in _parts([one for one in notices if one.severity is severity and target.key not in one.taken_by])
+        for part in _parts(
+            [notice for notice in notices if notice.severity is severity and target.key not in notice.taken_by]
+        )
     ]
     work = {
         f"notice {target.place} {target.key} {number}": _sending(target, part)

@@ -115,10 +115,10 @@ def raise_alert(
 async def raise_alerts(connection: psycopg.AsyncConnection[TupleRow], alerts: Sequence[Mapping[str, Any]]) -> None:
     """Do as `raise_alert` for all of ``alerts``, the answers of `raise_parameters`, together or not at all."""
     async with connection.transaction(), connection.pipeline():
-        raised = [(await connection.execute(_QUERIES["raise"], one), one) for one in alerts]
-        for cursor, one in raised:
+        raised = [(await connection.execute(_QUERIES["raise"], alert), alert) for alert in alerts]
+        for cursor, alert in raised:
             if await cursor.fetchone() is None:
-                known = await (await connection.execute(_QUERIES["was_counted"], one)).fetchone()
+                known = await (await connection.execute(_QUERIES["was_counted"], alert)).fetchone()
                 if known is None or not known[0]:
                     raise not_stored(1, 0, "alerts")
 
@@ -175,9 +175,9 @@ def forget_events(connection: Connection, events: Sequence[tuple[Alert, str]]) -
     """
     raised = [raise_parameters(alert, event_id=event_id) for alert, event_id in events]
     parameters = {
-        "fingerprints": [one["fingerprint"] for one in raised],
-        "events": [one["event_id"] for one in raised],
-        "evidence": [one["evidence"] for one in raised],
+        "fingerprints": [alert["fingerprint"] for alert in raised],
+        "events": [alert["event_id"] for alert in raised],
+        "evidence": [alert["evidence"] for alert in raised],
     }
     connection.execute(_QUERIES["forget_events"], parameters)
     connection.execute(_QUERIES["forget_alerts"], parameters)

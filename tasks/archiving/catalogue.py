@@ -108,7 +108,7 @@ def gone_text(states: Sequence[MonthState]) -> str:
     gone = [state.catalogue for state in states if state.tier is Tier.DELETED]
     if not gone:
         return ""
-    numbers = ", ".join(dict.fromkeys(str(one.certificate) for one in gone))
+    numbers = ", ".join(dict.fromkeys(str(month.certificate) for month in gone))
     return f"was deleted with certificate {numbers}: `treasury certificate show` prints it"
 
 

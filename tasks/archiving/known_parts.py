@@ -20,18 +20,18 @@ def known_parts(
     ``states`` are in the order of the catalogue. ``partitions`` are rows and bytes of partitions, by OID. ``amounts``
     are the objects of the table; the former ones of a month are with the first of its parts.
     """
-    own = {(one.month, one.part): one for one in amounts if not one.is_former}
-    former = [one for one in amounts if one.is_former]
+    own = {(amount.month, amount.part): amount for amount in amounts if not amount.is_former}
+    former = [amount for amount in amounts if amount.is_former]
     known = list[KnownPart]()
     for month, group in groupby(states, key=lambda state: state.month):
         every = list(group)
         living = [state for state in every if state.tier is not Tier.DELETED] or every
         parts = [_known(state, partitions, own.get((month, state.catalogue.part))) for state in living]
-        before = [one for one in former if one.month == month]
+        before = [amount for amount in former if amount.month == month]
         parts[0] = replace(
             parts[0],
-            former_bytes=sum(one.other_bytes for one in before),
-            objects=parts[0].objects + sum(one.objects for one in before),
+            former_bytes=sum(amount.other_bytes for amount in before),
+            objects=parts[0].objects + sum(amount.objects for amount in before),
         )
         known += parts
     return known

@@ -147,7 +147,7 @@ def _archived(
 
 def _in_both(table: TieredTable, source: str, kept: Sequence[str]) -> str:
     key, time_column = identifier(table.key_column), identifier(table.time_column)
-    everything = " UNION ALL ".join(f"SELECT {key}, {time_column} FROM {one}" for one in kept)
+    everything = " UNION ALL ".join(f"SELECT {key}, {time_column} FROM {item}" for item in kept)
     return (
         f"SELECT count(*), min({key}::VARCHAR) FROM {source} JOIN ({everything}) AS kept USING ({key}, {time_column})"
     )

@@ -145,7 +145,7 @@ class MonthEvent:
 def nightly_schedule(settings: Settings) -> Schedule | None:
     """The schedule of the nightly run; None where it has none. Reads `prefect.yaml`, which takes some milliseconds."""
     try:
-        return next((one for one in expected(settings) if one.deployment == NIGHT), None)
+        return next((schedule for schedule in expected(settings) if schedule.deployment == NIGHT), None)
     except OSError:  # an installation without that file has no schedules of its own
         return None
 
@@ -264,7 +264,7 @@ def _month(
         reason=reason,
         held_by=() if is_gone else end.held_by,
         deletion="deleted" if is_gone else end.state or ("due" if due else ""),
-        certificate=next((one for state in states if (one := state.catalogue.certificate)), ""),
+        certificate=next((certificate for state in states if (certificate := state.catalogue.certificate)), ""),
     )
 
 
@@ -293,7 +293,7 @@ def _of_move(move: PlannedMove) -> tuple[MonthCondition, str]:
 
 def _worst(conditions: Iterable[tuple[MonthCondition, str]]) -> tuple[MonthCondition, str]:
     order = list(MonthCondition)
-    return min(conditions, key=lambda one: order.index(one[0]))
+    return min(conditions, key=lambda condition: order.index(condition[0]))
 
 
 def _standing(connection: Connection) -> ProofStanding:

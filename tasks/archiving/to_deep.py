@@ -119,7 +119,7 @@ class _Deepening:
 
     def contents(self) -> list[ObjectVersion]:
         """The versions of the object that have content."""
-        return [one for one in VersionedStore(self.settings).versions(self.key) if not one.is_marker]
+        return [version for version in VersionedStore(self.settings).versions(self.key) if not version.is_marker]
 
     def __str__(self) -> str:
         return f"{self.table.name} {self.month}, part {self.part.part}"

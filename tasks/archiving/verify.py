@@ -64,7 +64,7 @@ def read_held_rows(
             threads.submit(_write_leaves, settings, columns, partition, share, file)
             for share, file in zip(shares, files, strict=True)
         ]
-        rows = sum(one.result() for one in written)
+        rows = sum(future.result() for future in written)
         held = HeldRows(content.result(), files)
     if rows != held.content.rows:
         raise VerificationError(

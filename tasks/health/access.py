@@ -17,7 +17,7 @@ def row_access(context: Context) -> Measure:
     """Return whether every login sees every row, and every row is stored as it is sent and stays."""
     with context.connect() as connection:
         relations = [*own_relations(connection), *_relations(context, connection)]
-        hidden = [str(one) for one in policed_relations(connection, relations, context.logins(connection))]
+        hidden = [str(relation) for relation in policed_relations(connection, relations, context.logins(connection))]
         unguarded = list(_unguarded(context, connection))
         unlogged = sorted(unlogged_relations(connection, relations).values())
         altering = [line for parent in _parents(context, connection) for line in alterers(connection, parent)]

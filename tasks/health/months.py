@@ -83,7 +83,7 @@ def months_overdue(context: Context) -> Measure:
     with context.connect() as connection:
         stuck = connection.execute(_QUERIES["failed_after_the_seal"]).fetchall()
         due = _due_months(context, connection)
-        free = [one for one in due if not _unfinished(connection, one)]
+        free = [due_month for due_month in due if not _unfinished(connection, due_month)]
     if stuck:
         name, month, error = stuck[0]
         sealed = counted(len(stuck), "month takes", "months take")
@@ -91,9 +91,9 @@ def months_overdue(context: Context) -> Measure:
         return Measure(line, None, HealthState.CRITICAL)
     if not free:
         return Measure("no month is overdue", 0)
-    oldest = min(free, key=lambda one: one.since)
+    oldest = min(free, key=lambda due_month: due_month.since)
     hours = _hours(context, oldest.since)
-    failed = next((one for one in free if one.last_error), None)
+    failed = next((due_month for due_month in free if due_month.last_error), None)
     reason = f"; {failed} failed: {cut(failed.last_error or '', 150)}" if failed else ""
     return Measure(f"{counted(len(free), 'month is', 'months are')} due, {oldest} for {hours:.0f} hours{reason}", hours)
 
@@ -103,12 +103,16 @@ def months_held_back(context: Context) -> Measure:
     are named.
     """
     with context.connect() as connection:
-        held = {one: rows for one in _due_months(context, connection) if (rows := _unfinished(connection, one))}
+        held = {
+            due_month: rows
+            for due_month in _due_months(context, connection)
+            if (rows := _unfinished(connection, due_month))
+        }
         returned = [f"{table} {month} is in work until {until}" for table, month, until in months_in_work(connection)]
     in_work = f"; went back to warm: {_listed(returned)}" if returned else ""
     if not held:
         return Measure(f"no month is held back{in_work}", 0)
-    oldest = min(held, key=lambda one: one.since)
+    oldest = min(held, key=lambda due_month: due_month.since)
     rows = held[oldest]
     number = f"{_COUNTED_ROWS} or more unfinished rows" if rows >= _COUNTED_ROWS else counted(rows, "unfinished row")
     days = _hours(context, oldest.since) / 24

@@ -99,7 +99,7 @@ def _store(settings: Settings, results: Sequence[CheckResult], at: datetime) -> 
             check_counted(connection.execute(_QUERIES["store_results"], _columns(results, at)), "health_results")
             raised = [raise_alert(connection, alert, at=at) for alert in alerts_of(results)]
             resolved = sum(_resolve(connection, result, at) for result in results)
-    return sum(one is not None and one.opened for one in raised), resolved
+    return sum(alert is not None and alert.opened for alert in raised), resolved
 
 
 def _resolve(connection: Connection, result: CheckResult, at: datetime) -> bool:

@@ -125,7 +125,9 @@ class _Evidence:
             return "there is no such deployment in Prefect"
         if deployment.get("paused"):
             return "the deployment is paused"
-        active = [one for one in deployment.get("schedules") or () if one.get("active")]
+        active = [
+            prefect_schedule for prefect_schedule in deployment.get("schedules") or () if prefect_schedule.get("active")
+        ]
         return "" if active else "its schedule is off"
 
     def runs(self, schedule: Schedule) -> str:

@@ -34,16 +34,16 @@ def warnings(mapping: Mapping, tallies: Tallies[str, Tally]) -> tuple[str, ...]:
     symbols.
     """
     fields = (*mapping.fields.values(), *mapping.metadata.values())
-    found: list[str] = []
+    sentences: list[str] = []
     for name, tally in tallies.items():
         by_sign = mapping.fields[name].sign == "keep" or name in {field.sign_of for field in fields}
         by_column = name in {field.column_of for field in fields}
         if name != _AMOUNT or not _is_free(mapping.fields["type"]):
             alike = (*_mixed_signs(name, tally, by_sign, by_column), *_mixed_columns(name, tally, by_sign, by_column))
-            found += alike[:1]
+            sentences += alike[:1]
         if mapping.fields["currency"].symbol_of != name:
-            found += _mixed_symbols(name, tally)
-    return tuple(found)
+            sentences += _mixed_symbols(name, tally)
+    return tuple(sentences)
 
 
 def _is_free(type_: FieldMapping) -> bool:
@@ -52,7 +52,11 @@ def _is_free(type_: FieldMapping) -> bool:
 
 
 def _mixed_signs(name: str, tally: Tally, by_sign: bool, by_column: bool) -> Iterator[str]:
-    groups = {} if by_sign else _counted(tally, lambda one: one.column if by_column else None, lambda one: one.sign)
+    groups = (
+        {}
+        if by_sign
+        else _counted(tally, lambda origin: origin.column if by_column else None, lambda origin: origin.sign)
+    )
     for column, signs in groups.items():
         if signs["-"] and signs["+"]:
             where = "" if column is None else f" of column {column}"
@@ -62,7 +66,11 @@ def _mixed_signs(name: str, tally: Tally, by_sign: bool, by_column: bool) -> Ite
 
 
 def _mixed_columns(name: str, tally: Tally, by_sign: bool, by_column: bool) -> Iterator[str]:
-    groups = {} if by_column else _counted(tally, lambda one: one.sign if by_sign else None, lambda one: one.column)
+    groups = (
+        {}
+        if by_column
+        else _counted(tally, lambda origin: origin.sign if by_sign else None, lambda origin: origin.column)
+    )
     for columns in groups.values():
         if len(columns) > 1:
             alike = " and ".join(f"{counted(count, 'amount')} of column {column}" for column, count in columns.items())
@@ -71,7 +79,7 @@ def _mixed_columns(name: str, tally: Tally, by_sign: bool, by_column: bool) -> I
 
 def _mixed_symbols(name: str, tally: Tally) -> Iterator[str]:
     """Codes of currencies are left out: an amount with another code than the row's currency is rejected."""
-    for currency, symbols in _counted(tally, lambda one: one.currency, lambda one: one.symbol).items():
+    for currency, symbols in _counted(tally, lambda origin: origin.currency, lambda origin: origin.symbol).items():
         several = sorted(symbol for symbol in symbols if symbol and not is_code(symbol))
         if len(several) > 1:
             alike = " and ".join(f"with {symbol}" for symbol in several)

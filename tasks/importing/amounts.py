@@ -59,8 +59,8 @@ def compile_money(
         signed = changed(text, read)
         column: Getter = lambda fields: mapping.column  # noqa: E731  # a function like the other
     else:
-        texts = {one: read_column(one, positions, format_) for one in mapping.first_of}
-        getters = {one: changed(getter, read) for one, getter in texts.items()}
+        texts = {column_name: read_column(column_name, positions, format_) for column_name in mapping.first_of}
+        getters = {column_name: changed(getter, read) for column_name, getter in texts.items()}
         column = _filled_column(name, getters)
         text, signed = _from_filled(texts, column), _from_filled(getters, column)
         default = None if mapping.default is None else read(mapping.default)
@@ -85,8 +85,8 @@ def _symbol(mapping: FieldMapping, text: Getter) -> Getter:
     match = _pattern(mapping).match
 
     def read(fields: Fields) -> str | None:
-        found = match(text(fields) or "")
-        return found and (found["before"] or found["behind"])
+        amount_match = match(text(fields) or "")
+        return amount_match and (amount_match["before"] or amount_match["behind"])
 
     return read
 
@@ -116,7 +116,7 @@ def _filled_column(name: str, getters: Mapping[str, Getter]) -> Getter:
 
 
 def _from_filled(getters: Mapping[str, Getter], column: Getter) -> Getter:
-    return lambda fields: None if (one := column(fields)) is None else getters[one](fields)
+    return lambda fields: None if (filled_column := column(fields)) is None else getters[filled_column](fields)
 
 
 def _reader(name: str, mapping: FieldMapping) -> Change:
@@ -128,18 +128,18 @@ def _reader(name: str, mapping: FieldMapping) -> Change:
     def read(text: str) -> str:
         if is_usual and _PLAIN.match(text):
             return text
-        found = match(text)
-        if found is None:
+        amount_match = match(text)
+        if amount_match is None:
             raise FieldError(name, rule)
-        if mapping.symbols and all(found.group("before", "behind")):
+        if mapping.symbols and all(amount_match.group("before", "behind")):
             raise FieldError(name, "must have one symbol at most")
-        number = found["number"]
+        number = amount_match["number"]
         if not mapping.reads_thousands and _is_readable_in_two_ways(number, decimal):
             raise FieldError(
                 name, f"{number} can be read in two ways: say thousands in the mapping, empty where no mark parts them"
             )
         digits = re.sub(rf"[^\d{re.escape(decimal)}]", "", number).replace(decimal, ".")
-        return _sign(name, found, mapping) + digits
+        return _sign(name, amount_match, mapping) + digits
 
     return read
 
@@ -157,10 +157,10 @@ def _pattern(mapping: FieldMapping) -> re.Pattern[str]:
     mark = _mark(mapping.thousands)
     grouped = rf"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+|" if mark else ""  # nobody groups behind a zero
     places = "" if mapping.unit == "minor" else rf"(?:{re.escape(mapping.decimal)}[0-9]+)?"
-    symbols = "|".join(re.escape(one) for one in sorted(mapping.symbols, key=len, reverse=True))
+    symbols = "|".join(re.escape(currency_symbol) for currency_symbol in sorted(mapping.symbols, key=len, reverse=True))
     symbol = f"(?:(?P<before>{symbols}){_BLANK}*)?" if symbols else ""
     behind = f"(?:{_BLANK}*(?P<behind>{symbols}))?" if symbols else ""
-    words = "|".join(re.escape(one) for one in sorted(mapping.signs, key=len, reverse=True) if one)
+    words = "|".join(re.escape(sign_word) for sign_word in sorted(mapping.signs, key=len, reverse=True) if sign_word)
     word = f"(?:{_BLANK}*(?P<word>{words}))?" if words else ""
     sign = rf"[+{re.escape(_MINUS)}]"
     return re.compile(
@@ -178,16 +178,16 @@ def _mark(thousands: str) -> str:
     return f"[{re.escape(kin)}]"
 
 
-def _sign(name: str, found: re.Match[str], mapping: FieldMapping) -> str:
+def _sign(name: str, amount_match: re.Match[str], mapping: FieldMapping) -> str:
     """The sign of an amount, which is said once at most: ``-5``, ``5-``, ``(5)`` or with a word of the mapping. One
     without any has the sign of the empty word, if the mapping has that.
     """
-    said = [sign for sign in found.group("first", "second", "third", "last") if sign]
-    if found["open"] or found["close"]:
-        if not (found["open"] and found["close"]):
+    said = [sign for sign in amount_match.group("first", "second", "third", "last") if sign]
+    if amount_match["open"] or amount_match["close"]:
+        if not (amount_match["open"] and amount_match["close"]):
             raise FieldError(name, "must have both parentheses or none")
         said.append("-")
-    if word := found.groupdict().get("word"):
+    if word := amount_match.groupdict().get("word"):
         said.append(mapping.signs[word])
     if len(said) > 1:
         raise FieldError(name, "must have one sign at most")
@@ -217,18 +217,18 @@ def _from_minor(name: str, getter: Getter, currency: Getter) -> Getter:
 
 def _major(name: str, text: str, currency: str, places: int) -> str:
     """Whole minor units as an amount: 1234 is 12.34 ZAR, 1234.00 JPY, and 1.234 KWD, which is more than can be kept."""
-    found = _WHOLE.match(text)
-    if found is None:
+    match = _WHOLE.match(text)
+    if match is None:
         raise FieldError(name, "must be a whole number of minor units")
-    digits = found[2].zfill(places + 1)
+    digits = match[2].zfill(places + 1)
     whole, fraction = digits[: len(digits) - places].lstrip("0") or "0", digits[len(digits) - places :]
     kept, lost = fraction[:_KEPT_PLACES].ljust(_KEPT_PLACES, "0"), fraction[_KEPT_PLACES:]
     if lost.strip("0"):
         raise FieldError(name, f"must have two decimal places at most: {text} minor units of {currency} have {places}")
-    return f"{found[1]}{whole}.{kept}"
+    return f"{match[1]}{whole}.{kept}"
 
 
 def _without_zeros(text: str) -> str:
     """Leave out zeros after the second decimal place: `ledger.money` takes two. 150.0050 stays, to be refused."""
-    found = _TRAILING_ZEROS.match(text) if text[-1:] == "0" else None
-    return found[1] if found else text
+    match = _TRAILING_ZEROS.match(text) if text[-1:] == "0" else None
+    return match[1] if match else text

@@ -73,7 +73,11 @@ class ClosedDays:
         if fetch_one(self._connection, _QUERIES["newest_period"])[0] != self._newest:
             raise DaysClosedError
         proposed = self._periods("proposed_periods", rows)
-        days = sorted({one for row in rows if _holding(proposed, *(one := self._day_of(row)))}) if proposed else []
+        days = (
+            sorted({supplier_day for row in rows if _holding(proposed, *(supplier_day := self._day_of(row)))})
+            if proposed
+            else []
+        )
         if days:
             named = {"suppliers": [day for day, _ in days], "days": [day for _, day in days]}
             check_stored(self._connection.execute(_QUERIES["note_days"], named), len(days), "recon_day_changes")

@@ -145,10 +145,10 @@ def _by_pattern(format_: str, local: tzinfo, months: Mapping[str, int], zones: M
     match = re.compile(pattern + r"\Z").match
 
     def parse(text: str) -> datetime:
-        found = match(text)
-        if found is None:
+        text_match = match(text)
+        if text_match is None:
             raise ValueError(text)
-        parts = dict(zip(names, found.groups(), strict=True))
+        parts = dict(zip(names, text_match.groups(), strict=True))
         digits = "".join(text for name, text in parts.items() if name not in _WORDS)
         if not digits.isascii():
             raise ValueError(text)
@@ -172,10 +172,10 @@ def _by_digits(pattern: str, names: Sequence[str], local: tzinfo) -> Parse:
     picked = itemgetter(*(names.index(part) if part in names else -1 for part in _PARTS))
 
     def parse(text: str) -> datetime:
-        found = match(text)
-        if found is None:
+        text_match = match(text)
+        if text_match is None:
             raise ValueError(text)
-        year, month, day, hour, minute, second, fraction = picked((*found.groups(), "0"))
+        year, month, day, hour, minute, second, fraction = picked((*text_match.groups(), "0"))
         return datetime(
             int(year),
             int(month),

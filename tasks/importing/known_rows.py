@@ -84,20 +84,20 @@ class KnownRows:
 
     def split(self, rows: Sequence[Row]) -> tuple[list[Row], list[Reject]]:
         """The rows that were not loaded before, and what is to be said of the others."""
-        found = self._find(rows)
-        if not found:
+        known_rows = self._find(rows)
+        if not known_rows:
             return list(rows), []
         new: list[Row] = []
         rejects: list[Reject] = []
         for row in rows:
-            known = [found.get(identity) for identity in row.identities]
+            known = [known_rows.get(identity) for identity in row.identities]
             if not any(known):
                 new.append(row)
             elif known[0] is not None:
                 rejects.append(self._same(row, known[0]))
             else:
-                rejects.append(self._same_in_another_file(row, next(one for one in known if one)))
-        return new, self._without_gone(rejects, found, rows)
+                rejects.append(self._same_in_another_file(row, next(known_row for known_row in known if known_row)))
+        return new, self._without_gone(rejects, known_rows, rows)
 
     def record(self, cursor: Cursor[TupleRow], rows: Sequence[Row]) -> None:
         """Record ``rows`` in the open transaction of ``cursor``, which stores them. In order: two imports of the same
@@ -114,8 +114,8 @@ class KnownRows:
         identities = [identity for row in rows for identity in row.identities]
         if not identities:
             return {}
-        found = self._connection.execute(_QUERIES["find_identities"], {"identities": identities})
-        return {identity.hex: _Known(row_id, fingerprint) for identity, row_id, fingerprint in found}
+        cursor = self._connection.execute(_QUERIES["find_identities"], {"identities": identities})
+        return {identity.hex: _Known(row_id, fingerprint) for identity, row_id, fingerprint in cursor}
 
     def _same(self, row: Row, known: _Known) -> Reject:
         names = differing(known.fingerprint, row.fingerprint, self._names)
@@ -130,24 +130,24 @@ class KnownRows:
             return self._same(row, known)
         return Reject(row.line, _NOT_SAID.format(row_id=known.row_id), "", row.text)
 
-    def _without_gone(self, rejects: list[Reject], found: dict[str, _Known], rows: Sequence[Row]) -> list[Reject]:
+    def _without_gone(self, rejects: list[Reject], known_rows: dict[str, _Known], rows: Sequence[Row]) -> list[Reject]:
         """Rows that were loaded once and are in no tier now are not known: that would be short and silent."""
-        gone = self._gone({known.row_id for known in found.values()})
+        gone = self._gone({known.row_id for known in known_rows.values()})
         if gone:  # a move may have been under way
             gone = self._gone(gone)
         if not gone:
             return rejects
-        row_ids = {row.line: self._row_id(row, found) for row in rows}
+        row_ids = {row.line: self._row_id(row, known_rows) for row in rows}
         return [
-            Reject(one.line, _GONE.format(row_id=row_ids[one.line]), self._table.key_column, one.text)
-            if row_ids[one.line] in gone
-            else one
-            for one in rejects
+            Reject(reject.line, _GONE.format(row_id=row_ids[reject.line]), self._table.key_column, reject.text)
+            if row_ids[reject.line] in gone
+            else reject
+            for reject in rejects
         ]
 
     @staticmethod
-    def _row_id(row: Row, found: dict[str, _Known]) -> UUID | None:
-        return next((found[identity].row_id for identity in row.identities if identity in found), None)
+    def _row_id(row: Row, known_rows: dict[str, _Known]) -> UUID | None:
+        return next((known_rows[identity].row_id for identity in row.identities if identity in known_rows), None)
 
     def _gone(self, row_ids: set[UUID]) -> set[UUID]:
         """Those of ``row_ids`` that are in no partition, although their month has not left PostgreSQL."""
@@ -161,5 +161,5 @@ class KnownRows:
             key=Identifier(self._table.key_column),
             time=Identifier(self._table.time_column),
         )
-        parameters = {"ids": ids, "times": [created_at_of(one) for one in ids], "table": self._table.name}
+        parameters = {"ids": ids, "times": [created_at_of(row_id) for row_id in ids], "table": self._table.name}
         return {row_id for (row_id,) in self._connection.execute(statement, parameters)}

@@ -196,12 +196,12 @@ class _QuotedRecords:
     def _fields(self, text: str, start: int, fields: list[str]) -> tuple[str | None, str | None]:
         """Add the fields of ``text`` from ``start`` on; returns the beginning of an open one, or a problem."""
         match = self._field.match
-        while found := match(text, start):
-            quoted = found[1]
-            fields.append(found[2] if quoted is None else self._plain(quoted))
-            if found.end() == len(text):
+        while field_match := match(text, start):
+            quoted = field_match[1]
+            fields.append(field_match[2] if quoted is None else self._plain(quoted))
+            if field_match.end() == len(text):
                 return None, None
-            start = found.end() + 1
+            start = field_match.end() + 1
         if opened := self._opened.match(text, start):
             return opened[1], None
         if self._starts_quoted.match(text, start):

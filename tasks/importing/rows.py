@@ -72,7 +72,9 @@ class RowBuilder:
         )
         self._namer = namer
         self._one_line = _one_line_columns(mapping, header)
-        self._counted = {name: one for name, one in money.items() if _may_be_alike(mapping.fields[name])}
+        self._counted = {
+            name: money_field for name, money_field in money.items() if _may_be_alike(mapping.fields[name])
+        }
         self.tallies: dict[str, Tally] = {name: Tally() for name in self._counted}
         self.columns = (table.key_column, *field_names(table), table.time_column, "updated_at")
 
@@ -181,9 +183,9 @@ def _compile_money(table: TieredTable, mapping: Mapping, positions: Positions) -
         return money[field.symbol_of or ""].symbol(fields)
 
     currency = compile_value("currency", field, positions, mapping.file, symbol if field.symbol_of else None)
-    for name, one in mapping.fields.items():
+    for name, field_mapping in mapping.fields.items():
         if name in table.money_columns:
-            money[name] = compile_money(name, one, positions, mapping.file, currency)
+            money[name] = compile_money(name, field_mapping, positions, mapping.file, currency)
     return money
 
 

@@ -166,7 +166,7 @@ def _table(settings: Settings, mapping: Mapping, name: str | None) -> TieredTabl
     table = settings.table(name)
     if table.name not in {known.name for known in BUILT_IN}:
         raise ConfigError(
-            f"table {name}: the import knows the rows of {' and '.join(one.name for one in BUILT_IN)} only"
+            f"table {name}: the import knows the rows of {' and '.join(built_in.name for built_in in BUILT_IN)} only"
         )
     check_table(mapping, table)
     return table

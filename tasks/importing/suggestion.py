@@ -109,9 +109,9 @@ def _sample(path: Path) -> _Sample:
     for delimiter in _DELIMITERS:
         rows = [_values(line, delimiter) for line in lines]
         for skipped in range(min(_LONGEST_PREAMBLE, len(rows))):
-            found = _read(rows[skipped:], delimiter, encoding, skipped)
-            if found and (best is None or _weight(found) > _weight(best)):
-                best = found
+            sample = _read(rows[skipped:], delimiter, encoding, skipped)
+            if sample and (best is None or _weight(sample) > _weight(best)):
+                best = sample
     if best is None:
         raise DataError(
             f"{path}: no columns were found: no line has a comma, semicolon, tab or bar that others have, too"
@@ -232,13 +232,13 @@ def _currency(values: Sequence[str]) -> str:
     symbols = _symbols(values)
     if len(symbols) < 2:
         return '{ constant = "CHANGE" }   # or { column = "..." }'
-    entries = (f"{_quoted(one)} = {_quoted(one if is_code(one) else 'CHANGE')}" for one in symbols)
+    entries = (f"{_quoted(symbol)} = {_quoted(symbol if is_code(symbol) else 'CHANGE')}" for symbol in symbols)
     return f'{{ symbol_of = "amount", map = {{ {", ".join(entries)} }} }}'
 
 
 def _symbols(values: Sequence[str]) -> list[str]:
-    found = [number for value in values if (number := _NUMBER.match(value))]
-    return sorted({symbol for number in found for symbol in number.group("before", "behind") if symbol})
+    numbers = [number for value in values if (number := _NUMBER.match(value))]
+    return sorted({symbol for number in numbers for symbol in number.group("before", "behind") if symbol})
 
 
 def _credit_and_debit(numbers: Sequence[str]) -> tuple[str, str] | None:
@@ -253,18 +253,18 @@ def _credit_and_debit(numbers: Sequence[str]) -> tuple[str, str] | None:
 
 def _marks(values: Sequence[str]) -> list[str]:
     """The options of money that the values show: marks of decimals and thousands, symbols, and words for signs."""
-    found = [number for value in values if (number := _NUMBER.match(value))]
+    numbers = [number for value in values if (number := _NUMBER.match(value))]
     symbols = _symbols(values)
     return [
         *_decimal_and_thousands(values),
         *([f"symbols = [{', '.join(map(_quoted, symbols))}]"] if symbols else []),
-        *_signs(found),
+        *_signs(numbers),
     ]
 
 
-def _signs(found: Sequence[re.Match[str]]) -> list[str]:
+def _signs(numbers: Sequence[re.Match[str]]) -> list[str]:
     """The words for signs. Where a bank marks credits alone, an amount without a word and a sign is a debit."""
-    words = {number["word"] for number in found if not re.search(_SIGN, number[0])}
+    words = {number["word"] for number in numbers if not re.search(_SIGN, number[0])}
     return [
         f'signs = {{ {credit} = "+", {_UNMARKED_DEBIT} }}'
         if {credit, None} <= words and debit not in words

@@ -160,17 +160,17 @@ def _by_datafusion(file: Path, month: Archived) -> list[list[Any]]:
 def _by_pyarrow(file: Path, month: Archived) -> list[list[Any]]:
     """Batch by batch, with sums that keep every digit."""
     currency, money = month.layout["currency_column"], month.layout["money_columns"]
-    found: dict[str | None, list[Any]] = {}
+    sums_by_currency: dict[str | None, list[Any]] = {}
     for batch in pq.ParquetFile(file).iter_batches(columns=[*([currency] if currency else []), *money]):
         keys = batch.column(currency) if currency else pa.repeat("", batch.num_rows)
         table = pa.table([keys, *(batch.column(name) for name in money)], ["c", *money])
         grouped = table.group_by("c").aggregate([([], "count_all"), *((name, "sum") for name in money)])
         for record in grouped.to_pylist():
-            held = found.setdefault(record["c"], [record["c"], 0, *(Decimal(0) for _ in money)])
+            held = sums_by_currency.setdefault(record["c"], [record["c"], 0, *(Decimal(0) for _ in money)])
             held[1] += record["count_all"]
             sums = (record[f"{name}_sum"] or Decimal(0) for name in money)
             held[2:] = [add_exactly(total, amount) for total, amount in zip(held[2:], sums, strict=True)]
-    return list(found.values())
+    return list(sums_by_currency.values())
 
 
 READERS: Mapping[str, Reader] = {

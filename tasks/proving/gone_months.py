@@ -13,38 +13,40 @@ from tasks.proving.verified_log import ExpectedMonth, keys_of
 
 def gone_keys(gone: Mapping[MonthKey, Gone]) -> set[str]:
     """The keys of all objects that the parts had."""
-    return {key for one in gone.values() for key in _keys(one)}
+    return {key for deletion in gone.values() for key in _keys(deletion)}
 
 
-def _keys(one: Gone) -> tuple[str, ...]:
+def _keys(deletion: Gone) -> tuple[str, ...]:
     """The keys of a part, and of those that went back to warm before it."""
-    parts = (*(() if one.archived is None else (one.archived,)), *one.former)
+    parts = (*(() if deletion.archived is None else (deletion.archived,)), *deletion.former)
     return tuple(key for part in parts for key in keys_of(part.archived))
 
 
 def gone_months(gone: Mapping[MonthKey, Gone]) -> list[ExpectedMonth]:
     """The parts as they were archived: what a scope may name although nothing of it must exist."""
-    archived = [one.archived.archived for one in gone.values() if one.archived is not None]
-    return [ExpectedMonth(one.table, one.month, one.part, one.rows, one.manifest, one.objects) for one in archived]
+    archived = [deletion.archived.archived for deletion in gone.values() if deletion.archived is not None]
+    return [
+        ExpectedMonth(part.table, part.month, part.part, part.rows, part.manifest, part.objects) for part in archived
+    ]
 
 
 def certificate_keys(gone: Mapping[MonthKey, Gone]) -> list[str]:
     """The keys of the certificates and of their pages, each once."""
-    records = {one.deleted[1].record for one in gone.values() if one.deleted is not None}
+    records = {deletion.deleted[1].record for deletion in gone.values() if deletion.deleted is not None}
     keys = sorted(record.key for record in records if record is not None)
-    return [key for one in keys for key in (one, f"{one.removesuffix('.json')}.html")]
+    return [key for record_key in keys for key in (record_key, f"{record_key.removesuffix('.json')}.html")]
 
 
 def check_gone(listed: Mapping[str, int], gone: Mapping[MonthKey, Gone], report: VerificationReport) -> None:
     """Find the objects of deleted parts that are in the archive again; note what is deleted or being deleted."""
     certificates: dict[tuple[str, str, str], None] = {}
-    for (table, month, _), one in sorted(gone.items()):
-        keys = _keys(one)
-        if one.deleted is None:
-            named = one.begun[1].certificate if one.begun else ""
+    for (table, month, _), deletion in sorted(gone.items()):
+        keys = _keys(deletion)
+        if deletion.deleted is None:
+            named = deletion.begun[1].certificate if deletion.begun else ""
             report.notes.append(f"{table} {month} is being deleted under {named}: `treasury delete run` completes it")
             continue
-        number = one.deleted[1].certificate or "an entry of the log"
+        number = deletion.deleted[1].certificate or "an entry of the log"
         certificates[table, month, number] = None
         for key in keys:
             if key in listed:

@@ -196,11 +196,11 @@ class LogVerification:
     def _check_loose_bundle(self, name: str, tile: Tile, content: bytes, tree: Tree) -> None:
         """A bundle where the entries as a whole are damaged: compared with the hashes of the tiles."""
         try:
-            found = b"".join(map(leaf_hash, decode_bundle(content, tile.width)))
+            hashes = b"".join(map(leaf_hash, decode_bundle(content, tile.width)))
         except VerificationError as error:
             self._add(name, str(error))
             return
-        if found != tree.content(Tile(0, tile.index, tile.width)):
+        if hashes != tree.content(Tile(0, tile.index, tile.width)):
             self._add(name, "its entries are not those that the checkpoint signs")
 
     def _replay(self, checkpoint: Checkpoint, entries: Sequence[bytes]) -> tuple[LogState, VerifiedLog]:
@@ -294,8 +294,8 @@ class LogVerification:
 
     def _immutable(self) -> dict[str, str]:
         names = [name for name in self._names if name.startswith(_TILE) or _STAMP.fullmatch(name)]
-        found = {name: self._read(name) for name in names}
-        return {name: hashlib.sha256(content).hexdigest() for name, content in found.items() if content is not None}
+        contents = {name: self._read(name) for name in names}
+        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items() if content is not None}
 
     def _check_indexes(self, state: LogState, entries: Sequence[bytes], tree: Tree) -> None:
         there = {name.removeprefix(_INDEX) for name in self._names if name.startswith(_INDEX)}
@@ -326,7 +326,9 @@ class LogVerification:
         if index.size < tree.size:
             self._add(name, f"is that of {index.size} entries, and the log has {tree.size}: {_NOT_FINISHED}")
         try:
-            said = index_of(replay(Event.read_own(one) for one in entries[: index.size]), table, tree.root(index.size))
+            said = index_of(
+                replay(Event.read_own(entry) for entry in entries[: index.size]), table, tree.root(index.size)
+            )
         except DataError:
             return  # the entry is named already
         if said != index:
@@ -369,8 +371,8 @@ class LogVerification:
                     continue
                 verified.tables.add(index.table)
                 verified.months += [
-                    ExpectedMonth(index.table, one.month, one.part, one.rows, one.manifest, one.objects)
-                    for one in index.months
+                    ExpectedMonth(index.table, month.month, month.part, month.rows, month.manifest, month.objects)
+                    for month in index.months
                 ]
         self._report.notes.append("the log is damaged: the months were taken from the signed indexes")
         return verified
@@ -378,7 +380,7 @@ class LogVerification:
 
 def _believed(events: Sequence[tuple[int, Event]], state: LogState) -> VerifiedLog:
     months = [_expected(existing.archived) for _, existing in sorted(state.months.items(), key=lambda item: item[0])]
-    returned = [_expected(one.archived) for _, parts in sorted(state.former.items()) for one in parts]
+    returned = [_expected(part.archived) for _, parts in sorted(state.former.items()) for part in parts]
     named = set(_named_keys(event for _, event in events))
     newest = max((event.incarnation for _, event in events), default=0)
     return VerifiedLog(

@@ -57,10 +57,10 @@ class PublishedLog:
 
     def month(self, table: TieredTable, month: Month, part: int) -> LoggedMonth:
         """A part of an archived month. Raises NotYetError where its event is not published yet."""
-        found = find_archived(self._connection, self._installation, table.name, str(month), part)
-        if found is None or found[0] is None or found[0] >= self._size:
+        indexed_entry = find_archived(self._connection, self._installation, table.name, str(month), part)
+        if indexed_entry is None or indexed_entry[0] is None or indexed_entry[0] >= self._size:
             raise NotYetError(f"{table.name} {month}: its event is not published yet: `treasury log publish`")
-        index, entry = found
+        index, entry = indexed_entry
         archived = Event.from_bytes(entry).body
         assert isinstance(archived, Archived)  # noqa: S101  # `find_archived` looks for these
         content = self._store.read_bytes(archived.manifest.key)
@@ -87,9 +87,9 @@ def whole_month(connection: Connection, table: TieredTable, month: Month) -> lis
     """
     parts = [state for state in month_states(connection, table) if state.month == month]
     require_archived(table, month, parts)
-    if found := rows_in_postgres(connection, table, month, month):
+    if places := rows_in_postgres(connection, table, month, month):
         raise NotYetError(
-            f"{table.name} {month}: PostgreSQL has rows of it in {found[month]}, which the catalogue does not know: "
+            f"{table.name} {month}: PostgreSQL has rows of it in {places[month]}, which the catalogue does not know: "
             "provable once these are archived as late rows, or removed"
         )
     return parts

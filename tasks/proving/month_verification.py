@@ -34,8 +34,8 @@ class MonthVerification:
 
     def look(self, expected: ExpectedMonth) -> None:
         """Whether the objects are there with their sizes. Reads none of them."""
-        for one in expected.objects:
-            self._check_size(one, self._listed.get(one.key))
+        for stored in expected.objects:
+            self._check_size(stored, self._listed.get(stored.key))
         if expected.manifest.key not in self._listed:
             self._report.add(expected.manifest.key, "the manifest is missing")
         self._report.counts["months looked at"] += 1
@@ -46,19 +46,19 @@ class MonthVerification:
         """
         what = f"a former object of {expected.table} {expected.month}"
         manifest = expected.manifest
-        sizes = {one.key: (one.size_bytes, one.sha256) for one in expected.objects} | {
+        sizes = {stored.key: (stored.size_bytes, stored.sha256) for stored in expected.objects} | {
             manifest.key: (-1, manifest.sha256)
         }
         with spool_folder(self._settings.spool, "verify") as spool:
             for key, (size_bytes, sha256) in sizes.items():
-                found = self._listed.get(key)
-                if found is None:
+                size = self._listed.get(key)
+                if size is None:
                     self._report.add(key, f"is missing: {what}, which stays until the month is deleted")
-                elif size_bytes not in (-1, found):
-                    self._report.add(key, f"has {found} bytes, the log says {size_bytes}: {what}")
+                elif size_bytes not in (-1, size):
+                    self._report.add(key, f"has {size} bytes, the log says {size_bytes}: {what}")
                 elif read and self._has_changed(key, sha256, spool):
                     self._report.add(key, f"its SHA-256 is not the one in the log: {what}")
-                self._report.counts["former objects"] += found is not None
+                self._report.counts["former objects"] += size is not None
 
     def _has_changed(self, key: str, sha256: str, spool: Path) -> bool:
         """Whether an object has other bytes; rows that must be restored first are not read, and a note names them."""
@@ -80,8 +80,8 @@ class MonthVerification:
         with spool_folder(self._settings.spool, "verify") as spool:
             manifest = self._manifest(expected)
             try:
-                rows_last = sorted(expected.objects, key=lambda one: month_of_key(one.key) is not None)
-                files = {one.key: self._object(one, spool) for one in rows_last}
+                rows_last = sorted(expected.objects, key=lambda stored: month_of_key(stored.key) is not None)
+                files = {stored.key: self._object(stored, spool) for stored in rows_last}
             except DeepTierError as error:
                 self._report.notes.append(f"looked at, not read: {error}")
                 self.look(expected)
@@ -97,19 +97,19 @@ class MonthVerification:
             self._note(expected, deep=deep)
 
     def _note(self, expected: ExpectedMonth, *, deep: bool) -> None:
-        size_bytes = sum(one.size_bytes for one in expected.objects)
-        keys = (*(one.key for one in expected.objects), expected.manifest.key)
+        size_bytes = sum(stored.size_bytes for stored in expected.objects)
+        keys = (*(stored.key for stored in expected.objects), expected.manifest.key)
         checked = (expected.table, expected.month, expected.part, expected.manifest.sha256)
         self._report.months.append(CheckedMonth(*checked, keys, size_bytes, expected.rows, deep))
         self._report.counts["bytes"] += size_bytes
         if deep:
             self._report.counts["rows"] += expected.rows
 
-    def _check_size(self, said: LoggedObject, found: int | None) -> None:
-        if found is None:
+    def _check_size(self, said: LoggedObject, size: int | None) -> None:
+        if size is None:
             self._report.add(said.key, "is missing")
-        elif found != said.size_bytes:
-            self._report.add(said.key, f"has {found} bytes, the log says {said.size_bytes}")
+        elif size != said.size_bytes:
+            self._report.add(said.key, f"has {size} bytes, the log says {said.size_bytes}")
 
     def _manifest(self, expected: ExpectedMonth) -> Manifest | None:
         key = expected.manifest.key
@@ -122,9 +122,9 @@ class MonthVerification:
             self._report.add(key, "the manifest is missing")
             return None
         self._report.counts["objects"] += 1
-        found = StoredFile.of(content).sha256.hex()
-        if found != expected.manifest.sha256:
-            self._report.add(key, f"its SHA-256 is {found}, the log says {expected.manifest.sha256}")
+        sha256 = StoredFile.of(content).sha256.hex()
+        if sha256 != expected.manifest.sha256:
+            self._report.add(key, f"its SHA-256 is {sha256}, the log says {expected.manifest.sha256}")
             return None
         try:
             return Manifest.from_bytes(content, key)
@@ -136,7 +136,7 @@ class MonthVerification:
         """Fetch an object; None where it is not the one that the log names."""
         target = spool / f"{len(list(spool.iterdir()))}.parquet"
         try:
-            found = self._store.fetch(said.key, target)
+            fetched_file = self._store.fetch(said.key, target)
         except DeepTierError:
             if month_of_key(said.key) is not None:
                 raise
@@ -146,30 +146,30 @@ class MonthVerification:
             self._report.add(said.key, "is missing")
             return None
         self._report.counts["objects"] += 1
-        if found.size_bytes != said.size_bytes:
-            self._report.add(said.key, f"has {found.size_bytes} bytes, the log says {said.size_bytes}")
-        elif found.sha256.hex() != said.sha256:
-            self._report.add(said.key, f"its SHA-256 is {found.sha256.hex()}, the log says {said.sha256}")
+        if fetched_file.size_bytes != said.size_bytes:
+            self._report.add(said.key, f"has {fetched_file.size_bytes} bytes, the log says {said.size_bytes}")
+        elif fetched_file.sha256.hex() != said.sha256:
+            self._report.add(said.key, f"its SHA-256 is {fetched_file.sha256.hex()}, the log says {said.sha256}")
         else:
             return target
         return None
 
     def _check_manifest(self, expected: ExpectedMonth, manifest: Manifest) -> None:
         """The manifest says what the log's entry says."""
-        objects = {one.key: (one.size_bytes, one.sha256) for one in manifest.objects}
+        objects = {stored.key: (stored.size_bytes, stored.sha256) for stored in manifest.objects}
         said = {
             "table": (manifest.table, expected.table),
             "month": (manifest.month, expected.month),
             "part": (manifest.part, expected.part),
             "rows": (manifest.rows, expected.rows),
-            "objects": (objects, {one.key: (one.size_bytes, one.sha256) for one in _of_manifest(expected)}),
+            "objects": (objects, {stored.key: (stored.size_bytes, stored.sha256) for stored in _of_manifest(expected)}),
         }
         if expected.tree is not None:
             tree = (expected.tree.method, expected.tree.size, expected.tree.root)
             said["tree"] = ((manifest.digest_method, manifest.tree.leaves, manifest.tree.root), tree)
             said["layout"] = (manifest.layout.to_record(), expected.layout)
-        for name, (found, wanted) in said.items():
-            if found != wanted:
+        for name, (value, wanted) in said.items():
+            if value != wanted:
                 self._report.add(expected.manifest.key, f"its {name} is not what the log says")
 
     def _check_tree(self, manifest: Manifest, files: Mapping[str, Path | None]) -> None:
@@ -212,9 +212,9 @@ class MonthVerification:
         except DataError as error:
             self._report.add(file.key, str(error))
             return
-        found = _described(table, manifest, file, read)
+        described_manifest = _described(table, manifest, file, read)
         for name in type(manifest).model_fields:
-            if getattr(found, name) != getattr(manifest, name):
+            if getattr(described_manifest, name) != getattr(manifest, name):
                 self._report.add(file.key, f"its rows have another `{name}` than the manifest says")
         sums = sums_per_currency(table, read.content.totals)
         if expected.sums is not None and sums != expected.sums:
@@ -223,7 +223,7 @@ class MonthVerification:
 
 def _of_manifest(expected: ExpectedMonth) -> list[LoggedObject]:
     """The objects that a manifest names: not the proofs of rows that a hold has kept."""
-    return [one for one in expected.objects if not one.key.endswith(".proofs")]
+    return [stored for stored in expected.objects if not stored.key.endswith(".proofs")]
 
 
 def table_of(manifest: Manifest) -> TieredTable:
@@ -252,7 +252,9 @@ def _described(table: TieredTable, manifest: Manifest, file: ManifestFile, read:
         root=read.tree.head.root.hex(),
         chunk_leaves=CHUNK_LEAVES,
     )
-    groups = tuple(ManifestRowGroup(rows=one.rows, first_leaf=one.first_leaf) for one in read.tree.row_groups)
+    groups = tuple(
+        ManifestRowGroup(rows=row_group.rows, first_leaf=row_group.first_leaf) for row_group in read.tree.row_groups
+    )
     described = file.model_copy(update={"rows": read.content.rows, "row_groups": groups})
     columns = tuple(Column(**column.model_dump()) for column in manifest.columns)
     named = (manifest.installation, table, manifest.month, manifest.part)

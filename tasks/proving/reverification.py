@@ -52,13 +52,13 @@ def choose_parts(ages: Sequence[PartAge], now: datetime, within_days: int) -> li
     Twice as many bytes as a steady pace needs, so that a night that fails is made up for.
     """
     due_at = now - timedelta(days=max(within_days - _MARGIN_DAYS, within_days // 2))
-    pace = 2 * sum(one.size_bytes for one in ages) / within_days
+    pace = 2 * sum(age.size_bytes for age in ages) / within_days
     chosen, size_bytes = [], 0
-    for one in ages:
-        if one.verified_at > due_at and size_bytes >= pace:
+    for age in ages:
+        if age.verified_at > due_at and size_bytes >= pace:
             break
-        chosen.append(one)
-        size_bytes += one.size_bytes
+        chosen.append(age)
+        size_bytes += age.size_bytes
     return chosen
 
 
@@ -70,9 +70,9 @@ def reverify(settings: Settings, now: datetime | None = None) -> Night:
     """
     with connect(settings.database_dsn, "verify") as connection:
         looked = look_at_classes(connection, settings)
-        ages = sorted([*part_ages(connection), *looked.readable], key=lambda one: one.verified_at)
+        ages = sorted([*part_ages(connection), *looked.readable], key=lambda age: age.verified_at)
         chosen = choose_parts(ages, now or datetime.now(UTC), settings.verify_within_days)
-        parts = frozenset((one.table_name, one.month, one.part) for one in chosen) | looked.changed
+        parts = frozenset((age.table_name, age.month, age.part) for age in chosen) | looked.changed
         report = verify_archive(settings, VerificationScope(parts=parts, deep=True), connection)
         for place, text in looked.findings:
             report.add(place, text)
@@ -106,15 +106,15 @@ def _record(connection: Connection, settings: Settings, months: Sequence[Checked
     if not months:
         return
     owner = check_ownership(connection, settings)
-    for one in months:
+    for month in months:
         with connection.transaction():
-            first_day = Month.parse(one.month).first_day
-            mark_verified(connection, one.keys, one.table, first_day, one.part, deep=one.deep)
+            first_day = Month.parse(month.month).first_day
+            mark_verified(connection, month.keys, month.table, first_day, month.part, deep=month.deep)
             body = Reverified(
-                table=one.table,
-                month=one.month,
-                part=one.part,
-                deep=one.deep,
-                manifest_sha256=one.manifest_sha256,
+                table=month.table,
+                month=month.month,
+                part=month.part,
+                deep=month.deep,
+                manifest_sha256=month.manifest_sha256,
             )
             record_event(connection, owner, body)

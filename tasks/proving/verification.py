@@ -172,12 +172,16 @@ def _check_months(
     report: VerificationReport,
     chance: random.Random,
 ) -> None:
-    wanted = [one for one in log.months if scope.includes(one)]
+    wanted = [expected for expected in log.months if scope.includes(expected)]
     read = set(range(len(wanted)))
     if scope.sample is not None and scope.sample < len(wanted):
         read = set(chance.sample(range(len(wanted)), scope.sample))
     if scope.parts is not None:
-        read = {number for number, one in enumerate(wanted) if (one.table, one.month, one.part) in scope.parts}
+        read = {
+            number
+            for number, expected in enumerate(wanted)
+            if (expected.table, expected.month, expected.part) in scope.parts
+        }
     months = MonthVerification(settings, store, listed, report)
     for number, expected in enumerate(wanted):
         if number in read:
@@ -197,7 +201,7 @@ def _check_months(
 def _check_strays(listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, report: VerificationReport) -> None:
     """Objects in the folders of data that no month names: known leftovers are counted, others are findings."""
     there = (*log.months, *log.returned)
-    named = {key for one in there for key in (one.manifest.key, *(stored.key for stored in one.objects))}
+    named = {key for month in there for key in (month.manifest.key, *(stored.key for stored in month.objects))}
     uploads = known.database.uploads if known.database is not None else {}
     gone = gone_keys(log.gone)
     for key in listed:
@@ -225,7 +229,9 @@ def _check_stray_records(
         return
     ours = f"{CERTIFICATES}/DEL-{known.origin.removeprefix('treasury/')[:8]}-"
     named = {record.key for _, record in log.records} | set(certificate_keys(log.gone))
-    under_way = {one.begun[1].certificate for one in log.gone.values() if one.begun and one.deleted is None}
+    under_way = {
+        deletion.begun[1].certificate for deletion in log.gone.values() if deletion.begun and deletion.deleted is None
+    }
     strays = [key for key in listed if key.startswith(_RECORDS) and key not in named]
     for key in strays:
         if key.startswith(ours) and PurePosixPath(key).stem not in under_way:
@@ -262,8 +268,8 @@ def _differing(known: KnownLog, log: VerifiedLog) -> list[tuple[str, str, int]]:
     """The parts that the log and the catalogue do not agree on, and of whose month no event waits."""
     if known.database is None:
         return []
-    logged = {(one.table, one.month, one.part): one.manifest.sha256 for one in log.months}
-    catalogued = {(one.table, one.month, one.part): one.manifest.sha256 for one in known.database.months}
+    logged = {(month.table, month.month, month.part): month.manifest.sha256 for month in log.months}
+    catalogued = {(month.table, month.month, month.part): month.manifest.sha256 for month in known.database.months}
     return [
         part
         for part in sorted(logged.keys() | catalogued.keys())

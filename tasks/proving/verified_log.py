@@ -47,29 +47,29 @@ class VerifiedLog:
     remembered: RememberedLog | None = None
 
 
-def _expected(one: Archived) -> ExpectedMonth:
+def _expected(archived: Archived) -> ExpectedMonth:
     return ExpectedMonth(
-        one.table,
-        one.month,
-        one.part,
-        one.rows,
-        one.manifest,
-        one.objects,
-        tree=one.tree,
-        sums=one.sums,
-        layout=one.layout,
+        archived.table,
+        archived.month,
+        archived.part,
+        archived.rows,
+        archived.manifest,
+        archived.objects,
+        tree=archived.tree,
+        sums=archived.sums,
+        layout=archived.layout,
     )
 
 
 def _records(events: Sequence[tuple[int, Event]]) -> list[tuple[int, LoggedObject]]:
     """The objects beside the months that entries name, each once."""
-    found: dict[str, tuple[int, LoggedObject]] = {}
+    records: dict[str, tuple[int, LoggedObject]] = {}
     for index, event in events:
         for name in ("record", "page"):
             record = getattr(event.body, name, None)
             if record is not None:
-                found.setdefault(record.key, (index, record))
-    return list(found.values())
+                records.setdefault(record.key, (index, record))
+    return list(records.values())
 
 
 def _named_keys(events: Iterator[Event]) -> Iterator[str]:
@@ -80,4 +80,4 @@ def _named_keys(events: Iterator[Event]) -> Iterator[str]:
 
 def keys_of(archived: Archived) -> tuple[str, ...]:
     """The keys of all objects of a part of a month."""
-    return (archived.manifest.key, *(one.key for one in archived.objects))
+    return (archived.manifest.key, *(stored.key for stored in archived.objects))

@@ -32,15 +32,23 @@ class _Asked:
 def without_denied(connection: Connection, places: Places, needs: Sequence[Need]) -> list[Need]:
     """``needs`` without the archived months whose filters deny every row that is asked for."""
     asked = {id(need): [[*_filtered(places, need, all_)] for all_ in need.asked.alternatives] for need in needs}
-    flat = list({one: None for found in asked.values() for all_ in found for values in all_ for one in values})
+    flat = list(
+        {
+            question: None
+            for alternatives in asked.values()
+            for all_ in alternatives
+            for values in all_
+            for question in values
+        }
+    )
     if not flat:
         return list(needs)
-    blocks = filter_blocks(connection, [(one.key, one.field_id, one.hashed) for one in flat])
+    blocks = filter_blocks(connection, [(question.key, question.field_id, question.hashed) for question in flat])
     denied = {flat[place] for place, block in blocks.items() if not may_have(block, flat[place].hashed)}
 
     def is_possible(need: Need) -> bool:
-        found = asked[id(need)]
-        return not found or any(all(not denied.issuperset(values) for values in all_) for all_ in found)
+        alternatives = asked[id(need)]
+        return not alternatives or any(all(not denied.issuperset(values) for values in all_) for all_ in alternatives)
 
     return [need for need in needs if is_possible(need)]
 

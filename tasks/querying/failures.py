@@ -171,6 +171,6 @@ def _duckdb_message(settings: Settings, text: str) -> str:
     reason = reason.partition("\n\nStack Trace:")[0]
     if reason.startswith("Catalog Error"):
         reason = f"{reason.partition(chr(10))[0]} The views are {', '.join(settings.registry)}."
-    if (found := _UNSUPPORTED.search(reason)) is not None:
-        reason = f"a column has the type {found[1]}, which no answer can hold: use CAST(... AS VARCHAR)"
+    if (match := _UNSUPPORTED.search(reason)) is not None:
+        reason = f"a column has the type {match[1]}, which no answer can hold: use CAST(... AS VARCHAR)"
     return reason

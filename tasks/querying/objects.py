@@ -36,14 +36,21 @@ def load_files(connection: Connection, files: ArchiveFiles, objects: Iterable[Ar
 
     Raises DataError where PostgreSQL has none: somebody has removed it.
     """
-    missing = {one.key: one for one in objects if one.has_lookup and files.find_file(one.sha256) is None}
+    missing = {
+        archived_object.key: archived_object
+        for archived_object in objects
+        if archived_object.has_lookup and files.find_file(archived_object.sha256) is None
+    }
     if not missing:
         return
     lookups = read_lookups(connection, list(missing))
-    known = {one.object_key for one in lookups}
-    if absent := [one for key, one in missing.items() if key not in known]:
+    known = {lookup.object_key for lookup in lookups}
+    if absent := [archived_object for key, archived_object in missing.items() if key not in known]:
         raise DataError(f"SQL: {absent[0].name}: archive_lookups has no row of {absent[0].key}: somebody removed it")
-    files.add(ArchivedFile(one.name, one.object_key, one.sha256.hex(), one.pieces, one.footer) for one in lookups)
+    files.add(
+        ArchivedFile(lookup.name, lookup.object_key, lookup.sha256.hex(), lookup.pieces, lookup.footer)
+        for lookup in lookups
+    )
 
 
 def check_objects(duck: duckdb.DuckDBPyConnection, objects: Mapping[str, ArchivedObject]) -> None:
@@ -56,10 +63,10 @@ def check_objects(duck: duckdb.DuckDBPyConnection, objects: Mapping[str, Archive
         return
     duck.execute("SET parquet_metadata_cache = true")
     addresses = ", ".join(map(literal, objects))
-    found = duck.execute(
+    footers = duck.execute(
         f"SELECT file_name, num_rows, file_size_bytes FROM parquet_file_metadata([{addresses}])"
     ).fetchall()
-    for address, rows, size_bytes in found:
+    for address, rows, size_bytes in footers:
         known = objects[address]
         if (rows, size_bytes) != (known.rows, known.size_bytes):
             raise DataError(

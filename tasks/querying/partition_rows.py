@@ -57,11 +57,11 @@ def check_values(
         query = _odd_row(connection, place, living[place.need.branch.table.name])
         if query is None:
             continue
-        found = duck.execute(f"SELECT name FROM {postgres_query(0, query.as_string(connection))}").fetchone()
-        if found is not None:
+        row = duck.execute(f"SELECT name FROM {postgres_query(0, query.as_string(connection))}").fetchone()
+        if row is not None:
             raise DataError(
-                f"SQL: {place.attached.name}: {found[0]} has a NaN, or a time after the year 294246, which no answer "
-                f"can hold. Correct the row, or ask without {found[0]}"
+                f"SQL: {place.attached.name}: {row[0]} has a NaN, or a time after the year 294246, which no answer "
+                f"can hold. Correct the row, or ask without {row[0]}"
             )
 
 
@@ -97,9 +97,11 @@ def _wanted(connection: Connection, place: Live) -> Composable | None:
     branch, alternatives = place.need.branch, []
     there = {new: old for old, new in place.attached.names}
     for conditions in place.need.asked.alternatives:
-        known = [replace(one, column=there[one.column]) for one in conditions if one.column in there]
-        sent = [one for one in known if _can_be_sent(connection, one)]
-        restricting = [one for one in sent if not _holds_all_month(branch.table, branch.month, one)]
+        known = [
+            replace(condition, column=there[condition.column]) for condition in conditions if condition.column in there
+        ]
+        sent = [condition for condition in known if _can_be_sent(connection, condition)]
+        restricting = [condition for condition in sent if not _holds_all_month(branch.table, branch.month, condition)]
         if not restricting:
             return None
         alternatives.append(SQL("({})").format(SQL(" AND ").join(_comparisons(restricting))))

@@ -58,11 +58,11 @@ class Places:
     def objects_of(self, needs: Iterable[Need]) -> dict[str, ArchivedObject]:
         """The archived objects that a question reads which needs these places."""
         read = (self.objects.get(need.branch.source, {}) for need in needs)
-        return {address: one for objects in read for address, one in objects.items()}
+        return {address: archived_object for objects in read for address, archived_object in objects.items()}
 
     def keys_of(self, needs: Iterable[Need]) -> list[str]:
         """The keys of those objects."""
-        return [one.key for one in self.objects_of(needs).values()]
+        return [archived_object.key for archived_object in self.objects_of(needs).values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Attached:
     def kept_keys(self, table: TieredTable) -> str:
         """A query of the keys and times of the archived rows."""
         key, time_column = identifier(table.key_column), identifier(table.time_column)
-        return " UNION ALL ".join(f"SELECT {key}, {time_column} FROM {one}" for one in self.kept)
+        return " UNION ALL ".join(f"SELECT {key}, {time_column} FROM {item}" for item in self.kept)
 
 
 def same_row(table: TieredTable) -> str:
@@ -143,21 +143,21 @@ def find_places(connection: Connection, settings: Settings, tables: Iterable[Tie
         if table.name in places.refused:
             continue
         try:
-            one = _described(connection, table, parents)
+            locked_table = _described(connection, table, parents)
         except ConfigError as error:
             places.refused[table.name] = str(error)
             continue
-        places.tables.append((table, one.view))
-        places.living[table.name] = one.living
-        for state in one.states:
+        places.tables.append((table, locked_table.view))
+        places.living[table.name] = locked_table.living
+        for state in locked_table.states:
             if state.is_archived:
-                branch = _archived(settings, one, state)
+                branch = _archived(settings, locked_table, state)
                 places.branches.append(branch)
-                places.objects[branch.source] = _objects(settings, one, [state])
-        for month, parts in groupby(one.states, lambda state: state.month):
+                places.objects[branch.source] = _objects(settings, locked_table, [state])
+        for month, parts in groupby(locked_table.states, lambda state: state.month):
             if gone := gone_text(list(parts)):
-                places.branches.append(_gone(one, month, gone))
-        _add_attached(connection, settings, one, places)
+                places.branches.append(_gone(locked_table, month, gone))
+        _add_attached(connection, settings, locked_table, places)
     return places
 
 
@@ -199,42 +199,49 @@ def _view(fields: Fields, living: tuple[Column, ...], states: Sequence[MonthStat
     return view_columns(fields, living, [state.catalogue.archived_columns for state in states])
 
 
-def _add_attached(connection: Connection, settings: Settings, one: _Table, places: Places) -> None:
+def _add_attached(connection: Connection, settings: Settings, locked_table: _Table, places: Places) -> None:
     """The partitions of both parents, and what can only be refused: a month that the catalogue places there in vain.
 
     A partition that this login may not read, as one that was just made, is read through its parent; so is one that the
     catalogue does not know and that has row-level security, which holds for direct reading alone.
     """
-    strays = stray_partitions(connection, one.table, one.states)
+    strays = stray_partitions(connection, locked_table.table, locked_table.states)
     places.is_lasting = places.is_lasting and not strays
-    known = [state.partition for state in one.states if state.partition is not None]
+    known = [state.partition for state in locked_table.states if state.partition is not None]
     readable = readable_partitions(connection, [*known, *(stray.partition for stray in strays)])
     hidden = hidden_relations(connection, [stray.partition.relation for stray in strays])
-    for state in one.states:
+    for state in locked_table.states:
         if state.partition is not None:
-            origin = _origin(connection, one, state.tier, state.partition, state.partition in readable)
+            origin = _origin(connection, locked_table, state.tier, state.partition, state.partition in readable)
             if _is_out_of_sight(origin):
-                places.branches.append(_half_detached(one, state.month, origin))
+                places.branches.append(_half_detached(locked_table, state.month, origin))
             else:
-                _add(settings, one, places, origin, _beside(one, state))
+                _add(settings, locked_table, places, origin, _beside(locked_table, state))
         elif state.is_missing:
-            places.branches.append(_absent(one, state))
+            places.branches.append(_absent(locked_table, state))
     for stray in strays:
         is_direct = stray.partition in readable and stray.partition.relation not in hidden
-        origin = _origin(connection, one, stray.tier, stray.partition, is_direct)
+        origin = _origin(connection, locked_table, stray.tier, stray.partition, is_direct)
         if _is_out_of_sight(origin):
-            places.branches.append(_half_detached(one, stray.partition.month, origin))
+            places.branches.append(_half_detached(locked_table, stray.partition.month, origin))
             continue
-        span = time_span(connection, one.table, origin.item)
+        span = time_span(connection, locked_table.table, origin.item)
         if span is not None:
-            _add(settings, one, places, origin, archived_beside(one.states, span), _note(one, stray))
+            _add(
+                settings,
+                locked_table,
+                places,
+                origin,
+                archived_beside(locked_table.states, span),
+                _note(locked_table, stray),
+            )
 
 
-def _origin(connection: Connection, one: _Table, tier: Tier, partition: Partition, is_direct: bool) -> _Origin:
-    parent = one.parents.hot if tier is Tier.HOT else one.parents.warm
+def _origin(connection: Connection, locked_table: _Table, tier: Tier, partition: Partition, is_direct: bool) -> _Origin:
+    parent = locked_table.parents.hot if tier is Tier.HOT else locked_table.parents.warm
     if is_direct or parent is None:
         return _Origin(tier, partition, linked_relation(0, partition.relation), partition.relation.identifier, True)
-    query = rows_through(parent, one.table, partition)
+    query = rows_through(parent, locked_table.table, partition)
     item = SQL("({}) AS through").format(query)
     return _Origin(tier, partition, postgres_query(0, query.as_string(connection)), item, False)
 
@@ -244,65 +251,72 @@ def _is_out_of_sight(origin: _Origin) -> bool:
     return origin.partition.detach_pending and not origin.is_direct
 
 
-def _half_detached(one: _Table, month: Month | None, origin: _Origin) -> Branch:
+def _half_detached(locked_table: _Table, month: Month | None, origin: _Origin) -> Branch:
     relation = origin.partition.relation
     refusal = (
-        f"{relation} of {one.table.name} is half detached: its parent shows no row of it, and this login may not read "
-        f"it. Finish it (ALTER TABLE ... DETACH PARTITION {relation} FINALIZE) and attach it again, see "
+        f"{relation} of {locked_table.table.name} is half detached: its parent shows no row of it, and this login may "
+        f"not read it. Finish it (ALTER TABLE ... DETACH PARTITION {relation} FINALIZE) and attach it again, see "
         "docs/operations.md"
     )
-    return Branch(one.table, month, origin.tier, _nothing(one), refusal=refusal)
+    return Branch(locked_table.table, month, origin.tier, _nothing(locked_table), refusal=refusal)
 
 
 def _add(
-    settings: Settings, one: _Table, places: Places, origin: _Origin, beside: Sequence[MonthState], note: str = ""
+    settings: Settings,
+    locked_table: _Table,
+    places: Places,
+    origin: _Origin,
+    beside: Sequence[MonthState],
+    note: str = "",
 ) -> None:
     partition = origin.partition
     relation = partition.relation if origin.is_direct else None
-    names = tuple(matched(one.view, one.living))
-    has_proven_keys = partition.has_keys_of_month(one.table)
-    places.branches.append(Branch(one.table, partition.month, origin.tier, origin.source, has_proven_keys, note=note))
-    kept = tuple(_source(settings, one, state) for state in beside)
-    places.objects[origin.source] = _objects(settings, one, beside)
+    names = tuple(matched(locked_table.view, locked_table.living))
+    has_proven_keys = partition.has_keys_of_month(locked_table.table)
+    places.branches.append(
+        Branch(locked_table.table, partition.month, origin.tier, origin.source, has_proven_keys, note=note)
+    )
+    kept = tuple(_source(settings, locked_table, state) for state in beside)
+    places.objects[origin.source] = _objects(settings, locked_table, beside)
     places.attached[origin.source] = Attached(
         str(partition.relation), relation, origin.item, names, kept, partition.relation.oid
     )
 
 
-def _note(one: _Table, stray: Stray) -> str:
+def _note(locked_table: _Table, stray: Stray) -> str:
     """What to say about a stray; nothing about a month like any other, which the next run enters into the catalogue."""
     month = stray.partition.month
-    if month is not None and not any(state.month == month for state in one.states):
+    if month is not None and not any(state.month == month for state in locked_table.states):
         return ""
     return f"also read {stray}, which is the place of no month: see docs/operations.md, partitions made by others"
 
 
-def _archived(settings: Settings, one: _Table, state: MonthState) -> Branch:
-    source, known = _source(settings, one, state), state.catalogue
-    layout = one.layout(known.archived_columns)
+def _archived(settings: Settings, locked_table: _Table, state: MonthState) -> Branch:
+    source, known = _source(settings, locked_table, state), state.catalogue
+    layout = locked_table.layout(known.archived_columns)
     file = ColdFile(_path(state), layout) if known.has_lookup and layout.names else None
-    return Branch(one.table, state.month, state.tier, source, known.keys_tell_month, file=file)
+    return Branch(locked_table.table, state.month, state.tier, source, known.keys_tell_month, file=file)
 
 
 def _path(state: MonthState) -> str:
     return path_of(bytes(state.catalogue.object_sha256 or b"").hex(), state.tier, str(state.month))
 
 
-def _source(settings: Settings, one: _Table, state: MonthState) -> str:
+def _source(settings: Settings, locked_table: _Table, state: MonthState) -> str:
     """A FROM item of an archived part: checked bytes alone, where it has a lookup."""
     if state.catalogue.has_lookup:
-        return renamed(f"read_parquet({literal(_path(state))}, hive_partitioning = false)", _names(one, state))
-    return archived(settings, state.catalogue.object_key or "", _names(one, state))
+        return renamed(f"read_parquet({literal(_path(state))}, hive_partitioning = false)", _names(locked_table, state))
+    return archived(settings, state.catalogue.object_key or "", _names(locked_table, state))
 
 
 def _address(settings: Settings, state: MonthState) -> str:
     return _path(state) if state.catalogue.has_lookup else url_of(settings, state.catalogue.object_key or "")
 
 
-def _objects(settings: Settings, one: _Table, states: Sequence[MonthState]) -> dict[str, ArchivedObject]:
+def _objects(settings: Settings, locked_table: _Table, states: Sequence[MonthState]) -> dict[str, ArchivedObject]:
     return {
         _address(settings, state): ArchivedObject(
-            f"{one.table.name} {state.month}",
+            f"{locked_table.table.name} {state.month}",
             state.catalogue.row_count or 0,
             state.catalogue.object_bytes or 0,
             state.catalogue.object_key or "",
@@ -313,33 +327,34 @@ def _objects(settings: Settings, one: _Table, states: Sequence[MonthState]) -> d
     }
 
 
-def _names(one: _Table, state: MonthState) -> Sequence[tuple[str, str]] | None:
+def _names(locked_table: _Table, state: MonthState) -> Sequence[tuple[str, str]] | None:
     columns = state.catalogue.archived_columns
-    return one.layout(columns).names if columns else None
+    return locked_table.layout(columns).names if columns else None
 
 
-def _beside(one: _Table, state: MonthState) -> list[MonthState]:
+def _beside(locked_table: _Table, state: MonthState) -> list[MonthState]:
     """The archived parts of the month that rows of ``state`` came late for."""
-    return [other for other in one.states if other.month == state.month and other.is_archived]
+    return [other for other in locked_table.states if other.month == state.month and other.is_archived]
 
 
-def _gone(one: _Table, month: Month, text: str) -> Branch:
+def _gone(locked_table: _Table, month: Month, text: str) -> Branch:
     """A deleted month: a question that asks for it is answered without its rows, and says so."""
-    source = _nothing(one)
-    return Branch(one.table, month, Tier.DELETED, source, note=f"{one.table.name} {month} {text}")
+    source = _nothing(locked_table)
+    return Branch(locked_table.table, month, Tier.DELETED, source, note=f"{locked_table.table.name} {month} {text}")
 
 
-def _nothing(one: _Table) -> str:
+def _nothing(locked_table: _Table) -> str:
     """A FROM item with the columns of the view, and without rows."""
-    typed = (f"NULL::{sql_type(column)} AS {identifier(column.name)}" for column in one.view)
+    typed = (f"NULL::{sql_type(column)} AS {identifier(column.name)}" for column in locked_table.view)
     return f"(SELECT {', '.join(typed)} WHERE false)"
 
 
-def _absent(one: _Table, state: MonthState) -> Branch:
+def _absent(locked_table: _Table, state: MonthState) -> Branch:
     """A month that is not where the catalogue says: a question that needs it is refused."""
-    parent = one.table.hot_parent if state.tier is Tier.HOT else one.table.warm_parent
+    table = locked_table.table
+    parent = table.hot_parent if state.tier is Tier.HOT else table.warm_parent
     refusal = (
-        f"{one.table.name} {state.month} is {state.tier} by the catalogue, but {parent} has no partition of it: attach "
-        f"it again (ALTER TABLE {parent} ATTACH PARTITION ...), see docs/operations.md"
+        f"{table.name} {state.month} is {state.tier} by the catalogue, but {parent} has no partition of it: "
+        f"attach it again (ALTER TABLE {parent} ATTACH PARTITION ...), see docs/operations.md"
     )
-    return Branch(one.table, state.month, state.tier, _nothing(one), refusal=refusal)
+    return Branch(table, state.month, state.tier, _nothing(locked_table), refusal=refusal)

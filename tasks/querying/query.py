@@ -148,7 +148,7 @@ class Querier:
                     check_values(duck, connection, asked.places.living, list(asked.live.values()))
                     needed = asked.branches
                     notes = [*notes_of(needed), *_left_out(duck, connection, asked)]
-                    notes += [note for one in totals.values() for note in one.notes]
+                    notes += [note for totals_view in totals.values() for note in totals_view.notes]
                     batches = _read(duck, self._settings, asked, self.files, connection)
                     yield Answer(batches, _living(needed), _living(asked.places.branches), tuple(notes))
 
@@ -190,10 +190,12 @@ class Querier:
     def _engine(self, connection: Connection, asked: "_Asked") -> Iterator[duckdb.DuckDBPyConnection]:
         """An engine with the views: the kept one, where archived files with lookups are all that is read."""
         places, needed = asked.places, asked.branches
-        if not asked.live and all(one.has_lookup for one in places.objects_of(asked.plan.needs).values()):
+        if not asked.live and all(
+            archived_object.has_lookup for archived_object in places.objects_of(asked.plan.needs).values()
+        ):
             with self._archive.session(asked.query, asked.moment) as duck:
                 with naming_unreadable(self._settings, asked.keys):
-                    create_views(duck, places.tables, [(one, one.source) for one in needed], query=asked.query)
+                    create_views(duck, places.tables, [(branch, branch.source) for branch in needed], query=asked.query)
                 with _one_transaction(duck):
                     yield duck
             return
@@ -207,7 +209,9 @@ class Querier:
             sources = {source: rows_source(connection, place) for source, place in asked.live.items()}
             with naming_unreadable(self._settings, asked.keys):
                 check_objects(duck, places.objects_of(asked.plan.needs))
-                create_views(duck, places.tables, [(one, sources.get(one.source, one.source)) for one in needed])
+                create_views(
+                    duck, places.tables, [(branch, sources.get(branch.source, branch.source)) for branch in needed]
+                )
             prepare(duck, asked.moment)
             shut_in(duck, self._settings)
             with _one_transaction(duck):
@@ -249,8 +253,8 @@ def _turn(limit: TimeLimit) -> Iterator[None]:
 @contextmanager
 def _shown(duck: duckdb.DuckDBPyConnection, totals: Mapping[str, TotalsView]) -> Iterator[None]:
     """The views of daily totals in the session of a query, for the block."""
-    for view, one in totals.items():
-        duck.register(view, one.rows)
+    for view, totals_view in totals.items():
+        duck.register(view, totals_view.rows)
     try:
         yield
     finally:
@@ -302,13 +306,13 @@ def _left_out(duck: duckdb.DuckDBPyConnection, connection: Connection, asked: _A
     notes = []
     for live in asked.live.values():
         table, source = live.need.branch.table, wanted_source(connection, live)
-        found = find_left_out(duck, table, columns[table.name], live.attached, source)
-        notes += [found.note] if found else []
+        left_out = find_left_out(duck, table, columns[table.name], live.attached, source)
+        notes += [left_out.note] if left_out else []
     return notes
 
 
 def _check_sight(connection: Connection, live: Iterable[Live]) -> None:
     """Raise ConfigError when the query needs a month whose rows this login may not all see, naming the first."""
-    relations = [one.attached.relation for one in live if one.attached.relation is not None]
+    relations = [place.attached.relation for place in live if place.attached.relation is not None]
     for reason in hidden_relations(connection, relations).values():
         raise ConfigError(f"SQL: {reason}")

@@ -54,9 +54,9 @@ class Map:
                 self._planner = (connection, Planner(connection, self.places.tables, self.places.branches))
             connection, planner = self._planner
             with watch(connection):
-                found = planner.plan(query, moment).needs
+                planned_needs = planner.plan(query, moment).needs
         possible = {id(need.branch) for need in needs}
-        return [need for need in found if id(need.branch) in possible]
+        return [need for need in planned_needs if id(need.branch) in possible]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ def map_version(connection: Connection, tables: Iterable[TieredTable]) -> str | 
     parents = []
     for table in tables:
         try:
-            found = lock_parents(connection, table).found
+            locked_parents = lock_parents(connection, table).found
         except ConfigError:
             return None
-        parents += [parent.oid for parent in found]
+        parents += [parent.oid for parent in locked_parents]
     return str(fetch_one(connection, _QUERIES["map_version"], {"parents": parents})[0])

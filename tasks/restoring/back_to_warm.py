@@ -248,14 +248,22 @@ def _loaded(work: _Return, spool: Path) -> list[_Loaded]:
     """Every part in a table of its own, each compared with the archive. All are fetched before any is loaded."""
     fetched = [(state, _fetch(work, state, spool)) for state in work.states]
     work.on_step("fetched")
-    columns = [_columns(work, one.manifest) for _, one in fetched]
+    columns = [_columns(work, fetched_part.manifest) for _, fetched_part in fetched]
     loaded = []
-    for (state, one), of_part in zip(fetched, columns, strict=True):
-        made = _load(work, state, one, of_part)
+    for (state, fetched_part), of_part in zip(fetched, columns, strict=True):
+        made = _load(work, state, fetched_part, of_part)
         loaded.append(made)
         work.on_step("loaded")
         named = f"{work}, part {state.catalogue.part}"
-        verify_copy(work.settings, named, one.manifest, of_part, made.relation, one.file, one.file.parent)
+        verify_copy(
+            work.settings,
+            named,
+            fetched_part.manifest,
+            of_part,
+            made.relation,
+            fetched_part.file,
+            fetched_part.file.parent,
+        )
     work.on_step("verified")
     return loaded
 
@@ -334,12 +342,12 @@ def _merge(work: _Return, loaded: Sequence[_Loaded]) -> tuple[int, Decimal]:
         columns = columns_of(connection, first.relation)
         names = [column.name for column in columns if column.name not in computed]
         with connection.transaction(), naming_misfits(str(work), work.warm):
-            for one in loaded[1:]:
-                merge(connection, work.table, one.relation, first.relation, names)
-        _drop(work, {one.restore_id for one in loaded[1:]})
+            for part in loaded[1:]:
+                merge(connection, work.table, part.relation, first.relation, names)
+        _drop(work, {part.restore_id for part in loaded[1:]})
     connection.execute(SQL("VACUUM (FREEZE, ANALYZE) {}").format(first.relation.identifier))
     versions = row_versions(connection, first.relation)
-    rows = sum(one.archived.rows for one in loaded)
+    rows = sum(part.archived.rows for part in loaded)
     if versions[0] != rows:
         raise VerificationError(f"{work}: {rows} rows are archived, and {versions[0]} are in {first.relation}")
     return versions
@@ -370,7 +378,7 @@ def _attach(work: _Return, loaded: Sequence[_Loaded], versions: tuple[int, Decim
             store.remove(key)  # it is the record of what did not happen
         raise
     work.on_step("returned")
-    parts = tuple(one.archived.part for one in loaded)
+    parts = tuple(part.archived.part for part in loaded)
     return ReturnedMonth(work.table.name, work.month, parts, str(partition), versions[0], until, was_there=False)
 
 
@@ -380,7 +388,7 @@ def _record(work: _Return, loaded: Sequence[_Loaded], until: date, at: str) -> b
         "format": RETURN_FORMAT,
         "table": work.table.name,
         "month": str(work.month),
-        "parts": [msgspec.to_builtins(_logged(one)) for one in loaded],
+        "parts": [msgspec.to_builtins(_logged(part)) for part in loaded],
         "actor": work.who.actor,
         "account": work.who.account,
         "reason": work.who.reason,
@@ -391,8 +399,8 @@ def _record(work: _Return, loaded: Sequence[_Loaded], until: date, at: str) -> b
     return rfc8785.dumps(described)
 
 
-def _logged(one: _Loaded) -> ReturnedPart:
-    archived = one.archived
+def _logged(part: _Loaded) -> ReturnedPart:
+    archived = part.archived
     return ReturnedPart(part=archived.part, manifest_sha256=archived.manifest.sha256, rows=archived.rows)
 
 
@@ -435,7 +443,7 @@ def _flip(
 
 def _require_unchanged(work: _Return, loaded: Sequence[_Loaded]) -> None:
     """Raise ConflictError unless the catalogue has the month as it was when the work began."""
-    wanted = [(one.archived.part, one.archived.manifest.sha256) for one in loaded]
+    wanted = [(part.archived.part, part.archived.manifest.sha256) for part in loaded]
     parts = [part for part in lock_parts(work.connection, work.table.name, work.month) if part.tier != Tier.DELETED]
     present = [(part.part, (part.manifest_sha256 or b"").hex()) for part in parts]
     is_archived = all(part.tier in ARCHIVED and part.step == "idle" for part in parts)
@@ -445,12 +453,12 @@ def _require_unchanged(work: _Return, loaded: Sequence[_Loaded]) -> None:
 
 def _enter(work: _Return, loaded: Sequence[_Loaded], made: MonthReturn) -> None:
     """The catalogue: one warm part, and the former objects of the month."""
-    parts = [one.archived.part for one in loaded]
+    parts = [part.archived.part for part in loaded]
     known = lock_parts(work.connection, work.table.name, work.month)
     attempt = newest_attempt(work.connection, work.table.name, work.month)
     gone = max((part.part for part in known if part.part not in parts), default=0)
     number = parts[0] if parts[0] > gone else known[-1].part + 1  # what is in PostgreSQL is the newest part
-    objects = sum(1 + len(one.archived.objects) for one in loaded)  # the manifest is beside the others
+    objects = sum(1 + len(part.archived.objects) for part in loaded)  # the manifest is beside the others
     set_returned(work.connection, made, parts, number, attempt, objects)
     mark_attached(work.connection, loaded[0].restore_id)
     detail = {"parts": parts, "actor": work.who.actor, "reason": work.who.reason, "until": made.until.isoformat()}

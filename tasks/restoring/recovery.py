@@ -33,7 +33,7 @@ def restore_returns(connection: Connection, store: ObjectStore, events: Sequence
 def former_parts(events: Sequence[Event], index: int, returned: Returned) -> list[Archived]:
     """The parts that an event ``returned`` at ``index`` replaces, as they were archived before it."""
     parts: dict[int, Archived] = {}
-    wanted = {one.part: one.manifest_sha256 for one in returned.parts}
+    wanted = {part.part: part.manifest_sha256 for part in returned.parts}
     for event in events[:index]:
         body = event.body
         if not isinstance(body, Archived) or (body.table, body.month) != (returned.table, returned.month):

@@ -140,7 +140,7 @@ def _restore(work: _Copying) -> RestoredPart:
             work.on_step("verified")
             return _show(work, fetched, relation, restore_id, without)
         except (VerificationError, ConflictError):
-            (copy,) = [one for one in copies(work.connection) if one.restore_id == restore_id]
+            (copy,) = [copy for copy in copies(work.connection) if copy.restore_id == restore_id]
             run_ddl(work.connection, work.settings, lambda: drop_copy(work.connection, copy))
             raise
 

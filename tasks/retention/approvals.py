@@ -215,11 +215,11 @@ def require_month_unchanged(
     )
 
 
-def _changed(wanted: DoomedMonth, found: DoomedMonth | None) -> str:
-    if found is None:
+def _changed(wanted: DoomedMonth, doomed: DoomedMonth | None) -> str:
+    if doomed is None:
         return "it is not past its policy, or is deleted"
     names = ("due_on", "retention_months", "parts", "keeps")
-    differing = [name for name in names if getattr(wanted, name) != getattr(found, name)]
+    differing = [name for name in names if getattr(wanted, name) != getattr(doomed, name)]
     words = {"keeps": "the holds on its rows", "parts": "its parts", "due_on": "its due date"}
     return ", ".join(words.get(name, name) for name in differing) + " changed"
 

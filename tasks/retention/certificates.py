@@ -59,14 +59,14 @@ class Order:
         """The objects that are removed."""
         return [
             DoomedObject(
-                one["key"],
-                one["part"],
-                one["kind"],
-                one["size_bytes"],
-                None if one["sha256"] is None else bytes.fromhex(one["sha256"]),
+                record["key"],
+                record["part"],
+                record["kind"],
+                record["size_bytes"],
+                None if record["sha256"] is None else bytes.fromhex(record["sha256"]),
                 [],
             )
-            for one in self.content["objects"]
+            for record in self.content["objects"]
         ]
 
     def to_bytes(self) -> bytes:
@@ -102,7 +102,7 @@ def order_of(
             "table": doomed.table,
             "month": str(doomed.month),
             "parts": [_part(part) for part in what.parts],
-            "kept": [_kept(one) for one in what.kept],
+            "kept": [_kept(kept_part) for kept_part in what.kept],
             "rule": {
                 "as_of": request.as_of.isoformat(),
                 "due_on": doomed.due_on.isoformat(),
@@ -113,7 +113,7 @@ def order_of(
             },
             "request": _request(request),
             "holds": {"looked_at": now.isoformat(), "on_whole_month": [], "on_rows": list(doomed.keeps)},
-            "objects": [_object(one) for one in what.objects],
+            "objects": [_object(doomed_object) for doomed_object in what.objects],
             "ordered_at": now.isoformat(),
             "backup_days": rules.backup_days,
             "program": product_version(),
@@ -132,13 +132,13 @@ def _part(part: MonthPart) -> dict[str, Any]:
     }
 
 
-def _kept(one: KeptPart) -> dict[str, Any]:
+def _kept(kept_part: KeptPart) -> dict[str, Any]:
     return {
-        "part": one.part,
-        "of_part": one.of_part,
-        "rows": one.rows,
-        "root": one.root,
-        "holds": list(one.holds),
+        "part": kept_part.part,
+        "of_part": kept_part.of_part,
+        "rows": kept_part.rows,
+        "root": kept_part.root,
+        "holds": list(kept_part.holds),
     }
 
 
@@ -159,13 +159,13 @@ def _request(request: DeletionRequest) -> dict[str, Any]:
     }
 
 
-def _object(one: DoomedObject) -> dict[str, Any]:
+def _object(doomed_object: DoomedObject) -> dict[str, Any]:
     return {
-        "key": one.object_key,
-        "part": one.part,
-        "kind": one.kind,
-        "size_bytes": one.size_bytes,
-        "sha256": None if one.sha256 is None else bytes(one.sha256).hex(),
+        "key": doomed_object.object_key,
+        "part": doomed_object.part,
+        "kind": doomed_object.kind,
+        "size_bytes": doomed_object.size_bytes,
+        "sha256": None if doomed_object.sha256 is None else bytes(doomed_object.sha256).hex(),
     }
 
 
@@ -187,9 +187,9 @@ def certificate_of(connection: Connection, settings: Settings, owner: Owner, del
     Raises VerificationError where one of them is not: no certificate says more than was found.
     """
     objects = doomed_objects(connection, deletion.number)
-    if open_objects := [one.object_key for one in objects if one.proved_at is None]:
+    if open_objects := [doomed_object.object_key for doomed_object in objects if doomed_object.proved_at is None]:
         raise VerificationError(f"{deletion.certificate}: {open_objects[0]} is not proved to be absent")
-    removed_at = max(one.proved_at for one in objects if one.proved_at is not None)
+    removed_at = max(doomed_object.proved_at for doomed_object in objects if doomed_object.proved_at is not None)
     written = dict(order.content)
     backup_days = written.pop("backup_days")
     content = written | {
@@ -197,7 +197,7 @@ def certificate_of(connection: Connection, settings: Settings, owner: Owner, del
         "order_sha256": StoredFile.of(bytes(deletion.order_content)).sha256.hex(),
         "parts": [_logged_part(connection, owner, order, part) for part in order.content["parts"]],
         "log": _log(connection, owner, deletion),
-        "objects": [_removed(settings, one) for one in objects],
+        "objects": [_removed(settings, doomed_object) for doomed_object in objects],
         "begun_at": deletion.begun_at.isoformat(),
         "removed_at": removed_at.isoformat(),
         "dropped_from": [
@@ -218,10 +218,10 @@ def certificate_of(connection: Connection, settings: Settings, owner: Owner, del
 def _logged_part(connection: Connection, owner: Owner, order: Order, part: Mapping[str, Any]) -> dict[str, Any]:
     """A part with the entry of the log that says how it was archived, and when."""
     named = (str(order.content["table"]), str(order.content["month"]), int(part["part"]))
-    found = find_archived(connection, owner.installation_id, *named)
-    if found is None:
+    indexed_entry = find_archived(connection, owner.installation_id, *named)
+    if indexed_entry is None:
         return dict(part) | {"log_entry": None, "archived_at": None}
-    index, entry = found
+    index, entry = indexed_entry
     return dict(part) | {"log_entry": index, "archived_at": Event.from_bytes(entry).happened_at.isoformat()}
 
 
@@ -236,17 +236,17 @@ def _log(connection: Connection, owner: Owner, deletion: Deletion) -> dict[str, 
     return {"origin": row.origin, "size": row.published_size, "root": bytes(row.root).hex(), "begun_entry": index}
 
 
-def _removed(settings: Settings, one: DoomedObject) -> dict[str, Any]:
+def _removed(settings: Settings, doomed_object: DoomedObject) -> dict[str, Any]:
     """An object that was removed. The catalogue has no size of a manifest: that is the size of the version found."""
     is_file = settings.archive_location.startswith("file://")
-    found = next((version["size_bytes"] for version in one.versions if not version["is_marker"]), None)
-    return _object(one) | {
-        "size_bytes": found if one.size_bytes is None else one.size_bytes,
-        "versions": one.versions,
+    size = next((version["size_bytes"] for version in doomed_object.versions if not version["is_marker"]), None)
+    return _object(doomed_object) | {
+        "size_bytes": size if doomed_object.size_bytes is None else doomed_object.size_bytes,
+        "versions": doomed_object.versions,
         "method": _FILE_METHOD if is_file else _METHOD,
         "result": "absent",
-        "removed_at": None if one.removed_at is None else one.removed_at.isoformat(),
-        "proved_at": None if one.proved_at is None else one.proved_at.isoformat(),
+        "removed_at": None if doomed_object.removed_at is None else doomed_object.removed_at.isoformat(),
+        "proved_at": None if doomed_object.proved_at is None else doomed_object.proved_at.isoformat(),
     }
 
 

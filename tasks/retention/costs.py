@@ -55,13 +55,13 @@ class TableCost:
             "table": self.table,
             "currency": currency,
             "tiers": {
-                str(one.tier): {
-                    "months": one.months,
-                    "bytes": one.bytes,
-                    "unknown_months": one.unknown,
-                    "cost": _money(one.cost),
+                str(tier.tier): {
+                    "months": tier.months,
+                    "bytes": tier.bytes,
+                    "unknown_months": tier.unknown,
+                    "cost": _money(tier.cost),
                 }
-                for one in self.now.tiers
+                for tier in self.now.tiers
             },
             "other_objects": {"bytes": self.now.other_bytes, "cost": _money(self.now.other)},
             "requests": _money(self.now.requests),
@@ -73,13 +73,13 @@ class TableCost:
             "unknown_months": self.now.unknown,
             "ahead": [
                 {
-                    "months": one.months,
-                    "total": _money(one.total),
-                    "all_hot": _money(one.all_hot),
-                    "saved_percent": percent(one.saved_share),
-                    "unknown_months": one.unknown,
+                    "months": cost.months,
+                    "total": _money(cost.total),
+                    "all_hot": _money(cost.all_hot),
+                    "saved_percent": percent(cost.saved_share),
+                    "unknown_months": cost.unknown,
                 }
-                for one in self.ahead
+                for cost in self.ahead
             ],
         }
 
@@ -118,11 +118,11 @@ def _ahead(settings: Settings, table: TieredTable, prices: Prices) -> tuple[Cost
 
 
 def _sum(months: Sequence[ForecastMonth], prices: Prices) -> CostAhead:
-    sizes = [(tier, amount.bytes) for one in months for tier, amount in one.tiers.items()]
-    sizes += [(Tier.COLD, one.other_bytes) for one in months]
+    sizes = [(tier, amount.bytes) for month in months for tier, amount in month.tiers.items()]
+    sizes += [(Tier.COLD, month.other_bytes) for month in months]
     total = sum((prices.of_bytes(tier, size) for tier, size in sizes), Decimal(0))
-    all_hot = sum((prices.of_bytes(Tier.HOT, one.all_hot.bytes) for one in months), Decimal(0))
-    return CostAhead(len(months), total, all_hot, sum(one.unknown for one in months))
+    all_hot = sum((prices.of_bytes(Tier.HOT, month.all_hot.bytes) for month in months), Decimal(0))
+    return CostAhead(len(months), total, all_hot, sum(month.unknown for month in months))
 
 
 def _money(amount: Decimal) -> str:

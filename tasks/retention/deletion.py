@@ -120,9 +120,9 @@ def delete_months(
         work = _Run(connection, settings, owner, on_step)
         outcomes = [work.outcome(_finished, deletion) for deletion in begun]
         for request in requests:
-            found = [work.outcome(_deleted, request, month) for month in _left(request)]
-            _end_held(connection, request, found)
-            outcomes += found
+            outcomes_of_request = [work.outcome(_deleted, request, month) for month in _left(request)]
+            _end_held(connection, request, outcomes_of_request)
+            outcomes += outcomes_of_request
         return outcomes
 
 
@@ -130,8 +130,8 @@ def _due(connection: Connection, request_id: int | None) -> list[DeletionRequest
     """The requests to carry out, the oldest first."""
     now = read_now(connection)
     if request_id is None:
-        found = [request for request in list_requests(connection) if request.state(now) is RequestState.DUE]
-        return found[::-1]
+        due_requests = [request for request in list_requests(connection) if request.state(now) is RequestState.DUE]
+        return due_requests[::-1]
     request = get_request(connection, request_id)
     require_due(request, now)
     return [request]
@@ -152,7 +152,7 @@ def require_due(request: DeletionRequest, now: datetime) -> None:
 
 def _end_held(connection: Connection, request: DeletionRequest, outcomes: Sequence[DeletionOutcome]) -> None:
     """Revoke a request of which nothing is left but months whose every row is held: it would be due for ever."""
-    results = {one.result for one in outcomes}
+    results = {outcome.result for outcome in outcomes}
     if DeletionResult.HELD in results and results <= {DeletionResult.HELD, DeletionResult.DELETED}:
         with connection.transaction():
             lock_requests(connection)
@@ -186,15 +186,15 @@ class _Run:
         try:
             return work(self, *arguments)
         except KeptVersionError as error:
-            found = DeletionOutcome(table, month, DeletionResult.FAILED, reason=str(error))
+            outcome = DeletionOutcome(table, month, DeletionResult.FAILED, reason=str(error))
         except (RefusalError, ConflictError) as error:
-            found = DeletionOutcome(table, month, DeletionResult.KEPT, reason=str(error))
+            outcome = DeletionOutcome(table, month, DeletionResult.KEPT, reason=str(error))
         except TreasuryError as error:
             is_transient = isinstance(error, TransientError)
-            found = DeletionOutcome(table, month, DeletionResult.FAILED, reason=str(error), transient=is_transient)
+            outcome = DeletionOutcome(table, month, DeletionResult.FAILED, reason=str(error), transient=is_transient)
         if isinstance(subject, Deletion) and not self.connection.closed:
-            note_error(self.connection, subject.number, found.reason)
-        return found
+            note_error(self.connection, subject.number, outcome.reason)
+        return outcome
 
 
 def _finished(work: _Run, deletion: Deletion) -> DeletionOutcome:
@@ -217,11 +217,13 @@ def _deleted(work: _Run, request: DeletionRequest, doomed: DoomedMonth) -> Delet
         holds = _holds_on(work.connection, doomed)
         _require_no_former(work, doomed, holds)
         kept = _keep(work, doomed, parts, holds)
-        whole = {one.of_part: one for one in kept if one.rows == _rows(parts, one.of_part)}
-        for key in (key for one in whole.values() for key in one.keys):
+        whole = {
+            kept_part.of_part: kept_part for kept_part in kept if kept_part.rows == _rows(parts, kept_part.of_part)
+        }
+        for key in (key for kept_part in whole.values() for key in kept_part.keys):
             _discard(work, key, is_held=True)
         parts = [part for part in parts if part.part not in whole]
-        kept = [one for one in kept if one.of_part not in whole]
+        kept = [kept_part for kept_part in kept if kept_part.of_part not in whole]
         if not parts:
             _note_held(work, doomed, whole)
             return DeletionOutcome(
@@ -242,13 +244,13 @@ def _deleted(work: _Run, request: DeletionRequest, doomed: DoomedMonth) -> Delet
 def _why_held(work: _Run, request: DeletionRequest, doomed: DoomedMonth) -> str:
     """Which holds keep every row of a month that is left, where they do."""
     plan = read_plan(work.connection, [work.settings.table(doomed.table)], request.as_of)
-    return next((one.reason for one in plan.kept if one.month == doomed.month and one.is_wholly_held), "")
+    return next((month.reason for month in plan.kept if month.month == doomed.month and month.is_wholly_held), "")
 
 
 def _note_held(work: _Run, doomed: DoomedMonth, whole: Mapping[int, KeptPart]) -> None:
     """Record the parts of which every row is held, so that they are not planned again."""
-    for part, one in whole.items():
-        mark_wholly_held(work.connection, doomed.table, doomed.month, part, one.holds)
+    for part, kept_part in whole.items():
+        mark_wholly_held(work.connection, doomed.table, doomed.month, part, kept_part.holds)
 
 
 def _rows(parts: Sequence[MonthPart], number: int) -> int:
@@ -301,19 +303,30 @@ def _objects(work: _Run, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> lis
     """Every object with rows of the month, or hashes of them: those that the parts name, and what attempts left."""
     of_month = objects_of_month(work.connection, doomed.table, doomed.month)
     deleted = {part.part for part in parts}
-    found = [
-        DoomedObject(one.object_key, one.part, one.kind, one.size_bytes, bytes(one.sha256), [])
-        for one in of_month
-        if one.is_former or one.part in deleted
+    named_objects = [
+        DoomedObject(
+            archived_object.object_key,
+            archived_object.part,
+            archived_object.kind,
+            archived_object.size_bytes,
+            bytes(archived_object.sha256),
+            [],
+        )
+        for archived_object in of_month
+        if archived_object.is_former or archived_object.part in deleted
     ]
     left = [
         DoomedObject(key, part, "leftover", None, None, [])
         for key, part, state in leftovers(work.connection, doomed.table, doomed.month)
         if state != "keeping"
     ]
-    named = {one.object_key for one in (*found, *left)}
+    named = {doomed_object.object_key for doomed_object in (*named_objects, *left)}
     hidden = _removed_before(work, doomed) - named
-    return [*found, *left, *(DoomedObject(key, parts[0].part, "leftover", None, None, []) for key in sorted(hidden))]
+    return [
+        *named_objects,
+        *left,
+        *(DoomedObject(key, parts[0].part, "leftover", None, None, []) for key in sorted(hidden)),
+    ]
 
 
 def _removed_before(work: _Run, doomed: DoomedMonth) -> set[str]:
@@ -334,13 +347,13 @@ def _require_deletable(work: _Run, doomed: DoomedMonth, parts: Sequence[MonthPar
     _refuse_strangers(work, doomed.table, doomed.month)
     check_droppable(work.connection, work.settings, doomed.table, doomed.month, {part.part for part in parts})
     store, now = VersionedStore(work.settings), datetime.now(UTC)
-    for one in _objects(work, doomed, parts):
-        ours = placed_holds(work.connection, one.object_key) if doomed.keeps else set()
-        for version in store.versions(one.object_key):
+    for doomed_object in _objects(work, doomed, parts):
+        ours = placed_holds(work.connection, doomed_object.object_key) if doomed.keeps else set()
+        for version in store.versions(doomed_object.object_key):
             if reason := version.why_kept(now, hold_is_ours=version.version in ours):
                 raise KeptVersionError(
-                    f"{doomed}: the store keeps version {version.version or '(none)'} of {one.object_key}: {reason}. "
-                    "Nothing was deleted; run it again after that"
+                    f"{doomed}: the store keeps version {version.version or '(none)'} of "
+                    f"{doomed_object.object_key}: {reason}. Nothing was deleted; run it again after that"
                 )
 
 
@@ -363,8 +376,8 @@ def _keep(work: _Run, doomed: DoomedMonth, parts: Sequence[MonthPart], holds: Se
     kept: list[KeptPart] = []
     for part in parts:
         number = newest + len(kept) + 1
-        one = keep_rows(work.connection, work.settings, work.owner, part, holds, number, attempt + 1)
-        kept += [] if one is None else [one]
+        kept_part = keep_rows(work.connection, work.settings, work.owner, part, holds, number, attempt + 1)
+        kept += [] if kept_part is None else [kept_part]
     work.on_step("kept")
     return kept
 
@@ -415,10 +428,15 @@ def _take_out(
     numbers = [part["part"] for part in order.content["parts"]]
     begin_parts(connection, doomed.table, doomed.month, numbers, order.certificate, now)
     begin_removal(connection, doomed.table, doomed.month, order.certificate)
-    for one in kept:
-        add_kept_part(connection, one.values | {"begun_at": now}, one.keys)
-        copied = (one.values["object_key"], one.lookup.pieces, one.lookup.footer, one.lookup.filters)
-        add_lookup(connection, doomed.table, doomed.month.first_day, one.part, *copied)
+    for kept_part in kept:
+        add_kept_part(connection, kept_part.values | {"begun_at": now}, kept_part.keys)
+        copied = (
+            kept_part.values["object_key"],
+            kept_part.lookup.pieces,
+            kept_part.lookup.footer,
+            kept_part.lookup.filters,
+        )
+        add_lookup(connection, doomed.table, doomed.month.first_day, kept_part.part, *copied)
     body = DeletionBegun(
         table=doomed.table,
         month=str(doomed.month),
@@ -441,8 +459,8 @@ def _take_out(
         "event_number": event.number,
     }
     add_deletion(connection, values, order.objects)
-    for one in kept:
-        archived = archived_part(connection, doomed.table, doomed.month.first_day, one.part)
+    for kept_part in kept:
+        archived = archived_part(connection, doomed.table, doomed.month.first_day, kept_part.part)
         record_event(connection, work.owner, archived)
 
 
@@ -470,7 +488,9 @@ def _finish(work: _Run, deletion: Deletion) -> DeletionOutcome:
         work.on_step("certified")
         deletion = get_deletion(connection, deletion.number)
     _certify(work, deletion, order)
-    rows = sum(part["rows"] for part in order.content["parts"]) - sum(one["rows"] for one in order.content["kept"])
+    rows = sum(part["rows"] for part in order.content["parts"]) - sum(
+        kept_part["rows"] for kept_part in order.content["kept"]
+    )
     named = (deletion.table_name, Month.of(deletion.month))
     return DeletionOutcome(*named, DeletionResult.DELETED, deletion.certificate, rows, _published(work.settings))
 
@@ -479,21 +499,21 @@ def _remove(work: _Run, deletion: Deletion) -> None:
     """Delete every version of every object, and prove that each is absent; this machine's cache forgets it, too."""
     store = VersionedStore(work.settings)
     cache = ObjectCache(work.settings.object_cache_folder, 0)
-    for one in doomed_objects(work.connection, deletion.number):
-        if one.proved_at is not None:
-            store.remove(one.object_key)  # somebody may have put it back
+    for doomed_object in doomed_objects(work.connection, deletion.number):
+        if doomed_object.proved_at is not None:
+            store.remove(doomed_object.object_key)  # somebody may have put it back
             continue
-        found = [version.to_record() for version in store.versions(one.object_key)]
-        known = [version for version in one.versions if version not in found]
-        note_versions(work.connection, deletion.number, one.object_key, [*known, *found])
-        work.on_step(f"noted {one.object_key}")
-        release_store_holds(work.connection, work.settings, one.object_key)
-        store.remove(one.object_key)
-        if one.sha256 is not None:
-            cache.forget(bytes(one.sha256).hex())
-        work.on_step(f"removed {one.object_key}")
-        mark_removed(work.connection, deletion.number, one.object_key)
-        forget_locks(work.connection, one.object_key)
+        versions = [version.to_record() for version in store.versions(doomed_object.object_key)]
+        known = [version for version in doomed_object.versions if version not in versions]
+        note_versions(work.connection, deletion.number, doomed_object.object_key, [*known, *versions])
+        work.on_step(f"noted {doomed_object.object_key}")
+        release_store_holds(work.connection, work.settings, doomed_object.object_key)
+        store.remove(doomed_object.object_key)
+        if doomed_object.sha256 is not None:
+            cache.forget(bytes(doomed_object.sha256).hex())
+        work.on_step(f"removed {doomed_object.object_key}")
+        mark_removed(work.connection, deletion.number, doomed_object.object_key)
+        forget_locks(work.connection, doomed_object.object_key)
 
 
 def _certify(work: _Run, deletion: Deletion, order: Order) -> None:
@@ -527,9 +547,11 @@ def failures(outcomes: Sequence[DeletionOutcome]) -> list[TreasuryError]:
     """An error for each month that is not deleted; a month that stays for a reason that people decide is a conflict."""
     kinds = {DeletionResult.KEPT: RefusalError, DeletionResult.FAILED: DataError}
     return [
-        (TransientError if one.transient else kinds[one.result])(f"{one.table} {one.month}: {one.reason}")
-        for one in outcomes
-        if one.result in kinds
+        (TransientError if outcome.transient else kinds[outcome.result])(
+            f"{outcome.table} {outcome.month}: {outcome.reason}"
+        )
+        for outcome in outcomes
+        if outcome.result in kinds
     ]
 
 

@@ -38,9 +38,9 @@ def read_plan(connection: Connection, tables: Sequence[TieredTable], as_of: date
     day, now = as_of or today, read_now(connection)
     subjects = {record.hold.name: _whose(record.hold) for record in list_holds(connection)}
     holds = _Holds(open_holds(connection), wrongly_released(connection), subjects)
-    found = [judged for table in tables for judged in _of_table(connection, table, day, holds, now)]
-    doomed = tuple(one for one in found if isinstance(one, DoomedMonth))
-    return DeletionPlan(day, doomed, tuple(one for one in found if isinstance(one, KeptMonth)))
+    judged_months = [judged for table in tables for judged in _of_table(connection, table, day, holds, now)]
+    doomed = tuple(month for month in judged_months if isinstance(month, DoomedMonth))
+    return DeletionPlan(day, doomed, tuple(month for month in judged_months if isinstance(month, KeptMonth)))
 
 
 Whose = tuple[Subject | None, str | None]

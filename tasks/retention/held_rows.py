@@ -88,11 +88,11 @@ class _Keeping:
     @property
     def subjects(self) -> dict[str, list[str]]:
         """The held values by column, of the columns that the rows have."""
-        found: dict[str, list[str]] = {}
+        values_by_column: dict[str, list[str]] = {}
         for hold in self.holds:
             for name, value in self.held_by(hold):
-                found.setdefault(name, []).append(value)
-        return found
+                values_by_column.setdefault(name, []).append(value)
+        return values_by_column
 
     def held_by(self, hold: Hold) -> list[tuple[str, str]]:
         """Column and value of the rows that a hold keeps."""
@@ -147,8 +147,8 @@ def keep_rows(
     work = _Keeping(connection, settings, store, owner, manifest, former, holds, part, attempt, named_by)
     with spool_folder(settings.spool, "held") as spool:
         source = spool / "month.parquet"
-        found = store.fetch(former.object_key, source)
-        check_bytes(StoredFile(former.object_bytes, bytes(former.object_sha256)), found, former.object_key)
+        fetched_file = store.fetch(former.object_key, source)
+        check_bytes(StoredFile(former.object_bytes, bytes(former.object_sha256)), fetched_file, former.object_key)
         written = spool / "held.parquet"
         if not _write(work, source, written):
             return None
@@ -183,7 +183,9 @@ def read_manifest(store: ObjectStore, former: MonthPart) -> Manifest:
 def _write(work: _Keeping, source: Path, target: Path) -> int:
     """Write the held rows in the order of the file; returns how many they are."""
     table, columns = table_of(work.manifest), work.columns
-    names = ", ".join(f"{identifier(one.name)}::{sql_type(one)} AS {identifier(one.name)}" for one in columns)
+    names = ", ".join(
+        f"{identifier(column.name)}::{sql_type(column)} AS {identifier(column.name)}" for column in columns
+    )
     order = ", ".join(f"{identifier(name)} ASC NULLS LAST" for name in work.manifest.sorted_by)
     query = f"SELECT {names} FROM read_parquet({literal(str(source))}) WHERE {work.condition} ORDER BY {order}"  # noqa: S608
     metadata = {
@@ -264,16 +266,16 @@ def _row_proof(line: bytes, place: str) -> RowProof:
 
 def _count(work: _Keeping, source: Path) -> tuple[int, tuple[str, ...]]:
     """How many rows are held, and the names of the holds that keep any of them."""
-    total, found = 0, set[tuple[str, str]]()
+    total, held_values = 0, set[tuple[str, str]]()
     for batch in pq.ParquetFile(source).iter_batches(columns=list(work.subjects)):
         held: pa.Array = pa.repeat(False, batch.num_rows)
         for name, values in work.subjects.items():
             texts = batch.column(name).cast(pa.string())
             here = pc.is_in(texts, pa.array(values, pa.string()))
-            found |= {(name, value) for value in pc.unique(texts.filter(here)).to_pylist()}
+            held_values |= {(name, value) for value in pc.unique(texts.filter(here)).to_pylist()}
             held = pc.or_(held, here)
         total += int(pc.sum(held).as_py() or 0)
-    return total, tuple(hold.name for hold in work.holds if not found.isdisjoint(work.held_by(hold)))
+    return total, tuple(hold.name for hold in work.holds if not held_values.isdisjoint(work.held_by(hold)))
 
 
 def _describe(
@@ -299,7 +301,9 @@ def _describe(
         leaves=read.tree.head.leaves,
         root=read.tree.head.root.hex(),
     )
-    groups = tuple(ManifestRowGroup(rows=one.rows, first_leaf=one.first_leaf) for one in read.tree.row_groups)
+    groups = tuple(
+        ManifestRowGroup(rows=row_group.rows, first_leaf=row_group.first_leaf) for row_group in read.tree.row_groups
+    )
     sizes = {"size_bytes": content.size_bytes, "sha256": content.sha256.hex()}
     file = ManifestFile(key=key, rows=read.content.rows, row_groups=groups, **sizes)
     named = (work.owner.installation_id, table, month, work.part)

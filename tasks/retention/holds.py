@@ -141,10 +141,10 @@ def release_hold(settings: Settings, number: int, actor: str, reason: str, *, ac
                 stored = _put(settings, owner, f"{hold.name}-released", _release_record(hold, proposal, decision))
                 add_decision(connection, number, decision, stored)
                 record_event(connection, owner, _released(hold, stored), now)
-        found = find_hold(connection, number)
-    if not found.is_open:
-        follow_hold(settings, found.hold)
-    return found
+        newest_record = find_hold(connection, number)
+    if not newest_record.is_open:
+        follow_hold(settings, newest_record.hold)
+    return newest_record
 
 
 def reject_release(
@@ -177,10 +177,10 @@ def show_hold(settings: Settings, number: int) -> HoldHistory:
 
 def find_hold(connection: Connection, number: int) -> HoldRecord:
     """The hold with a number. Raises NotFoundError."""
-    found = list_holds(connection, number)
-    if not found:
+    records = list_holds(connection, number)
+    if not records:
         raise NotFoundError(f"{hold_name(number)} does not exist: `treasury hold list` shows those that do")
-    return found[0]
+    return records[0]
 
 
 def _person(actor: str, account: str | None, reason: str) -> Person:
@@ -209,8 +209,8 @@ def _refuse_same(hold: Hold, who: Person, proposal: HoldDecision) -> None:
 def _require_months(connection: Connection, scope: HoldScope) -> None:
     """Raise NotFoundError unless both ends of the scope are months that a table of it has."""
     known = known_months(connection, scope)
-    spans = ", ".join(f"{one.table} has {one.first} to {one.last}" for one in known) or "no table has any month"
-    ends = ((scope.first, any(one.has_first for one in known)), (scope.last, any(one.has_last for one in known)))
+    spans = ", ".join(f"{span.table} has {span.first} to {span.last}" for span in known) or "no table has any month"
+    ends = ((scope.first, any(span.has_first for span in known)), (scope.last, any(span.has_last for span in known)))
     for month, is_there in ends:
         if not is_there:
             raise NotFoundError(f"month {month} of {scope.table or 'every table'} is in no tier: {spans}")
@@ -235,14 +235,14 @@ def _require_rows(connection: Connection, settings: Settings, scope: HoldScope, 
     subject, value = scope.subject, scope.value
     if subject is None or value is None:
         return
-    there = {one.table for one in known_months(connection, scope)}
+    there = {span.table for span in known_months(connection, scope)}
     tables = [table for name, table in settings.registry.items() if name in there]
     having = [table for table in tables if has_column(connection, table, subject)]
     if not having:
         raise FieldError(subject, f"{scope.table or 'no table'} has no column {subject.column}")
     if not any(_has_rows(settings, table, scope, subject, value) for table in having):
         where = ", ".join(table.name for table in having)
-        deleted = "".join(f"; {one}" for one in lacks)
+        deleted = "".join(f"; {lack}" for lack in lacks)
         months = f"from {scope.first} to {scope.last}"
         raise NotFoundError(f"{subject} {value} has no row in {where} {months}, in any tier{deleted}")
 
@@ -279,12 +279,12 @@ def _release_record(hold: Hold, proposal: HoldDecision, decision: HoldDecision) 
     people = {"proposed": proposal, "confirmed": decision}
     described = {
         name: {
-            "actor": one.actor,
-            "account": one.account,
-            "reason": one.reason,
-            "at": one.decided_at.isoformat(),
+            "actor": hold_decision.actor,
+            "account": hold_decision.account,
+            "reason": hold_decision.reason,
+            "at": hold_decision.decided_at.isoformat(),
         }
-        for name, one in people.items()
+        for name, hold_decision in people.items()
     }
     return {"format": RELEASE_FORMAT, "hold": hold.name, **described}
 

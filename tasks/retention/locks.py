@@ -179,7 +179,7 @@ def release_store_holds(connection: Connection, settings: Settings, key: str) ->
     """Take this project's legal holds off an object that is deleted. One that somebody else placed stays."""
     locks = ObjectLocks(settings)
     for version in placed_holds(connection, key):
-        if any(one.version == version for one in VersionedStore(settings).versions(key)):
+        if any(stored_version.version == version for stored_version in VersionedStore(settings).versions(key)):
             locks.hold(key, version, on=False)
         clear_hold(connection, key, version)
 

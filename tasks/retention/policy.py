@@ -47,7 +47,7 @@ class Simulation:
                 "archive": self.growth.object_bytes,
                 "other_objects": self.growth.other_bytes,
             },
-            "months": [_as_json(one) for one in self.months],
+            "months": [_as_json(month) for month in self.months],
         }
 
 
@@ -65,14 +65,14 @@ def simulate(
     """
     with connect(settings.database_dsn, "policy") as connection:
         holds, first = open_holds(connection), Month.of(read_now(connection))
-        found = []
+        simulations = []
         for table in tables:
             known = parts_of(connection, table, holds, first)
             growth, source = _growth(table, known, rows_per_month, first)
             grace_days = settings.retention.grace_days
             months = forecast(table.policy, known, growth, first, years * 12, grace_days, prices or {})
-            found.append(Simulation(table.name, growth, source, months))
-        return found
+            simulations.append(Simulation(table.name, growth, source, months))
+        return simulations
 
 
 def check_policies(settings: Settings) -> list[str]:
@@ -86,7 +86,9 @@ def parts_of(connection: Connection, table: TieredTable, holds: Sequence[Hold], 
     locked = promised_until(connection, table.name)
     states = [state for state in month_states(connection, table) if state.month <= now]
     relations = [state.partition.relation for state in states if state.partition is not None]
-    partitions = {one.oid: (_rows(connection, one), relation_bytes(connection, one)) for one in relations}
+    partitions = {
+        relation.oid: (_rows(connection, relation), relation_bytes(connection, relation)) for relation in relations
+    }
     held = {state.month: bool(holds_on(holds, table.name, state.month)[0]) for state in states}
     days = {month: until.date() for month, until in locked.items()}
     return [
@@ -104,20 +106,20 @@ def _rows(connection: Connection, relation: Relation) -> int:
 def _growth(
     table: TieredTable, known: Sequence[KnownPart], rows_per_month: int | None, now: Month
 ) -> tuple[Growth, str]:
-    whole = [one for one in known if one.rows and one.month < now and one.tier is not Tier.DELETED]
-    newest = sorted({one.month for one in whole})[-_NEWEST:]
+    whole = [part for part in known if part.rows and part.month < now and part.tier is not Tier.DELETED]
+    newest = sorted({part.month for part in whole})[-_NEWEST:]
     if rows_per_month is None and not newest:
         raise NotFoundError(f"{table.name} has no month with rows: give --rows-per-month")
-    of_newest = sum(one.rows or 0 for one in whole if one.month in newest)
+    of_newest = sum(part.rows or 0 for part in whole if part.month in newest)
     rows = rows_per_month if rows_per_month is not None else of_newest // len(newest)
     source = (
         "given" if rows_per_month is not None else f"the mean of {counted(len(newest), 'month')} up to {newest[-1]}"
     )
-    archived = [one for one in whole if one.object_bytes is not None]
+    archived = [part for part in whole if part.object_bytes is not None]
     shares = (
-        _per_row([(one.rows, one.postgres_bytes) for one in whole]),
-        _per_row([(one.rows, one.object_bytes) for one in archived]),
-        _per_row([(one.rows, one.other_bytes) for one in archived]),
+        _per_row([(part.rows, part.postgres_bytes) for part in whole]),
+        _per_row([(part.rows, part.object_bytes) for part in archived]),
+        _per_row([(part.rows, part.other_bytes) for part in archived]),
     )
     in_postgres, as_object, beside = (None if share is None else int(rows * share) for share in shares)
     return Growth(rows, in_postgres, as_object, beside or 0), source
@@ -129,23 +131,23 @@ def _per_row(sizes: Sequence[tuple[int | None, int | None]]) -> Decimal | None:
     return Decimal(sum(size for _, size in known)) / sum(rows for rows, _ in known) if known else None
 
 
-def _as_json(one: ForecastMonth) -> dict[str, Any]:
+def _as_json(forecast_month: ForecastMonth) -> dict[str, Any]:
     return {
-        "month": str(one.month),
-        "moves": {str(tier): [str(month) for month in months] for tier, months in one.moves.items()},
-        "held": [str(month) for month in one.held],
-        "locked": [str(month) for month in one.locked],
+        "month": str(forecast_month.month),
+        "moves": {str(tier): [str(month) for month in months] for tier, months in forecast_month.moves.items()},
+        "held": [str(month) for month in forecast_month.held],
+        "locked": [str(month) for month in forecast_month.locked],
         "tiers": {
             str(tier): {
-                "months": one.tiers[tier].months,
-                "rows": one.tiers[tier].rows,
-                "bytes": None if one.tiers[tier].unknown else one.tiers[tier].bytes,
-                "cost": None if one.costs[tier] is None else str(one.costs[tier]),
+                "months": forecast_month.tiers[tier].months,
+                "rows": forecast_month.tiers[tier].rows,
+                "bytes": None if forecast_month.tiers[tier].unknown else forecast_month.tiers[tier].bytes,
+                "cost": None if forecast_month.costs[tier] is None else str(forecast_month.costs[tier]),
             }
             for tier in STORED
         },
         "other_objects": {
-            "bytes": one.other_bytes,
-            "cost": None if one.other_cost is None else str(one.other_cost),
+            "bytes": forecast_month.other_bytes,
+            "cost": None if forecast_month.other_cost is None else str(forecast_month.other_cost),
         },
     }

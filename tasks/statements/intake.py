@@ -119,7 +119,7 @@ def take_in(
             continue
         taken.append(_take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace))
         last = file
-    if replace and [one.result for one in taken] == [IntakeResult.KNOWN]:
+    if replace and [intake.result for intake in taken] == [IntakeResult.KNOWN]:
         taken = [_take_again(settings, supplier, last, actor) or taken[0]]
     return taken
 

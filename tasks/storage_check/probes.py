@@ -122,7 +122,7 @@ def versioning(tried: Tried) -> Finding:
     key = tried.canaries.put("versioning", b"first")
     tried.canaries.store.replace_bytes(b"second", key)
     tried.canaries.store.remove(key)
-    kept = [one for one in tried.canaries.versions.versions(key) if not one.is_marker]
+    kept = [version for version in tried.canaries.versions.versions(key) if not version.is_marker]
     if len(kept) == 2:
         follows = "what somebody replaces or deletes can be brought back; a deletion removes every version"
         return Finding(promise, PromiseState.HOLDS, f"versioning {state}: 2 versions kept", follows)
@@ -181,7 +181,7 @@ def _shortening(tried: Tried, locked: _Locked) -> Finding:
 
 def _deleting_locked(tried: Tried, locked: _Locked) -> Finding:
     code = tried.canaries.refused("delete_object", **locked.named)
-    is_there = any(one.version == locked.version for one in tried.canaries.versions.versions(locked.key))
+    is_there = any(version.version == locked.version for version in tried.canaries.versions.versions(locked.key))
     follows = "archived objects stay until their date" if is_there else "nothing keeps archived objects"
     return Finding(_KEPT, _verdict(is_there), _said(code, "deleted"), follows, relied_on=tried.relies_on_locks)
 
@@ -197,7 +197,9 @@ def _bypassing(tried: Tried, locked: _Locked) -> Finding:
 
 
 def _is_locked(tried: Tried, key: str, version: str, until: datetime) -> bool:
-    versions = [one for one in tried.canaries.versions.versions(key) if one.version == version]
+    versions = [
+        stored_version for stored_version in tried.canaries.versions.versions(key) if stored_version.version == version
+    ]
     wanted = until.replace(microsecond=0)
     return bool(versions) and versions[0].locked_until is not None and versions[0].locked_until >= wanted
 
@@ -213,7 +215,7 @@ def legal_hold(tried: Tried) -> Finding:
     version = canaries.versions.versions(key)[0].version
     tried.locks.hold(key, version, on=True)
     code = canaries.refused("delete_object", **canaries.place(key), VersionId=version)
-    is_there = any(one.version == version for one in canaries.versions.versions(key))
+    is_there = any(stored_version.version == version for stored_version in canaries.versions.versions(key))
     if is_there:
         tried.locks.hold(key, version, on=False)
     follows = "a legal hold of Treasury is one of the store too" if is_there else "the store does not keep what is held"
@@ -241,7 +243,7 @@ def multipart(tried: Tried) -> Finding:
     upload = named | {"UploadId": canaries.call("create_multipart_upload", **named)["UploadId"]}
     first = canaries.call("upload_part", **upload, PartNumber=1, Body=b"a" * _PART_BYTES)
     listed = canaries.call("list_multipart_uploads", Bucket=named["Bucket"], Prefix=named["Key"])
-    is_listed = any(one["UploadId"] == upload["UploadId"] for one in listed.get("Uploads", ()))
+    is_listed = any(listed_upload["UploadId"] == upload["UploadId"] for listed_upload in listed.get("Uploads", ()))
     second = canaries.call("upload_part", **upload, PartNumber=2, Body=b"b")
     parts = [{"PartNumber": number, "ETag": part["ETag"]} for number, part in enumerate((first, second), 1)]
     canaries.call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
@@ -289,8 +291,8 @@ def storage_class(tried: Tried) -> Iterator[Finding]:
     wanted = wanted_class(tried.settings)
     if wanted is None:
         follows = "deep months are recorded, and their objects stay as they are"
-        for one in (promise, back):
-            yield Finding(one, PromiseState.UNTRIED, "TREASURY_DEEP_STORAGE_CLASS is not set", follows)
+        for promise_text in (promise, back):
+            yield Finding(promise_text, PromiseState.UNTRIED, "TREASURY_DEEP_STORAGE_CLASS is not set", follows)
         return
     try:
         prove_class(tried.settings, wanted)
@@ -359,7 +361,7 @@ def _breaks(tried: Tried, rule: Mapping[str, Any]) -> Iterator[str]:
     if "Tag" in chosen or "Tags" in both or prefix.startswith(place(CANARIES)[1]):
         return
     named, root = f"the rule {rule.get('ID', '')!r}", place("")[1]
-    classes = {one.get("StorageClass") for one in rule.get("Transitions", ())} - _AT_ONCE
+    classes = {transition.get("StorageClass") for transition in rule.get("Transitions", ())} - _AT_ONCE
     for folder in ("_treasury/", "log/"):
         kept = place(folder)[1]
         if classes and (kept.startswith(prefix) or prefix.startswith(kept)):

@@ -99,7 +99,7 @@ def _asked(
             with _bounded(duck, timeout_s):
                 check_objects(duck, objects)
                 records = duck.execute(checked(duck, query.format(_rows(table, places)))).fetchall()
-                return records, [one for place in places if (one := _left_out(duck, table, place, where))]
+                return records, [left_out for place in places if (left_out := _left_out(duck, table, place, where))]
 
 
 @contextmanager

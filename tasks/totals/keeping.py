@@ -169,13 +169,13 @@ def _require_proved(connection: Connection, table: TablePlaces, place: PlaceOfRo
     assert place.archived is not None  # noqa: S101  # the caller's branch
     key = place.archived.key
     known = next(
-        (one.catalogue for one in month_states(connection, table.table) if one.catalogue.object_key == key), None
+        (state.catalogue for state in month_states(connection, table.table) if state.catalogue.object_key == key), None
     )
     if known is None:
         raise TransientError(f"{place.name}: {key} left the catalogue of months meanwhile; run it again")
     for detail in range(len(DETAILS)):
-        records = [one for one in totals if one[0] == detail]
-        summed = sum(one[-2] for one in records), _summed(table, (one[-1] for one in records))
+        records = [record for record in totals if record[0] == detail]
+        summed = sum(record[-2] for record in records), _summed(table, (record[-1] for record in records))
         if summed != (known.row_count, _proved(table, known)):
             raise DataError(f"{place.name}: {key} has other rows or sums than were proved: `treasury verify` says more")
     return known.row_count or 0
@@ -184,8 +184,8 @@ def _require_proved(connection: Connection, table: TablePlaces, place: PlaceOfRo
 def _summed(table: TablePlaces, sums: Iterable[Sequence[Decimal]]) -> list[Decimal]:
     """What each money column adds up to, over all currencies: a number to compare, not one to show."""
     added = [Decimal(0)] * len(table.table.money_columns)
-    for one in sums:
-        added = [add_exactly(before, more) for before, more in zip(added, one, strict=True)]
+    for row_sums in sums:
+        added = [add_exactly(before, more) for before, more in zip(added, row_sums, strict=True)]
     return added
 
 

@@ -101,7 +101,7 @@ def places_among(connection: Connection, all_places: Places, table: TieredTable)
     """The places of ``table`` among those that were found. Raises ConfigError for a table that cannot be read."""
     if table.name in all_places.refused:
         raise ConfigError(f"table {table.name}: {all_places.refused[table.name]}")
-    view = next(columns for one, columns in all_places.tables if one is table)
+    view = next(columns for known_table, columns in all_places.tables if known_table is table)
     branches = [branch for branch in all_places.branches if branch.table is table]
     deleted = tuple(branch for branch in branches if branch.tier == Tier.DELETED)
     others = [branch for branch in branches if branch.tier != Tier.DELETED]

@@ -310,7 +310,7 @@ def _put_checkpoint(work: _Publication, tree: Tree, note: bytes) -> None:
 
 def _write_indexes(work: _Publication, state: LogState, tree: Tree, signers: list[Signer]) -> None:
     """Say for each table which months must exist. After the checkpoint, so that no index is ahead of it."""
-    signing = [one for one in choose(signers, state.keys) if one.key.type is SignatureType.ED25519]
+    signing = [signer for signer in choose(signers, state.keys) if signer.key.type is SignatureType.ED25519]
     for table in sorted(state.tables):
         index = index_of(state, table, tree.root(tree.size))
         note = sign_note(index.to_text(), signing, 0)

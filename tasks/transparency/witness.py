@@ -152,7 +152,7 @@ class WitnessService:
             raise _RefusalError(422, str(error)) from None
         _, cosignatures = split_note(sign_note(checkpoint.text, self._signers, int(self._now_s())))
         _remember(connection, request, cosignatures)
-        return "".join(one.line for one in cosignatures).encode()
+        return "".join(cosignature.line for cosignature in cosignatures).encode()
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -180,8 +180,8 @@ def _split(body: bytes) -> tuple[int, tuple[bytes, ...], bytes]:
         raise VerificationError("the request is not an old size, a proof, an empty line and a checkpoint")
     if len(hashes) > _MOST_HASHES:
         raise VerificationError(f"the proof has more than {_MOST_HASHES} hashes")
-    proof = tuple(base64.decode(one, "a hash of the proof") for one in hashes)
-    if any(len(one) != HASH_BYTES for one in proof):
+    proof = tuple(base64.decode(line, "a hash of the proof") for line in hashes)
+    if any(len(hash_) != HASH_BYTES for hash_ in proof):
         raise VerificationError(f"a hash of the proof is not {HASH_BYTES} bytes long")
     return parse_size(first.removeprefix(_OLD), "the old size"), proof, content
 

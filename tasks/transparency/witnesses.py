@@ -63,9 +63,10 @@ def gather(settings: Settings, policy: LogPolicy | None, note: bytes, tree: Tree
     if policy is None or not policy.witnesses:
         return Witnessed(note)
     text, signatures = split_note(note)
-    asked = [one for one in policy.witnesses.values() if one.url and not _has_signed(one, signatures)]
+    asked = [witness for witness in policy.witnesses.values() if witness.url and not _has_signed(witness, signatures)]
     work = {
-        f"witness {one.name}": (lambda witness=one: _ask(settings, witness, note, tree, last_size)) for one in asked
+        f"witness {witness.name}": (lambda witness=witness: _ask(settings, witness, note, tree, last_size))
+        for witness in asked
     }
     problems, forks = [], []
     for name, (outcome, _) in run_each(work, _ATTEMPTS * settings.witness_timeout_s).items():

@@ -172,7 +172,7 @@ async def _fetch_statement(supplier: SupplierClient) -> str:
 def _fitted(trial: Trial, products: Sequence[Product]) -> Trial:
     """The trial with a product that the catalogue has, and an amount that it allows: a sandbox has its own."""
     codes = {product.code for product in products}
-    usable = [one for one in products if one.active and one.vas_type is trial.vas_type]
+    usable = [product for product in products if product.active and product.vas_type is trial.vas_type]
     if trial.simulator_only or trial.product_code in codes or not usable:
         return trial
     product = usable[0]

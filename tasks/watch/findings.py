@@ -21,17 +21,19 @@ def raise_findings(
     The first ``limit`` get an alert each, the rest shares one: each of them is in `watch_findings` all the same.
     Commits with the caller's transaction. Raises NotStoredError when PostgreSQL did not store one.
     """
-    found = list(rows)
-    dropped = sum(not is_stored for *_, is_stored in found)
+    finding_rows = list(rows)
+    dropped = sum(not is_stored for *_, is_stored in finding_rows)
     if dropped:
-        raise not_stored(len(found), len(found) - dropped, "watch_findings")
-    findings: list[Finding] = sorted((one[:-1] for one in found), key=lambda one: (one[2], one[0], one[1]))
+        raise not_stored(len(finding_rows), len(finding_rows) - dropped, "watch_findings")
+    findings: list[Finding] = sorted(
+        (row[:-1] for row in finding_rows), key=lambda finding: (finding[2], finding[0], finding[1])
+    )
     for subject, window_key, at, evidence in findings[:limit]:
         alert = _alert(rule, subject, {"table": table, "window": window_key, **evidence})
         raise_alert(connection, alert, at=at, event_id=event_of(table, window_key))
     rest = findings[limit:]
     if rest:
-        evidence = {"table": table, "findings": len(rest), "subjects": sorted({one[0] for one in rest})[:20]}
+        evidence = {"table": table, "findings": len(rest), "subjects": sorted({finding[0] for finding in rest})[:20]}
         alert = _alert(rule, many_subjects(table), evidence)
         raise_alert(connection, alert, at=rest[-1][2], event_id=f"{table} {upper.isoformat()}")
     return len(findings), len(findings) - len(rest) + bool(rest)

@@ -26,13 +26,15 @@ def forget_findings(connection: Connection, settings: Settings, table: TieredTab
     """
     first_id, end_id = id_bounds(month)
     span = {"table": table.name, "lower": month.lower, "upper": month.upper}
-    found = connection.execute(
+    findings = connection.execute(
         _QUERIES["findings_of_month"], span | {"first_id": first_id, "end_id": end_id}
     ).fetchall()
-    there = _there(connection, settings, table, month, sorted({key for *_, keys in found for key in keys}))
-    gone = [(rule, subject, window) for rule, subject, window, keys in found if not keys or not there.issuperset(keys)]
-    named = {name: [one[place] for one in gone] for place, name in enumerate(("rules", "subjects", "windows"))}
-    events = [(_alert(table.name, *one), event_of(table.name, one[-1])) for one in gone]
+    there = _there(connection, settings, table, month, sorted({key for *_, keys in findings for key in keys}))
+    gone = [
+        (rule, subject, window) for rule, subject, window, keys in findings if not keys or not there.issuperset(keys)
+    ]
+    named = {name: [finding[place] for finding in gone] for place, name in enumerate(("rules", "subjects", "windows"))}
+    events = [(_alert(table.name, *finding), event_of(table.name, finding[-1])) for finding in gone]
     with connection.transaction():
         connection.execute(_QUERIES["forget_findings"], named | {"table": table.name})
         forget_events(connection, events)

@@ -120,9 +120,9 @@ class _Run:
         ``longest_transaction_s`` before ``now``.
         """
         check_stored(self._connection.execute(_QUERIES["note_horizon"], {"at": now}), 1, "watch_horizons")
-        (found,) = fetch_one(self._connection, _QUERIES["committed_until"], {"at": now})
+        (committed_until,) = fetch_one(self._connection, _QUERIES["committed_until"], {"at": now})
         earliest = now - timedelta(seconds=self._watch.longest_transaction_s)
-        until: datetime = max(found or earliest, earliest)
+        until: datetime = max(committed_until or earliest, earliest)
         self._connection.execute(_QUERIES["forget_horizons"], {"until": until})
         return until
 

@@ -53,26 +53,26 @@ def suggested(connection: Connection, break_id: int) -> Match:
         shown = ", ".join(map(str, lines[:_SHOWN]))
         raise RefusalError(f"break {break_id}: may belong to the breaks {shown}; decide about the right one of those")
     line_break = lines[0] if lines else break_id
-    found = connection.execute(_QUERIES["suggested_rows"], {"break_id": line_break, "zone": ZONE}).fetchall()
-    if not found:
+    own_rows = connection.execute(_QUERIES["suggested_rows"], {"break_id": line_break, "zone": ZONE}).fetchall()
+    if not own_rows:
         raise RefusalError(f"break {break_id}: no match is suggested for it that could be confirmed")
-    taken = next((row[0] for row in found if row[4]), None)
+    taken = next((row[0] for row in own_rows if row[4]), None)
     if taken is not None:
         raise RefusalError(f"break {break_id}: the internal row {taken} has a match by now; run its day again")
-    is_payout = found[0][2] == PAYOUT
-    if is_payout and len({day_of(row[1]) for row in found}) > 1:
+    is_payout = own_rows[0][2] == PAYOUT
+    if is_payout and len({day_of(row[1]) for row in own_rows}) > 1:
         raise RefusalError(f"break {break_id}: more than one day adds up to this payout; neither can be confirmed")
-    rows = tuple(SuggestedRow(own_id, created_at, own_break) for own_id, created_at, _, own_break, _ in found)
+    rows = tuple(SuggestedRow(own_id, created_at, own_break) for own_id, created_at, _, own_break, _ in own_rows)
     return Match(line_break, PAYOUT if is_payout else "confirmed", rows)
 
 
 def proposed(connection: Connection, break_id: int) -> Match | None:
     """The match that was proposed for a break of either side and still is; None when there is none."""
-    found = connection.execute(_QUERIES["proposed_rows"], {"break_id": break_id}).fetchall()
-    if not found:
+    own_rows = connection.execute(_QUERIES["proposed_rows"], {"break_id": break_id}).fetchall()
+    if not own_rows:
         return None
-    rows = tuple(SuggestedRow(own_id, created_at, own_break) for _, own_id, created_at, own_break, _ in found)
-    return Match(found[0][0], found[0][4], rows)
+    rows = tuple(SuggestedRow(own_id, created_at, own_break) for _, own_id, created_at, own_break, _ in own_rows)
+    return Match(own_rows[0][0], own_rows[0][4], rows)
 
 
 def confirm(connection: Connection, match: Match, resolution_id: int) -> None:

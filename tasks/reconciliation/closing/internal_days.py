@@ -152,9 +152,9 @@ class OwnDays:
     def _batches(self, days: Sequence[date]) -> Iterator[tuple[date, pa.RecordBatch]]:
         """The rows in order; no batch has rows of two days."""
         for batch in self._duck.execute(_QUERIES["day_texts"], {"days": list(days)}).to_arrow_reader(_BATCH_ROWS):
-            found = pc.unique(batch["day"]).to_pylist()
-            for day in found:
-                whole = len(found) == 1
+            days_of_batch = pc.unique(batch["day"]).to_pylist()
+            for day in days_of_batch:
+                whole = len(days_of_batch) == 1
                 yield day, batch if whole else batch.filter(pc.equal(batch["day"], pa.scalar(day, pa.date32())))
 
 

@@ -180,7 +180,7 @@ def _decide(
         raise RefusalError(
             f"{name}: {counted(len(waiting), 'break still waits', 'breaks still wait')}, such as {shown}"
         )
-    under_way = sum(one["under_way"] for one in sums_of(compared.together).values())
+    under_way = sum(sums["under_way"] for sums in sums_of(compared.together).values())
     proposal = connection.execute(_PERIODS["open_proposal"], period).fetchone()
     if proposal is None:
         _check_seen(name, proposal, seen)
@@ -199,7 +199,7 @@ def _decide(
 def _insert(connection: Connection, period: dict[str, Any], compared: closed_days.Compared) -> None:
     """The closed period, what its days are, and the event of both."""
     own = {
-        "own_rows": sum(one.own.rows for one in compared.days),
+        "own_rows": sum(day.own.rows for day in compared.days),
         "own_sums": Jsonb(sums_of(compared.together)),
         "own_digest": compared.digest,
     }

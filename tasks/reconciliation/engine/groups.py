@@ -91,8 +91,8 @@ def suggest_payouts(engine: Engine) -> None:
         for own_id in answer.rows:
             claims[own_id] += 1
     shared = {answer.line_no for answer in answers if any(claims[own_id] > 1 for own_id in answer.rows)}
-    covered = [(one.line_no, own_id) for one in answers if one.line_no not in shared for own_id in one.rows]
-    noted = [(one.line_no, _SHARED if one.line_no in shared else one.note) for one in answers]
+    covered = [(answer.line_no, own_id) for answer in answers if answer.line_no not in shared for own_id in answer.rows]
+    noted = [(answer.line_no, _SHARED if answer.line_no in shared else answer.note) for answer in answers]
     _insert(engine, "covered", "own_id", covered, "add_payout_suggestions")
     _insert(engine, "noted", "note", [pair for pair in noted if pair[1]], "add_payout_notes")
 

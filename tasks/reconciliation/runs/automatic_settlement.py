@@ -86,15 +86,17 @@ class Settled:
         if not (self.count or self.agreed or self.contradicted):
             return ""
         statuses = ", ".join(f"{count} {status}" for status, count in sorted(self.ended.items())) or "none"
-        found = f"Unfinished internal rows that this ended: {statuses}"
-        found += f" ({self.absent} because no statement has them)" if self.absent else ""
-        found += f"; {self.agreed} had ended so meanwhile" if self.agreed else ""
-        return found + (f"; {self.contradicted} ended otherwise, see their breaks" if self.contradicted else "") + "."
+        sentence = f"Unfinished internal rows that this ended: {statuses}"
+        sentence += f" ({self.absent} because no statement has them)" if self.absent else ""
+        sentence += f"; {self.agreed} had ended so meanwhile" if self.agreed else ""
+        return (
+            sentence + (f"; {self.contradicted} ended otherwise, see their breaks" if self.contradicted else "") + "."
+        )
 
     def raise_problems(self, place: str) -> None:
         """Raise one error for the rows that could not be ended, TransientError when another run may do it."""
         if self.problems:
-            named = "; ".join(str(one) for one in self.problems[:_SHOWN])
+            named = "; ".join(str(problem) for problem in self.problems[:_SHOWN])
             rows = counted(len(self.problems), "row")
             text = f"{place}: the run is stored, but it could not end {rows} that it decides: {named}"
             raise combined(self.problems, text)
@@ -122,15 +124,15 @@ def decided_by_absence(
     ``day`` must be stored. A day proves nothing while its newest run was made before it was over, or had a statement
     without lines, unless such a file ``counts_lines``.
     """
-    found = []
+    candidates = []
     for row_id, reference in engine.execute(SETTLEMENT["absent"]).fetchall():
         last = last_day(contract, created_at_of(row_id))
         if row_id in breaks and is_reference_of(reference, row_id) and last is not None and last <= day:
-            found.append((row_id, reference, day_of(created_at_of(row_id)), last))
-    likely = _unlikely(connection, [breaks[row_id] for row_id, *_ in found])
+            candidates.append((row_id, reference, day_of(created_at_of(row_id)), last))
+    likely = _unlikely(connection, [breaks[row_id] for row_id, *_ in candidates])
     return [
         _absent(row_id, reference, breaks[row_id], first, last)
-        for row_id, reference, first, last in found
+        for row_id, reference, first, last in candidates
         if breaks[row_id] in likely and _all_reconciled(connection, supplier, first, last, counts_lines=counts_lines)
     ]
 
@@ -176,47 +178,47 @@ def settle(
     The connection must be in no transaction. Raises TransientError when PostgreSQL is gone.
     """
     settled = Settled()
-    for one in decided:
+    for decision in decided:
         try:
-            _count(settled, one, _end(connection, table, supplier, one, now or datetime.now(UTC)))
+            _count(settled, decision, _end(connection, table, supplier, decision, now or datetime.now(UTC)))
         except psycopg.Error as error:
             if connection.closed:
                 raise
-            settled.problems.append(_named(one, translate(error)))
+            settled.problems.append(_named(decision, translate(error)))
     return settled
 
 
 def counts(decided: Sequence[Decided]) -> dict[str, int]:
     """Return how many rows end with each status, for the figures of a run."""
-    return dict(sorted(Counter(str(one.end.status) for one in decided).items()))
+    return dict(sorted(Counter(str(decision.end.status) for decision in decided).items()))
 
 
-def _count(settled: Settled, one: Decided, ended: bool | None) -> None:
+def _count(settled: Settled, decision: Decided, ended: bool | None) -> None:
     if ended:
-        settled.ended[one.end.status] += 1
-        settled.absent += one.ground is Ground.ABSENT
+        settled.ended[decision.end.status] += 1
+        settled.absent += decision.ground is Ground.ABSENT
     elif ended is None:
         settled.contradicted += 1
     else:
         settled.agreed += 1
 
 
-def _end(connection: Connection, table: TieredTable, supplier: str, one: Decided, now: datetime) -> bool | None:
+def _end(connection: Connection, table: TieredTable, supplier: str, decision: Decided, now: datetime) -> bool | None:
     """Return whether this ended the row; None when its status is another one: then nothing is written, and its break
     stays.
     """
     with connection.transaction():
         connection.execute(_AUDIT["lock_chain"])  # first, as everybody who writes into the chain
-        ended = finish_in(connection, table, one.row_id, one.end, now)
-        if not ended and status_in(connection, table, one.row_id) is not one.end.status:
+        ended = finish_in(connection, table, decision.row_id, decision.end, now)
+        if not ended and status_in(connection, table, decision.row_id) is not decision.end.status:
             return None
         record = {
-            "break_id": one.break_id,
+            "break_id": decision.break_id,
             "supplier": supplier,
-            "fingerprint": one.fingerprint,
+            "fingerprint": decision.fingerprint,
             "actor": ACTOR,
-            "decision": str(one.ground),
-            "reason": one.reason if ended else f"{one.reason}; it had ended so already",
+            "decision": str(decision.ground),
+            "reason": decision.reason if ended else f"{decision.reason}; it had ended so already",
         }
         _write(connection, "record", record)
     return ended
@@ -231,8 +233,8 @@ def _write(connection: Connection, query: str, record: dict[str, Any]) -> None:
         chain.record_resolution(connection, resolution_id)
 
 
-def _named(one: Decided, error: TreasuryError) -> TreasuryError:
-    return type(error)(f"{one.row_id}: {error}")
+def _named(decision: Decided, error: TreasuryError) -> TreasuryError:
+    return type(error)(f"{decision.row_id}: {error}")
 
 
 def _listed(contract: Contract, row: Sequence[Any]) -> Decided:

@@ -102,7 +102,7 @@ def _as_then(settings: Settings, record: RunRecord) -> Settings:
     try:
         figures = ReconciliationSettings.model_validate(rules | {"memory_mb": settings.reconciliation.memory_mb})
     except ValidationError as error:
-        named = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+        named = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors())
         raise ConfigError(f"run {record.run_id}: its rules are not of this version: {named}") from error
     contract = getattr(settings.suppliers, record.supplier).model_copy(update={"commission": commission})
     suppliers = settings.suppliers.model_copy(update={record.supplier: contract})
@@ -131,8 +131,8 @@ def _flat(figures: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def _of_breaks(settings: Settings, record: RunRecord, folder: Path) -> Iterator[str]:
     stored = ObjectStore(settings).read_bytes(f"{record.object_prefix}/{JSON_REPORT}")
     then, again = (_breaks(content) for content in (stored, (folder / JSON_REPORT).read_bytes()))
-    yield from (f"break that is not found again: {one}" for one in sorted((then - again).elements()))
-    yield from (f"break that was not found then: {one}" for one in sorted((again - then).elements()))
+    yield from (f"break that is not found again: {break_text}" for break_text in sorted((then - again).elements()))
+    yield from (f"break that was not found then: {break_text}" for break_text in sorted((again - then).elements()))
 
 
 def _breaks(report: bytes) -> Counter[str]:

@@ -120,10 +120,9 @@ def markdown(summary: RunSummary) -> str:
         ]
     if figures["classes"]:
         lines += ["", "| class | breaks | by rules | escalated | variance |", "|---|---:|---:|---:|---:|"]
-        for name, one in figures["classes"].items():
-            lines.append(
-                f"| {name} | {one['breaks']} | {one['auto_resolved']} | {one['escalated']} | {one['variance']} |"
-            )
+        for name, class_figures in figures["classes"].items():
+            columns = ("breaks", "auto_resolved", "escalated", "variance")
+            lines.append(f"| {' | '.join((name, *(str(class_figures[column]) for column in columns)))} |")
     return "\n".join(lines)
 
 
