@@ -12,6 +12,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from api.dashboard.certificates import CERTIFICATE_POLICY, CERTIFICATES
+from api.dashboard.find import FIND
 from api.dashboard.formats import cost, percent, size
 from api.dashboard.life import LIFE
 from config import Settings
@@ -106,7 +107,8 @@ def test_the_grid_has_every_month_with_its_tier_and_what_holds_it_back(people: A
     assert kind == "warm"
     assert said.endswith("held back")
     assert found[f"life/transactions/{Month.of(datetime.now(UTC))}"][0] == "hot"
-    assert "1 unfinished rows" in document.text
+    assert "1 unfinished row" in document.text
+    assert "1 unfinished rows" not in document.text
     assert "warm to cold" in document.text
 
 
@@ -229,9 +231,35 @@ def test_a_certificate_is_shown_and_kept_as_the_archive_has_it(people: Any, site
 def test_a_month_that_is_not_archived_has_no_proofs_and_says_from_when(people: Any, site: Site) -> None:
     document = people().read(f"{LIFE}/transactions/{site.pending}")
     check_html(document)
-    assert "Held back: 1 unfinished rows" in document.text
+    assert "Held back: 1 unfinished row" in document.text
+    assert "leaves warm for cold by the policy (ahead) held back: 1 unfinished row" in document.text
+    assert " on, once nothing holds it back" in document.text
     assert "Archived from" in document.text
     assert not [form for form in document.forms if "/life/" in form.action]
+
+
+def test_a_held_back_month_names_unfinished_rows_and_the_remedy(people: Any, site: Site) -> None:
+    """Rows are for keys that may read them, and of their own client without `read:all`."""
+    table, late = site.ledger.settings.table("transactions"), site.pending.plus(-1)
+    at = [late.lower + timedelta(hours=hour) for hour in range(3)]
+    theirs = site.ledger.add(table, at[:1], status="processing", client_id="other")
+    site.ledger.add(table, at, status="processing")
+    site.ledger.warm(table, late)
+    month = f"{LIFE}/transactions/{late}"
+    remedy = "/dashboard/docs/operations#a-month-is-held-back-n-unfinished-rows"
+    other = people((*READ_ALL, Scope.TRANSACTIONS_READ), "another").read(month)
+    rows = [link for link in other.links if link.startswith(f"{FIND}/transactions/")]
+    assert len(rows) == 3
+    assert "Held back: 4 unfinished rows. Some of them:" in other.text
+    assert remedy in other.links
+    check_html(other)
+    own = people((Scope.ARCHIVE_READ, Scope.TRANSACTIONS_READ), "other").read(month)
+    assert [link for link in own.links if "/find/transactions" in link] == [f"{FIND}/transactions/{theirs[0]['id']}"]
+    for scopes in (READ_ALL, (*READ_ALL, Scope.VAS_READ)):
+        without = people(scopes).read(month)
+        assert not [link for link in without.links if "/find/transactions" in link]
+        assert "A key with the scope transactions:read sees which rows." in without.text
+        assert remedy in without.links
 
 
 def test_a_session_downloads_the_proofs_that_its_key_may_have(people: Any, site: Site) -> None:
