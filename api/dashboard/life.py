@@ -27,7 +27,7 @@ from ledger.holds import Hold
 from ledger.masking import mask_text
 from ledger.months import Month
 from ledger.scopes import Scope
-from ledger.storage_costs import CostOfMonth, cost_of_month
+from ledger.storage_costs import CostOfMonth, cost_of_month, sum_of_costs
 from ledger.tables import TieredTable
 from tasks.archiving.life import UNFINISHED, Life, MonthLife, TableLife, unfinished_rows
 from tasks.archiving.plan import PlannedMove
@@ -74,6 +74,8 @@ async def show_life(call: PageCall) -> Mapping[str, Any]:
     """The grids, what each tier holds, what moves next, and how far the proof has come."""
     desk = call.services.life
     life, runs = await asyncio.gather(desk.life(), call.services.runs.recent())
+    settings = call.services.settings
+    costs = {table.name: _cost(settings, table) for table in life.tables}
     return {
         "life": life,
         "grids": await desk.grids(life, draw),
@@ -87,8 +89,10 @@ async def show_life(call: PageCall) -> Mapping[str, Any]:
         "last_run": runs.of(*ARCHIVING),
         "run_signs": RUN_SIGNS,
         "troubled": _some(_troubled(life)),
-        "costs": {table.name: _cost(call.services.settings, table) for table in life.tables},
-        "currency": call.services.settings.prices.currency,
+        "costs": costs,
+        "all_costs": sum_of_costs(list(costs.values())),
+        "prices": prices_of(settings),
+        "prices_place": address_of("docs/settings.md#prices"),
     }
 
 

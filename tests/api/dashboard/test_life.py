@@ -20,6 +20,7 @@ from ledger.holds import HoldScope
 from ledger.months import Month
 from ledger.proof_files import check_proof
 from ledger.scopes import Scope
+from ledger.storage_costs import CostOfMonth, sum_of_costs
 from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
 from tasks.admin.keys import create_key
@@ -127,8 +128,17 @@ def test_costs_are_those_of_the_command(people: Any, site: Site) -> None:
     costs = table_costs(site.ledger.settings, list(site.ledger.settings.registry.values()))
     assert "USD for a month of what is stored" in document.text
     for one in costs:
-        figures = (size(one.now.other_bytes), cost(one.now.total), cost(one.now.all_hot), percent(one.now.saved_share))
-        assert " ".join(" ".join((one.table, *figures)).split()) in document.text
+        assert _cost_line(one.table, one.now) in document.text
+    every = sum_of_costs([one.now for one in costs])
+    assert every.total == sum(one.now.total for one in costs) > 0
+    assert _cost_line("all tables", every) in document.text
+    assert "hot 0.115, warm 0.115, cold 0.023" in document.text
+    assert "/dashboard/docs/settings#prices" in document.links
+
+
+def _cost_line(name: str, of: CostOfMonth) -> str:
+    figures = (size(of.other_bytes), cost(of.total), cost(of.all_hot), cost(of.saved), f"({percent(of.saved_share)})")
+    return " ".join(" ".join((name, *figures)).split())
 
 
 def test_how_far_the_proof_has_come_is_said_and_the_checkpoint_is_a_download(people: Any) -> None:
