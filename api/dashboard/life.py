@@ -19,7 +19,7 @@ from api.dashboard.page import Page, PageCall
 from api.dashboard.readable_tables import SCOPES, readable
 from api.dashboard.rendering import environment
 from api.dashboard.runs_desk import RUN_SIGNS
-from api.holds.work import in_thread
+from api.holds.work import in_thread, known
 from api.routing import parsing
 from api.routing.problems import NOT_FOUND, HttpError
 from config import Settings
@@ -34,6 +34,7 @@ from tasks.archiving.plan import PlannedMove
 from tasks.retention.costs import prices_of
 from tasks.retention.holds import holds
 from tasks.transparency.archived_log import CHECKPOINT
+from tasks.transparency.report import policy_text
 
 LIFE = f"{HOME}/life"
 ARCHIVING = ("run-archiving-operations", "archive-months")
@@ -58,6 +59,7 @@ def pages() -> tuple[Page, ...]:
             refreshes=True,
         ),
         Page(f"{LIFE}/checkpoint", "Checkpoint", download_checkpoint, scope=Scope.ARCHIVE_READ),
+        Page(f"{LIFE}/policy", "Policy of the log", download_policy, scope=Scope.ARCHIVE_READ),
         Page(_MONTH, "Month", show_month, "month.html", scope=Scope.ARCHIVE_READ),
         Page(f"{_MONTH}/row", "Proof of a row", download_row, scope=Scope.ARCHIVE_READ, query=frozenset({_ROW})),
         Page(
@@ -169,6 +171,15 @@ async def download_checkpoint(call: PageCall) -> Response:
     """The signed checkpoint of the public log, as the operation `getLogCheckpoint` gives it."""
     content = await archive.log_object(call.services, CHECKPOINT)
     disposition = {"Content-Disposition": 'attachment; filename="checkpoint"'}
+    return Response(content, headers=disposition, media_type="text/plain")
+
+
+async def download_policy(call: PageCall) -> Response:
+    """The policy that accepts the keys of the log, as `treasury log keys` prints it. Raises a 404 problem before the
+    first publication.
+    """
+    content = await known(in_thread(call.services, policy_text))
+    disposition = {"Content-Disposition": 'attachment; filename="policy"'}
     return Response(content, headers=disposition, media_type="text/plain")
 
 

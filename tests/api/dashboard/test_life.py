@@ -144,7 +144,7 @@ def _cost_line(name: str, of: CostOfMonth) -> str:
 def test_how_far_the_proof_has_come_is_said_and_the_checkpoint_is_a_download(people: Any) -> None:
     person = people()
     document = person.read(LIFE)
-    assert "Oldest unverified byte transactions 2024-03" in document.text
+    assert "Verified longest ago transactions 2024-03" in document.text
     assert f"{LIFE}/checkpoint" in document.links
     answer = person.open(f"{LIFE}/checkpoint")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
@@ -274,7 +274,10 @@ def test_a_held_back_month_names_unfinished_rows_and_the_remedy(people: Any, sit
 
 def test_a_session_downloads_the_proofs_that_its_key_may_have(people: Any, site: Site) -> None:
     person, month = people(READ), f"{LIFE}/transactions/{COLD}"
-    policy = LogPolicy.parse(policy_text(site.ledger.settings).encode())
+    download = person.open(f"{LIFE}/policy")
+    assert download.headers["content-disposition"] == 'attachment; filename="policy"'
+    assert download.text == policy_text(site.ledger.settings)
+    policy = LogPolicy.parse(download.content)
     row = person.open(f"{month}/row", params={"id": str(site.own[0]["id"])})
     assert row.status_code == 200
     assert "attachment" in row.headers["content-disposition"]
