@@ -96,6 +96,31 @@ def cost_of_month(parts: Iterable[KnownPart], prices: Prices, verified_days: int
     )
 
 
+def sum_of_costs(costs: Sequence[CostOfMonth]) -> CostOfMonth:
+    """What several tables cost together. ``unknown`` counts a month once for each table."""
+    return CostOfMonth(
+        tiers=tuple(
+            _sum_of_tier(tier, [one for cost in costs for one in cost.tiers if one.tier is tier]) for tier in STORED
+        ),
+        other_bytes=sum(cost.other_bytes for cost in costs),
+        other=sum((cost.other for cost in costs), Decimal(0)),
+        requests=sum((cost.requests for cost in costs), Decimal(0)),
+        all_hot=sum((cost.all_hot for cost in costs), Decimal(0)),
+        all_hot_bytes=sum(cost.all_hot_bytes for cost in costs),
+        unknown=sum(cost.unknown for cost in costs),
+    )
+
+
+def _sum_of_tier(tier: Tier, costs: Sequence[TierCost]) -> TierCost:
+    return TierCost(
+        tier,
+        sum(one.months for one in costs),
+        sum(one.bytes for one in costs),
+        sum(one.unknown for one in costs),
+        sum((one.cost for one in costs), Decimal(0)),
+    )
+
+
 def _tier_cost(tier: Tier, parts: Sequence[KnownPart], prices: Prices) -> TierCost:
     size = sum(part.size_bytes or 0 for part in parts if _is_known(part))
     unknown = {part.month for part in parts if not _is_known(part)}

@@ -153,6 +153,12 @@ async def log_folder(database: Database) -> str:
     return str(rows[0][0])
 
 
+async def newest_checkpoint(database: Database) -> tuple[int, datetime] | None:
+    """The entries of the public log at its newest checkpoint, and when that was published; None before the first."""
+    rows = await _read(database, "newest_checkpoint", {})
+    return (int(rows[0][0]), rows[0][1]) if rows else None
+
+
 async def _read(database: Database, name: str, parameters: dict[str, Any]) -> list[TupleRow]:
     async def fetch(connection: AsyncConnection) -> list[TupleRow]:
         return await (await connection.execute(_QUERIES[name], parameters)).fetchall()

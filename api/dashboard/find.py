@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response, StreamingResponse
 
 from api.archive.handlers import part_of, row_proof, statement_proof
-from api.archive.months import MonthOfTable, month_of
+from api.archive.months import MonthOfTable, month_of, newest_checkpoint
 from api.connections.database import OutOfTimeError
 from api.dashboard.download_desk import MOST_ROWS, Download, DownloadFormat
 from api.dashboard.found_rows import Found, known_months, search, tiers_of
@@ -91,6 +91,7 @@ async def show_row(call: PageCall) -> Mapping[str, Any]:
     archived = located.tier == Tier.COLD  # the reader's word for the whole archive
     known = await known_months(call.services.database, (table,))
     state = await _month(call, table, month)
+    may_prove = Scope.ARCHIVE_READ in call.key.scopes
     return {
         "title": f"{TABLE_NAMES[table.name].removesuffix('s')} {row[table.key_column]}",
         "table": table,
@@ -100,8 +101,9 @@ async def show_row(call: PageCall) -> Mapping[str, Any]:
         "tier": tiers_of(known).get((table.name, month, archived), located.tier),
         "archived": archived,
         "state": state,
-        "parts": [] if state is None else [part.part for part in state.parts],
-        "may_prove": Scope.ARCHIVE_READ in call.key.scopes,
+        "parts": [] if state is None else state.parts,
+        "may_prove": may_prove,
+        "checkpoint": await newest_checkpoint(call.services.database) if may_prove and archived else None,
         "money": table.money_columns,
         "instants": (table.time_column, "updated_at", "processed_at"),
         "named": ("type", "status", "supplier", "vas_type"),

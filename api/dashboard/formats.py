@@ -49,8 +49,9 @@ def money(amount: Decimal | str | None, currency: str) -> str:
 
 
 def cost(amount: Decimal) -> str:
-    """A price to the cent, without its currency; never nothing for what costs something."""
-    return f"<{THIN}0.01" if 0 < amount < _CENT else _grouped(f"{amount:.2f}")
+    """A price to the cent, without its currency; below a cent with two digits that count."""
+    places = 1 - amount.adjusted() if 0 < abs(amount) < _CENT else 2
+    return _grouped(f"{amount:.{places}f}")
 
 
 def percent(share: float | Decimal | None) -> str:

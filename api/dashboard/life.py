@@ -13,11 +13,13 @@ from api.archive import handlers as archive
 from api.archive import months
 from api.dashboard import life_grid
 from api.dashboard.error_pages import HOME
+from api.dashboard.manual import address_of
 from api.dashboard.month_story import story
 from api.dashboard.page import Page, PageCall
+from api.dashboard.readable_tables import SCOPES, readable
 from api.dashboard.rendering import environment
 from api.dashboard.runs_desk import RUN_SIGNS
-from api.holds.work import in_thread
+from api.holds.work import in_thread, known
 from api.routing import parsing
 from api.routing.problems import NOT_FOUND, HttpError
 from config import Settings
@@ -25,16 +27,19 @@ from ledger.holds import Hold
 from ledger.masking import mask_text
 from ledger.months import Month
 from ledger.scopes import Scope
-from ledger.storage_costs import CostOfMonth, cost_of_month
+from ledger.storage_costs import CostOfMonth, cost_of_month, sum_of_costs
 from ledger.tables import TieredTable
-from tasks.archiving.life import Life, MonthLife, TableLife
+from tasks.archiving.life import UNFINISHED, Life, MonthLife, TableLife, unfinished_rows
 from tasks.archiving.plan import PlannedMove
 from tasks.retention.costs import prices_of
 from tasks.retention.holds import holds
 from tasks.transparency.archived_log import CHECKPOINT
+from tasks.transparency.report import policy_text
 
 LIFE = f"{HOME}/life"
 ARCHIVING = ("run-archiving-operations", "archive-months")
+UNFINISHED_REMEDY = "docs/operations.md#a-month-is-held-back-n-unfinished-rows"
+MOST_UNFINISHED = 3
 MOST_MOVES = 24  # shown of each kind; the rest is counted
 _MONTH = f"{LIFE}/{{table}}/{{month}}"
 _WALLET, _PART, _ROW = "wallet_id", "part", "id"
@@ -54,6 +59,7 @@ def pages() -> tuple[Page, ...]:
             refreshes=True,
         ),
         Page(f"{LIFE}/checkpoint", "Checkpoint", download_checkpoint, scope=Scope.ARCHIVE_READ),
+        Page(f"{LIFE}/policy", "Policy of the log", download_policy, scope=Scope.ARCHIVE_READ),
         Page(_MONTH, "Month", show_month, "month.html", scope=Scope.ARCHIVE_READ),
         Page(f"{_MONTH}/row", "Proof of a row", download_row, scope=Scope.ARCHIVE_READ, query=frozenset({_ROW})),
         Page(
@@ -70,6 +76,8 @@ async def show_life(call: PageCall) -> Mapping[str, Any]:
     """The grids, what each tier holds, what moves next, and how far the proof has come."""
     desk = call.services.life
     life, runs = await asyncio.gather(desk.life(), call.services.runs.recent())
+    settings = call.services.settings
+    costs = {table.name: _cost(settings, table) for table in life.tables}
     return {
         "life": life,
         "grids": await desk.grids(life, draw),
@@ -83,8 +91,10 @@ async def show_life(call: PageCall) -> Mapping[str, Any]:
         "last_run": runs.of(*ARCHIVING),
         "run_signs": RUN_SIGNS,
         "troubled": _some(_troubled(life)),
-        "costs": {table.name: _cost(call.services.settings, table) for table in life.tables},
-        "currency": call.services.settings.prices.currency,
+        "costs": costs,
+        "all_costs": sum_of_costs(list(costs.values())),
+        "prices": prices_of(settings),
+        "prices_place": address_of("docs/settings.md#prices"),
     }
 
 
@@ -111,6 +121,8 @@ async def show_month(call: PageCall) -> Mapping[str, Any]:
     sees_matters = Scope.ARCHIVE_HOLDS in call.key.scopes
     events = await call.services.life.events(table, month, sees_matters=sees_matters)
     life = next((one for one in _months_of(every, table) if one.month == month), None)
+    held = _held(every, table, month)
+    may_read = table.name in readable(call.key)
     return {
         "title": f"{table.name} {month}",
         "table": table.name,
@@ -120,7 +132,12 @@ async def show_month(call: PageCall) -> Mapping[str, Any]:
         "said": "" if life is None else life_grid.said(life),
         "tier": found.tier if life is None else life.tier,
         "letter": life_grid.LETTERS[found.tier if life is None else life.tier],
-        "story": story(table, month, events, datetime.now(UTC).date()),
+        "story": story(table, month, events, datetime.now(UTC).date(), held),
+        "held": held,
+        "most_unfinished": MOST_UNFINISHED,
+        "unfinished": await _unfinished(call, table, month, held),
+        "rows_need": "" if may_read else SCOPES.get(table.name, ""),
+        "remedy": address_of(UNFINISHED_REMEDY) if held is not None and UNFINISHED in held.held_back else "",
         "before": _neighbour(every, table, month, -1),
         "after": _neighbour(every, table, month, 1),
         "reads_all": call.key.sees_client is None,
@@ -128,6 +145,21 @@ async def show_month(call: PageCall) -> Mapping[str, Any]:
         "holds": await _holds(call, life) if sees_matters and life is not None and life.held_by else (),
         "sentence": mask_text,
     }
+
+
+def _held(life: Life, table: TieredTable, month: Month) -> PlannedMove | None:
+    """The move of a month that is held back."""
+    moves = (move for move in life.moves if (move.table, move.month) == (table.name, month))
+    return next((move for move in moves if move.held_at is not None), None)
+
+
+async def _unfinished(call: PageCall, table: TieredTable, month: Month, held: PlannedMove | None) -> Sequence[str]:
+    """The ids of the first unfinished rows that the key may see, where they hold a month back."""
+    if held is None or UNFINISHED not in held.held_back or table.name not in readable(call.key):
+        return ()
+    return await in_thread(
+        call.services, unfinished_rows, table, month, held.tier, call.key.sees_client, MOST_UNFINISHED
+    )
 
 
 async def _holds(call: PageCall, life: MonthLife) -> list[Hold]:
@@ -139,6 +171,15 @@ async def download_checkpoint(call: PageCall) -> Response:
     """The signed checkpoint of the public log, as the operation `getLogCheckpoint` gives it."""
     content = await archive.log_object(call.services, CHECKPOINT)
     disposition = {"Content-Disposition": 'attachment; filename="checkpoint"'}
+    return Response(content, headers=disposition, media_type="text/plain")
+
+
+async def download_policy(call: PageCall) -> Response:
+    """The policy that accepts the keys of the log, as `treasury log keys` prints it. Raises a 404 problem before the
+    first publication.
+    """
+    content = await known(in_thread(call.services, policy_text))
+    disposition = {"Content-Disposition": 'attachment; filename="policy"'}
     return Response(content, headers=disposition, media_type="text/plain")
 
 

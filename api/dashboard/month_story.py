@@ -10,6 +10,8 @@ from ledger.months import Month
 from ledger.retention import due_on
 from ledger.tables import TieredTable
 from tasks.archiving.life import MonthEvent
+from tasks.archiving.outcome import MoveAction
+from tasks.archiving.plan import PlannedMove
 
 _LONGEST = 200
 _ELSEWHERE = frozenset({"run", "object_key", "manifest_key", "digest"})  # what the page has beside the story
@@ -48,21 +50,30 @@ class Chapter:
     is_ahead: bool = False
 
 
-def story(table: TieredTable, month: Month, events: Sequence[MonthEvent], today: date) -> list[Chapter]:
-    """The month from its first instant to the day of its deletion, oldest first."""
+def story(
+    table: TieredTable, month: Month, events: Sequence[MonthEvent], today: date, held: PlannedMove | None = None
+) -> list[Chapter]:
+    """The month from its first instant to the day of its deletion, oldest first. ``held``: a move that is held back; it
+    is ahead although its day may have come.
+    """
     policy = table.policy
     known = [Chapter(month.lower, "the month began", "")]
     known += [Chapter(event.happened_at, WORDS.get(event.event, event.event), _detail(event)) for event in events]
     if month.upper.date() <= today:
         known.append(Chapter(month.upper, "the month ended", ""))
     plans = (
-        (month.upper.date(), "the month ends"),
-        (month.plus(policy.hot_months + 1).first_day, "leaves hot for warm by the policy"),
-        (policy.archived_from(month), "leaves warm for cold by the policy"),
-        (month.plus(policy.cold_months + 1).first_day, "leaves cold for deep by the policy"),
-        (due_on(policy, month), "may be deleted by the policy, with approvals and without holds"),
+        (month.upper.date(), "the month ends", None),
+        (month.plus(policy.hot_months + 1).first_day, "leaves hot for warm by the policy", MoveAction.TO_WARM),
+        (policy.archived_from(month), "leaves warm for cold by the policy", MoveAction.TO_COLD),
+        (month.plus(policy.cold_months + 1).first_day, "leaves cold for deep by the policy", MoveAction.TO_DEEP),
+        (due_on(policy, month), "may be deleted by the policy, with approvals and without holds", None),
     )
-    ahead = [Chapter(_start(day), said, "", is_ahead=True) for day, said in plans if day > today]
+    at, why = (None, "") if held is None else (held.held_at, f"held back: {held.held_back}")
+    ahead = [
+        Chapter(_start(day), said, why if move and move is at else "", is_ahead=True)
+        for day, said, move in plans
+        if day > today or (move and move is at)
+    ]
     return sorted(known, key=lambda one: one.at) + ahead
 
 

@@ -16,19 +16,23 @@ from api.dashboard.charts import Chart, Series
 from api.dashboard.error_pages import HOME
 from api.dashboard.manual import address_of
 from api.dashboard.page import Page, PageCall
+from api.dashboard.queue_for_two import waiting_for
 from api.dashboard.runs_desk import RUN_SIGNS
 from api.monitoring.alert_page import AlertPage
 from api.monitoring.handlers import MOST_ID
 from api.monitoring.health_report import Component, ComponentState, HealthReport, troubles
 from api.monitoring.history import Minute
 from api.monitoring.monitor import Monitor
+from api.reconciliation.work import in_thread
 from api.routing import parsing
 from ledger.alerts import Severity
 from ledger.errors import TransientError
 from ledger.scopes import Scope
+from tasks.reconciliation.overview import OpenBreaks, count_open
 
 T = TypeVar("T")
 MOST_ALERTS = 20
+MOST_NAMES = 3
 MOST_POINTS = 60  # of a chart: as many as a table can have and still be read
 _ACKNOWLEDGED = "acknowledged"
 # The state of a health check as the sign beside it, and as the beginning of the sentence.
@@ -74,8 +78,12 @@ async def show_now(call: PageCall) -> Mapping[str, Any]:
     alerts = await _or_none(_open_alerts(monitor)) if answers else None
     alerts = alerts and alerts.for_key(call.key.scopes)
     database = await _or_none(monitor.database_figures()) if answers else None
+    breaks, waiting = await asyncio.gather(_open_breaks(call, answers), _waiting(call, answers))
     return {
         "health": health,
+        "breaks": breaks,
+        "waiting": waiting,
+        "names_of": names_of,
         "signs": SIGNS,
         "state_now": state_of(health, alerts),
         "sentence": sentence(health, alerts),
@@ -103,6 +111,18 @@ async def _open_alerts(monitor: Monitor) -> AlertPage:
     return msgspec.structs.replace(newest, items=items[:MOST_ALERTS])
 
 
+async def _open_breaks(call: PageCall, answers: bool) -> OpenBreaks | None:
+    """The open breaks, for a key that may read them."""
+    if not answers or Scope.RECONCILIATION_READ not in call.key.scopes:
+        return None
+    return await _or_none(in_thread(call.services, count_open))
+
+
+async def _waiting(call: PageCall, answers: bool) -> int:
+    """How much waits for a second person, as far as the key may see it."""
+    return len(await _or_none(waiting_for(call)) or ()) if answers else 0
+
+
 async def acknowledge(call: PageCall) -> Response:
     """Acknowledge an alert, as the operation `acknowledgeAlert` does."""
     alert_id = parsing.integer("id", call.request.path_params["id"], 1, MOST_ID)
@@ -122,11 +142,11 @@ def sentence(health: HealthReport, alerts: AlertPage | None) -> str:
     """The state in one sentence, with its worst reason: a check, or an alert that is worse than every check."""
     found = troubles(health)
     if alerts and alerts.items and (not found or state_of(health, alerts) is not health.state):
-        return f"{_worst_of(alerts)}{_others(len(found), 'check is', 'checks are')}"
+        return f"{_worst_of(alerts)}{_others(found, 'check is', 'checks are')}"
     if not found:
         return f"Everything works: all {len(health.components)} checks are healthy."
     begins = "Something does not work" if health.state is ComponentState.CRITICAL else "Something needs attention"
-    others = _others(len(found) - 1, "more check is", "more checks are")
+    others = _others(found[1:], "more check is", "more checks are")
     return f"{begins}: {_reason(found[0])}{others}"
 
 
@@ -138,8 +158,14 @@ def _worst_of(alerts: AlertPage) -> str:
     return f"An alert is open: {named}." if count == 1 else f"{count}{more} alerts are open, the worst: {named}."
 
 
-def _others(count: int, one: str, many: str) -> str:
-    return "" if not count else f" {count} {one if count == 1 else many} not healthy."
+def _others(found: Sequence[Component], one: str, many: str) -> str:
+    return f" {len(found)} {one if len(found) == 1 else many} not healthy: {names_of(found)}." if found else ""
+
+
+def names_of(found: Sequence[Component]) -> str:
+    """The names of checks, for people; of many the worst ones."""
+    named = [one.name.replace("_", " ") for one in found[:MOST_NAMES]]
+    return ", ".join([*named, *(["…"] if len(found) > MOST_NAMES else [])])
 
 
 def _reason(component: Component) -> str:

@@ -78,6 +78,12 @@ def pages() -> tuple[Page, ...]:
     return page, releasing
 
 
+async def waiting_for(call: PageCall) -> list[Waiting]:
+    """Everything that waits and that the key may see, at most 500 of a kind."""
+    kinds = {kind for scope, shown in _SHOWN.items() if scope in call.key.scopes for kind in shown}
+    return await in_thread(call.services, list_waiting, kinds) if kinds else []
+
+
 async def show(call: PageCall) -> Mapping[str, Any]:
     """Everything that waits and that the key may see."""
     return await _shown(call, Form())
@@ -106,9 +112,7 @@ def _hold(call: PageCall) -> int:
 
 async def _shown(call: PageCall, form: Form, hold: str = "") -> Mapping[str, Any]:
     """The page; ``form`` is that of ``hold`` after a refusal, with the reason at its place in the list."""
-    scopes = call.key.scopes
-    kinds = {kind for scope, shown in _SHOWN.items() if scope in scopes for kind in shown}
-    found = await in_thread(call.services, list_waiting, kinds)
+    scopes, found = call.key.scopes, await waiting_for(call)
     who = person_of(call.key)
     items = [Item.of(one, who, scopes, form if hold and one.number == hold else Form()) for one in found[:MOST]]
     is_there = any(item.waiting.number == hold for item in items)

@@ -131,7 +131,9 @@ async def show(call: PageCall) -> Mapping[str, Any]:
         "classes": [(str(break_class), words.of_class(break_class)) for break_class in BreakClass],
         "states": [(WAITING, "wait for a decision"), *words.STATES.items(), (ALL, "all")],
         "grid": grid(overview.days, awaited, now),
-        "is_empty": not any(day.run_id or day.line_count is not None or day.breaks for day in overview.days),
+        "is_empty": not any(
+            day.run_id or day.line_count is not None or day.refused or day.breaks for day in overview.days
+        ),
         "charts": rates(overview, suppliers),
         "waiting": waiting_rows(overview.waiting, asked),
         "escalate_above": settings.reconciliation.escalate_above,

@@ -12,6 +12,13 @@ WHERE c.oid = ANY(%(partitions)s::oid[])
 SELECT has_table_privilege(%(relation)s::oid, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE')
 FROM pg_class c WHERE c.oid = %(relation)s::oid
 
+-- name: unfinished
+-- Some unfinished rows of a month, through its parent; of one client, or of all.
+SELECT {key} FROM {parent}
+WHERE {time} >= %(lower)s AND {time} < %(upper)s AND ({status} = ANY (%(terminal)s)) IS NOT TRUE
+  AND (%(client)s::text IS NULL OR {client} = %(client)s)
+LIMIT %(most)s
+
 -- name: shape
 SELECT relkind::text FROM pg_class WHERE oid = %(relation)s::oid
 

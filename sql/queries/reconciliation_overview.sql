@@ -4,8 +4,8 @@
 -- Each day of each supplier, the newest first: the statement that counts, the newest run, its breaks, whether it is closed.
 SELECT d.day::date, s.supplier, f.line_count,
        f.file_id IS NOT NULL AND EXISTS (SELECT FROM statement_absences a WHERE a.file_id = f.file_id) AS declared,
-       f.file_id IS NULL AND EXISTS (SELECT FROM statement_files q WHERE (q.supplier, q.day, q.state)
-                                     = (s.supplier, d.day::date, 'quarantined')) AS refused,
+       f.file_id IS NULL AND EXISTS (SELECT FROM unnest(%(refused_suppliers)s::text[], %(refused_days)s::date[]) AS q(supplier, day)
+                                     WHERE (q.supplier, q.day) = (s.supplier, d.day::date)) AS refused,
        r.run_id, r.verdict, (r.figures ->> 'matched_share')::float8 AS matched_share,
        r.run_id IS NOT NULL AND f.object_key <> r.figures -> 'statement' ->> 'key' IS TRUE AS is_outdated,
        coalesce(r.started_at < (d.day::date + 1)::timestamp AT TIME ZONE %(zone)s::text, false) AS is_early,
@@ -27,6 +27,16 @@ CROSS JOIN LATERAL (
     WHERE (supplier, day) = (s.supplier, d.day::date)
 ) AS b
 ORDER BY d.day DESC, s.place
+
+-- name: refused
+-- The names of refused files that came on a day or later. Such a file has no day: its content could not be read.
+SELECT DISTINCT supplier, name FROM statement_files
+WHERE state = 'quarantined' AND supplier = ANY (%(suppliers)s::text[])
+  AND taken_at >= %(first)s::date::timestamp AT TIME ZONE %(zone)s::text
+
+-- name: open
+-- How many breaks are open, and how many of these are escalated.
+SELECT count(*), count(*) FILTER (WHERE escalated) FROM recon_breaks WHERE state = 'open'
 
 -- name: waiting
 -- The breaks that wait for a decision, by supplier, class and currency: their number, ages in whole days, and money.

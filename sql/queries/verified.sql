@@ -74,6 +74,12 @@ SELECT folder
 FROM log_state
 WHERE installation_id = (SELECT installation_id FROM installation) AND checkpoint IS NOT NULL
 
+-- name: newest_checkpoint
+-- How many entries the log of this installation has at its newest checkpoint, and when that was published.
+SELECT published_size, published_at
+FROM log_state
+WHERE installation_id = (SELECT installation_id FROM installation) AND checkpoint IS NOT NULL
+
 -- name: mark
 INSERT INTO archive_verified (object_key, table_name, month, part, verified_at, deep)
 VALUES (%(object_key)s, %(table)s, %(month)s, %(part)s, clock_timestamp(), %(deep)s)

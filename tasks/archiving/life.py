@@ -38,6 +38,8 @@ _COUNTED_ROWS = 1000
 _QUERIES = load("life")
 _HEALTH = load("health")
 _TABLE = "r"
+_CLIENT = "client_id"
+UNFINISHED = "unfinished row"  # in the reason of a move that such rows hold back
 
 
 class MonthCondition(StrEnum):
@@ -168,6 +170,34 @@ def read_life(settings: Settings, night: Schedule | None) -> Life:
         return Life(now, Month.of(now), tuple(lives), tuple(moves), run_at, _standing(connection))
 
 
+def unfinished_rows(
+    settings: Settings, table: TieredTable, month: Month, tier: Tier, client_id: str | None, most: int
+) -> list[str]:
+    """The ids of at most ``most`` unfinished rows of a hot or warm month, in no order: those of a client, or of all.
+
+    Nothing where the login may not read them.
+    """
+    with connect(settings.database_dsn, "unfinished rows") as connection:
+        parents = Parents.of(connection, table)
+        parent = parents.hot if tier is Tier.HOT else parents.warm
+        if parent is None or table.status_column is None or not _may_read(connection, parent):
+            return []
+        query = SQL(_QUERIES["unfinished"]).format(
+            parent=parent.identifier,
+            key=Identifier(table.key_column),
+            time=Identifier(table.time_column),
+            status=Identifier(table.status_column),
+            client=Identifier(_CLIENT),
+        )
+        bounds = {"lower": month.lower, "upper": month.upper, "client": client_id, "most": most}
+        rows = connection.execute(query, bounds | {"terminal": sorted(table.terminal_statuses)})
+        return [str(key) for (key,) in rows]
+
+
+def _may_read(connection: Connection, parent: Relation) -> bool:
+    return bool(fetch_one(connection, _QUERIES["may_read"], {"relation": parent.oid})[0])
+
+
 @dataclass(frozen=True, slots=True)
 class _VisitorsLook:
     """What a login sees that owns nothing: sizes, estimates, and rows through the parents, if it may read those."""
@@ -207,7 +237,7 @@ class _VisitorsLook:
         del partition  # read through its parent
         parent = self.parents.hot if state.tier is Tier.HOT else self.parents.warm
         status = self.table.status_column
-        if parent is None or status is None or not self._may_read(parent):
+        if parent is None or status is None or not _may_read(self.connection, parent):
             return ""
         query = SQL(_HEALTH["count_unfinished"]).format(
             warm=parent.identifier, time=Identifier(self.table.time_column), status=Identifier(status)
@@ -216,9 +246,6 @@ class _VisitorsLook:
         parameters = {**bounds, "terminal": sorted(self.table.terminal_statuses), "limit": _COUNTED_ROWS}
         count = int(fetch_one(self.connection, query, parameters)[0])
         return f"{count} or more" if count >= _COUNTED_ROWS else str(count or "")
-
-    def _may_read(self, parent: Relation) -> bool:
-        return bool(fetch_one(self.connection, _QUERIES["may_read"], {"relation": parent.oid})[0])
 
 
 def _table(

@@ -190,5 +190,5 @@ def _hold(
     if until is not None and today <= until:
         return actions[0], f"it went back to warm, and is in work until {until}"
     if MoveAction.TO_COLD in actions and (unfinished := look.unfinished(state, partition)):
-        return MoveAction.TO_COLD, f"{unfinished} unfinished rows"
+        return MoveAction.TO_COLD, f"{unfinished} unfinished {'row' if unfinished == '1' else 'rows'}"
     return None, ""

@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from config import Settings
 from ledger.archive_objects import EVERY_PART
 from ledger.columns import Column
+from ledger.counts import counted
 from ledger.errors import (
     ConfigError,
     ConflictError,
@@ -251,7 +252,7 @@ def _columns(connection: Connection, settings: Settings, table: TieredTable, par
 def _refuse_unfinished(connection: Connection, table: TieredTable, month: Month, partition: Relation) -> None:
     unfinished = count_unfinished(connection, table, partition)
     if unfinished:
-        raise HeldBackError(f"{table.name} {month}: {unfinished} unfinished rows")
+        raise HeldBackError(f"{table.name} {month}: {counted(unfinished, 'unfinished row')}")
 
 
 def _seal(connection: Connection, settings: Settings, claim: _Claim) -> None:

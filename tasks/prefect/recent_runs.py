@@ -58,7 +58,7 @@ def newest_runs(settings: Settings, timeout_s: float = TIMEOUT_S, whole_s: float
     access, url, until_s = PrefectAccess.of(settings), ui_url(settings), time.monotonic() + whole_s
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            newest = list(
+            answers = list(
                 pool.map(partial(_newest, access, url, timeout_s, until_s), *zip(*_flows(settings), strict=True))
             )
     except HTTPError as error:
@@ -67,7 +67,7 @@ def newest_runs(settings: Settings, timeout_s: float = TIMEOUT_S, whole_s: float
         raise TransientError(f"Prefect answered {error.code}") from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TransientError(f"Prefect gave no good answer: {type(error).__name__}") from None
-    runs = sorted((run for run in newest if run is not None), key=lambda run: str(run.started_at), reverse=True)
+    runs = sorted((run for run in answers if run is not None), key=lambda run: str(run.started_at), reverse=True)
     return sorted(runs, key=lambda run: not run.is_bad)
 
 

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from psycopg.rows import class_row
 
 from config import Settings
 from ledger.business_days import ZONE
-from sql.connection import connect
+from sql.connection import connect, fetch_one
 from sql.queries import load
+from tasks.statements.sources import day_in_name
 
 _QUERIES = load("reconciliation_overview")
 
@@ -20,9 +22,9 @@ class SupplierDay:
     """A Johannesburg day of a supplier.
 
     ``line_count`` is None without a statement; ``declared``: people or a setting declare that there is none;
-    ``refused``: none was taken, and a file was refused. ``run_id``, ``verdict`` and ``matched_share`` (0 to 1) are of
-    the newest run, None without one. ``is_outdated``: another statement counts by now; ``is_early``: it was made before
-    the day was over. ``waiting`` of the ``breaks`` have no decision.
+    ``refused``: none was taken, and a file that is of the day by its name was refused. ``run_id``, ``verdict`` and
+    ``matched_share`` (0 to 1) are of the newest run, None without one. ``is_outdated``: another statement counts by
+    now; ``is_early``: it was made before the day was over. ``waiting`` of the ``breaks`` have no decision.
     """
 
     day: date
@@ -89,10 +91,27 @@ def read_overview(
     """The days from ``first`` to ``last`` of ``suppliers``, and the breaks that wait, by default all of them.
     Ages are as of ``today``. All are Johannesburg days. Raises the errors of `connect`.
     """
-    wanted = {"suppliers": list(suppliers), "first": first, "last": last, "zone": ZONE}
+    wanted: dict[str, Any] = {"suppliers": list(suppliers), "first": first, "last": last, "zone": ZONE}
     with connect(settings.database_dsn, "reconciliation") as connection:
+        files = connection.execute(_QUERIES["refused"], wanted).fetchall()
+        refused = [(name, day) for name, file in files if (day := day_in_name(settings, name, file)) is not None]
+        wanted |= {"refused_suppliers": [name for name, _ in refused], "refused_days": [day for _, day in refused]}
         with connection.cursor(row_factory=class_row(SupplierDay)) as cursor:
             days = cursor.execute(_QUERIES["days"], wanted).fetchall()
         asked = {"today": today, "supplier": waiting.supplier, "first": waiting.first, "last": waiting.last}
         rows = connection.execute(_QUERIES["waiting"], asked).fetchall()
     return Overview(days, [WaitingBreaks(*row) for row in rows])
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBreaks:
+    """How many breaks are open, and how many of them are escalated."""
+
+    count: int
+    escalated: int
+
+
+def count_open(settings: Settings) -> OpenBreaks:
+    """The open breaks of every supplier and day. Raises the errors of `connect`."""
+    with connect(settings.database_dsn, "reconciliation") as connection:
+        return OpenBreaks(*fetch_one(connection, _QUERIES["open"]))

@@ -23,6 +23,7 @@ from ledger.months import Month
 from ledger.proof_files import check_proof
 from ledger.scopes import Scope
 from ledger.transparency.policies import LogPolicy
+from sql.connection import connect, fetch_one
 from tasks.admin.keys import create_key
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.to_deep import deepen
@@ -367,10 +368,10 @@ def test_a_row_that_is_not_archived_says_when_it_is_provable(acme: Person, rows:
 def test_the_proof_of_a_row_and_of_its_wallets_month_hold_elsewhere(
     acme: Person, make_person: MakePerson, shared: Settings, rows: Rows
 ) -> None:
-    policy = LogPolicy.parse(policy_text(shared).encode())
     path = f"{FIND}/transactions/{rows['alone']['id']}"
     links = [link for link in acme.read(path).links if link.startswith(path)]
     assert links == [f"{path}/proof", f"{path}/wallet-month"]
+    policy = LogPolicy.parse(acme.open("/dashboard/life/policy").content)
     for link in links:
         (fields,) = check_proof(acme.open(link).content, policy).proved.rows
         assert fields["id"] == str(rows["alone"]["id"])
@@ -379,6 +380,19 @@ def test_the_proof_of_a_row_and_of_its_wallets_month_hold_elsewhere(
     assert (refused.status_code, "read:all" in refused.text) == (403, True)
     proof = make_person([*READ, Scope.READ_ALL]).open(shared_wallet)
     assert len(check_proof(proof.content, policy).proved.rows) == 2
+
+
+def test_a_row_says_by_which_entry_of_the_log_it_is_proved(acme: Person, rows: Rows, shared: Settings) -> None:
+    document = acme.read(f"{FIND}/transactions/{rows['alone']['id']}")
+    check_html(document)
+    month = f"/dashboard/life/transactions/{COLD}"
+    assert document.links.count(month) == 2
+    entry = acme.read(month).text.partition("Place in the log entry ")[2].split()[0]
+    with connect(shared.database_dsn, "tests") as connection:
+        (size,) = fetch_one(connection, "SELECT published_size FROM log_state")
+    assert f"Proved yes, by entry {entry} of the public log Newest checkpoint {size} entries, " in document.text
+    assert "Last read and verified" in document.text
+    assert "/dashboard/life/policy" in document.links
 
 
 def test_what_is_not_there_is_a_page_that_says_so(acme: Person) -> None:

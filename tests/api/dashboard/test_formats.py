@@ -151,7 +151,8 @@ def test_an_age_says_how_long_ago_and_when(ago_s: float, written: str) -> None:
 
 
 @pytest.mark.parametrize(("amount", "written"), [
-    ("0", "0.00"), ("0.0001", "< 0.01"), ("0.01", "0.01"), ("1234.567", "1 234.57"), ("-3.2", "-3.20"),
+    ("0", "0.00"), ("0.0001", "0.00010"), ("0.00734", "0.0073"), ("-0.0002", "-0.00020"), ("0.01", "0.01"),
+    ("1234.567", "1 234.57"), ("-3.2", "-3.20"),
 ])  # fmt: skip
-def test_a_price_is_never_nothing_for_what_costs_something(amount: str, written: str) -> None:
+def test_a_price_below_a_cent_has_two_digits_that_count(amount: str, written: str) -> None:
     assert plain(formats.cost(Decimal(amount))) == written

@@ -12,6 +12,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from api.dashboard.certificates import CERTIFICATE_POLICY, CERTIFICATES
+from api.dashboard.find import FIND
 from api.dashboard.formats import cost, percent, size
 from api.dashboard.life import LIFE
 from config import Settings
@@ -19,6 +20,7 @@ from ledger.holds import HoldScope
 from ledger.months import Month
 from ledger.proof_files import check_proof
 from ledger.scopes import Scope
+from ledger.storage_costs import CostOfMonth, sum_of_costs
 from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
 from tasks.admin.keys import create_key
@@ -106,7 +108,8 @@ def test_the_grid_has_every_month_with_its_tier_and_what_holds_it_back(people: A
     assert kind == "warm"
     assert said.endswith("held back")
     assert found[f"life/transactions/{Month.of(datetime.now(UTC))}"][0] == "hot"
-    assert "1 unfinished rows" in document.text
+    assert "1 unfinished row" in document.text
+    assert "1 unfinished rows" not in document.text
     assert "warm to cold" in document.text
 
 
@@ -125,14 +128,23 @@ def test_costs_are_those_of_the_command(people: Any, site: Site) -> None:
     costs = table_costs(site.ledger.settings, list(site.ledger.settings.registry.values()))
     assert "USD for a month of what is stored" in document.text
     for one in costs:
-        figures = (size(one.now.other_bytes), cost(one.now.total), cost(one.now.all_hot), percent(one.now.saved_share))
-        assert " ".join(" ".join((one.table, *figures)).split()) in document.text
+        assert _cost_line(one.table, one.now) in document.text
+    every = sum_of_costs([one.now for one in costs])
+    assert every.total == sum(one.now.total for one in costs) > 0
+    assert _cost_line("all tables", every) in document.text
+    assert "hot 0.115, warm 0.115, cold 0.023" in document.text
+    assert "/dashboard/docs/settings#prices" in document.links
+
+
+def _cost_line(name: str, of: CostOfMonth) -> str:
+    figures = (size(of.other_bytes), cost(of.total), cost(of.all_hot), cost(of.saved), f"({percent(of.saved_share)})")
+    return " ".join(" ".join((name, *figures)).split())
 
 
 def test_how_far_the_proof_has_come_is_said_and_the_checkpoint_is_a_download(people: Any) -> None:
     person = people()
     document = person.read(LIFE)
-    assert "Oldest unverified byte transactions 2024-03" in document.text
+    assert "Verified longest ago transactions 2024-03" in document.text
     assert f"{LIFE}/checkpoint" in document.links
     answer = person.open(f"{LIFE}/checkpoint")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
@@ -229,14 +241,43 @@ def test_a_certificate_is_shown_and_kept_as_the_archive_has_it(people: Any, site
 def test_a_month_that_is_not_archived_has_no_proofs_and_says_from_when(people: Any, site: Site) -> None:
     document = people().read(f"{LIFE}/transactions/{site.pending}")
     check_html(document)
-    assert "Held back: 1 unfinished rows" in document.text
+    assert "Held back: 1 unfinished row" in document.text
+    assert "leaves warm for cold by the policy (ahead) held back: 1 unfinished row" in document.text
+    assert " on, once nothing holds it back" in document.text
     assert "Archived from" in document.text
     assert not [form for form in document.forms if "/life/" in form.action]
 
 
+def test_a_held_back_month_names_unfinished_rows_and_the_remedy(people: Any, site: Site) -> None:
+    """Rows are for keys that may read them, and of their own client without `read:all`."""
+    table, late = site.ledger.settings.table("transactions"), site.pending.plus(-1)
+    at = [late.lower + timedelta(hours=hour) for hour in range(3)]
+    theirs = site.ledger.add(table, at[:1], status="processing", client_id="other")
+    site.ledger.add(table, at, status="processing")
+    site.ledger.warm(table, late)
+    month = f"{LIFE}/transactions/{late}"
+    remedy = "/dashboard/docs/operations#a-month-is-held-back-n-unfinished-rows"
+    other = people((*READ_ALL, Scope.TRANSACTIONS_READ), "another").read(month)
+    rows = [link for link in other.links if link.startswith(f"{FIND}/transactions/")]
+    assert len(rows) == 3
+    assert "Held back: 4 unfinished rows. Some of them:" in other.text
+    assert remedy in other.links
+    check_html(other)
+    own = people((Scope.ARCHIVE_READ, Scope.TRANSACTIONS_READ), "other").read(month)
+    assert [link for link in own.links if "/find/transactions" in link] == [f"{FIND}/transactions/{theirs[0]['id']}"]
+    for scopes in (READ_ALL, (*READ_ALL, Scope.VAS_READ)):
+        without = people(scopes).read(month)
+        assert not [link for link in without.links if "/find/transactions" in link]
+        assert "A key with the scope transactions:read sees which rows." in without.text
+        assert remedy in without.links
+
+
 def test_a_session_downloads_the_proofs_that_its_key_may_have(people: Any, site: Site) -> None:
     person, month = people(READ), f"{LIFE}/transactions/{COLD}"
-    policy = LogPolicy.parse(policy_text(site.ledger.settings).encode())
+    download = person.open(f"{LIFE}/policy")
+    assert download.headers["content-disposition"] == 'attachment; filename="policy"'
+    assert download.text == policy_text(site.ledger.settings)
+    policy = LogPolicy.parse(download.content)
     row = person.open(f"{month}/row", params={"id": str(site.own[0]["id"])})
     assert row.status_code == 200
     assert "attachment" in row.headers["content-disposition"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from api.dashboard.error_pages import HOME
 from config import Settings
 from config.retention import RetentionSettings
 from ledger.holds import HoldScope
@@ -20,7 +21,17 @@ from tasks.retention.holds import place_hold, release_hold, show_hold
 from tasks.second_person import WaitingKind, list_waiting
 from tasks.statements.absences import declare_absence
 from tests.api.conftest import unlimited
-from tests.api.dashboard.desk import FINANCE, PERIODS, QUEUE, Desk, break_page, opened_books, served, with_breaks
+from tests.api.dashboard.desk import (
+    FINANCE,
+    PERIODS,
+    QUEUE,
+    RECONCILIATION,
+    Desk,
+    break_page,
+    opened_books,
+    served,
+    with_breaks,
+)
 from tests.api.dashboard.person import SAME_ORIGIN, Document, Person
 from tests.api.dashboard.test_pages import check_html
 from tests.api.ledger_rows import Ledger
@@ -52,6 +63,19 @@ def archive(ready: Settings, tmp_path: Path) -> Iterator[Desk]:
 def decide(person: Person, number: int, decision: str, reason: str = "seen") -> None:
     page = break_page(number)
     assert person.send(page, page, decision=decision, reason=reason).status_code == 303
+
+
+def test_now_counts_open_breaks_and_what_waits_for_keys_that_may_see_them(desk: Desk) -> None:
+    decide(desk.sit_down("thandi"), desk.number_of("1000.01"), "write_off")
+    document = desk.sit_down("thandi", (Scope.MONITORING_READ, Scope.RECONCILIATION_READ)).read(HOME)
+    check_html(document)
+    assert "3 breaks are open , 1 of them escalated. 1 proposal waits for a second person" in document.text
+    assert {f"{RECONCILIATION}#breaks", QUEUE} <= set(document.links)
+    without = desk.sit_down("thandi", (Scope.MONITORING_READ,)).read(HOME)
+    assert "are open" not in without.text
+    assert "second person" not in without.text
+    archivist = desk.sit_down("thandi", (Scope.MONITORING_READ, Scope.ARCHIVE_READ)).read(HOME)
+    assert "second person" not in archivist.text  # nobody has asked to delete months
 
 
 def test_an_empty_queue_says_what_comes_here(desk: Desk) -> None:

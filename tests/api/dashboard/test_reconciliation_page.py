@@ -17,6 +17,7 @@ from ledger.scopes import Scope
 from tasks.reconciliation.overview import SupplierDay, read_overview
 from tasks.reconciliation.vocabulary import BreakState
 from tasks.statements.absences import declare_absence
+from tasks.statements.intake import IntakeResult, take_in
 from tests.api.dashboard.desk import FINANCE, RECONCILIATION, Desk, break_page, opened_books, served, with_breaks
 from tests.api.dashboard.person import Document, Person
 from tests.api.dashboard.test_pages import check_html
@@ -257,6 +258,20 @@ def test_a_day_that_was_run_before_it_was_over_is_found_in_postgresql(settings: 
     books.run(day=today)
     (one,) = read_overview(books.settings, ["flash"], today, today, today).days
     assert (one.is_early, one.verdict, one.matched_share, one.breaks) == (True, "passed", 1.0, 0)
+
+
+def test_a_refused_statement_is_on_the_day_that_its_name_says(settings: Settings, tmp_path: Path) -> None:
+    """Its content gives no day: it could not be read."""
+    books, day = opened_books(settings, tmp_path), day_of(datetime.now(UTC)) - timedelta(days=1)
+    (folder := tmp_path / "statements").mkdir()
+    (folder / f"recon_{day:%Y%m%d}.csv").write_text("no header that is known\n", encoding="utf-8")
+    (taken,) = take_in(books.settings, "flash", url=folder.as_uri(), actor="test")
+    assert taken.result is IntakeResult.QUARANTINED
+    days = read_overview(books.settings, SUPPLIERS, day - timedelta(days=1), day, day).days
+    assert [(one.supplier, one.day) for one in days if one.refused] == [("flash", day)]
+    with served(books) as desk:
+        document = desk.sit_down("thandi").read(RECONCILIATION)
+    assert f"{day} statement refused" in document.text
 
 
 def test_two_months_of_days_stay_a_small_page(desk: Desk, thandi: Person) -> None:

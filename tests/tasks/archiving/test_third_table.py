@@ -278,7 +278,7 @@ def test_null_and_nothing_are_two_currencies(points: Points) -> None:
 def test_a_row_without_a_status_is_unfinished(points: Points) -> None:
     points.add("done", "ZAR", "1")
     points.add(None, "ZAR", "2")
-    assert points.archive() == [("moved", ""), ("held back", "1 unfinished rows")]
+    assert points.archive() == [("moved", ""), ("held back", "1 unfinished row")]
     assert not points.sealed
 
 
