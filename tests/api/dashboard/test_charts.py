@@ -89,6 +89,11 @@ def test_the_axis_ends_at_a_round_number(values: list[float | None], top: str) -
     assert charts.line("x", "X", times(len(values)), [Series("x", values)], whole).top == top
 
 
+def test_the_axis_does_not_end_at_what_is_written_as_nothing() -> None:
+    chart = charts.line("x", "X", times(2), [Series("x", [0.002, 0.001])], lambda value: f"{value:.1f}")
+    assert (chart.top, chart.bottom) == ("0.2", "0")
+
+
 def test_nothing_measured_is_said_and_not_drawn() -> None:
     chart = charts.line("x", "X", [], [Series("x", [])], whole)
     macro = environment().get_template("parts.html").module.chart(chart)  # type: ignore[attr-defined]
