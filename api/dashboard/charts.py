@@ -201,12 +201,12 @@ def _end(values: Iterable[Number], form: Formatter, least: float = 1.0) -> float
 
 
 def _top(values: Iterable[Number], least: float = 1.0) -> float:
-    """A round number at or above every value: 1, 2 or 5 times a power of ten; ``least`` where none is above 0."""
+    """A round number at or above every value: 1, 2, 2.5 or 5 times a power of ten; ``least`` where none is above 0."""
     most = max(map(float, values), default=0.0)
     if most <= 0:
         return least
     power = 10.0 ** len(str(int(most))[1:]) if most >= 1 else 10.0 ** -_leading_zeros(most)
-    return float(next(step * power for step in (1, 2, 5, 10) if step * power >= most * (1 - 1e-9)))
+    return float(next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= most * (1 - 1e-9)))
 
 
 def _leading_zeros(value: float) -> int:
