@@ -52,7 +52,7 @@ PAGES = {
     "Reconciliation": f"/dashboard/reconciliation?{_DAYS}&state=all",
     "a break": "/dashboard/reconciliation/breaks/1",
     "Periods": "/dashboard/reconciliation/periods",
-    "Queue for two": "/dashboard/queue",
+    "Waits for a second person": "/dashboard/queue",
     "Sessions": "/dashboard/sessions",
     "Runbooks": "/dashboard/docs/runbooks",
 }

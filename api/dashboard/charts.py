@@ -70,7 +70,7 @@ def line(
     Without any value there are no rows.
     """
     assert len(series) <= MOST_LINES, title  # noqa: S101  # a slip of a page
-    most = _top((value for one in series for value in one.values if value is not None), least)
+    most = _end((value for one in series for value in one.values if value is not None), form, least)
     xs = _places(times)
     paths = [path for number, one in enumerate(series, 1) for path in _line(number, _runs(xs, one.values, most))]
     labels = [f"{moment:%Y-%m-%d}" if by_day else f"{moment:%Y-%m-%d %H:%M}" for moment in times]
@@ -93,7 +93,7 @@ def bars(
     name: str, title: str, labels: Sequence[str], values: Sequence[Number], form: Formatter, unit: str = ""
 ) -> Chart:
     """A bar for each label, in their order."""
-    most = _top(values)
+    most = _end(values, form)
     width = _BOX / max(len(values), 1)
     drawn = [
         Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"/>').format(
@@ -192,13 +192,21 @@ def _places(times: Sequence[datetime]) -> list[float]:
     return [_BOX * (moment - times[0]).total_seconds() / span for moment in times]
 
 
+def _end(values: Iterable[Number], form: Formatter, least: float = 1.0) -> float:
+    """The end of an axis: as `_top`, and large enough that ``form`` does not write it as it writes 0."""
+    most, powers = _top(values, least), 0
+    while form(most) == form(0.0) and powers < 12:
+        most, powers = most * 10, powers + 1
+    return most
+
+
 def _top(values: Iterable[Number], least: float = 1.0) -> float:
-    """A round number at or above every value: 1, 2 or 5 times a power of ten; ``least`` where none is above 0."""
+    """A round number at or above every value: 1, 2, 2.5 or 5 times a power of ten; ``least`` where none is above 0."""
     most = max(map(float, values), default=0.0)
     if most <= 0:
         return least
     power = 10.0 ** len(str(int(most))[1:]) if most >= 1 else 10.0 ** -_leading_zeros(most)
-    return float(next(step * power for step in (1, 2, 5, 10) if step * power >= most * (1 - 1e-9)))
+    return float(next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= most * (1 - 1e-9)))
 
 
 def _leading_zeros(value: float) -> int:

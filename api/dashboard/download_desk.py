@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from threading import Lock
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -32,6 +33,8 @@ from ledger.tables import TieredTable
 from storage.engine import identifier, literal
 from storage.far_times import within_reach
 from tasks.querying.query import Answer, Querier
+
+T = TypeVar("T")
 
 MOST_ROWS = 100_000
 TIMEOUT_S = 60.0
@@ -77,9 +80,16 @@ class DownloadDesk:
         """The file of a search. Raises NotYetError for rows in deep storage, TransientError, and HttpError for an
         answer that takes too long or cannot be whole.
         """
+        return await self._alone(lambda: self._asked(query_of(wanted, MOST_ROWS + 1), partial(self._write, form=form)))
+
+    async def count(self, wanted: RowSearch) -> int:
+        """The number of all rows of a search, however many there are. Raises as `make`."""
+        return await self._alone(lambda: self._asked(count_of(wanted), _number))
+
+    async def _alone(self, work: Callable[[], T]) -> T:
         if self._limiter.statistics().tasks_waiting >= _WAITING:
             raise TransientError("too many downloads wait")
-        return await anyio.to_thread.run_sync(lambda: self._made(wanted, form), limiter=self._limiter)
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
 
     def close(self) -> None:
         """Close what archived months are read with. Safe to call twice."""
@@ -88,11 +98,12 @@ class DownloadDesk:
         if querier is not None:
             querier.close()
 
-    def _made(self, wanted: RowSearch, form: DownloadFormat) -> Download:
+    def _asked(self, query: str, read: Callable[[Answer], T]) -> T:
+        """What ``read`` makes of the answer to a query."""
         began_s = time.monotonic()
         try:
-            with self._opened().answer(query_of(wanted, MOST_ROWS + 1), TIMEOUT_S) as answer:
-                return self._write(answer, form)
+            with self._opened().answer(query, TIMEOUT_S) as answer:
+                return read(answer)
         except (NotYetError, VerificationError):
             raise
         except DataError as error:
@@ -119,9 +130,22 @@ class DownloadDesk:
 
 def query_of(wanted: RowSearch, limit: int) -> str:
     """The query of a search, newest rows first: every value in it is a literal."""
-    parts = " UNION ALL BY NAME ".join(_selected(wanted, table) for table in wanted.tables)
     order = "created_at DESC, id DESC"
-    return f"SELECT * FROM ({parts}) ORDER BY {order} LIMIT {limit}"  # noqa: S608  # literals alone
+    return f"SELECT * FROM ({_parts(wanted)}) ORDER BY {order} LIMIT {limit}"  # noqa: S608  # literals alone
+
+
+def count_of(wanted: RowSearch) -> str:
+    """The query of the number of rows of a search."""
+    return f"SELECT count(*) AS rows FROM ({_parts(wanted)})"  # noqa: S608  # literals alone
+
+
+def _parts(wanted: RowSearch) -> str:
+    return " UNION ALL BY NAME ".join(_selected(wanted, table) for table in wanted.tables)
+
+
+def _number(answer: Answer) -> int:
+    """The one value of an answer."""
+    return int(answer.batches.read_all().column(0)[0].as_py())
 
 
 def _selected(wanted: RowSearch, table: TieredTable) -> str:
@@ -212,8 +236,8 @@ def _cut_text(rows: int) -> str:
 
 def _refusal(took_s: float) -> HttpError:
     if took_s >= TIMEOUT_S:
-        return HttpError(UNAVAILABLE, f"The file was not finished within {TIMEOUT_S:.0f} s. Choose fewer days.")
-    said = "The rows cannot all be read at the moment, so there is no file. `treasury sql` says more."
+        return HttpError(UNAVAILABLE, f"The rows were not all read within {TIMEOUT_S:.0f} s. Choose fewer days.")
+    said = "The rows cannot all be read at the moment, so there is no answer. `treasury sql` says more."
     return HttpError(UNAVAILABLE, said)
 
 

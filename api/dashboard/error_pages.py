@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard.rendering import html
+from api.dashboard.sessions import FIRST_VISIT
 from api.routing import problems
 from api.routing.problems import (
     FORBIDDEN,
@@ -74,7 +75,8 @@ def _sign_in(said: str, frame: Mapping[str, Any], request: Request, form_at: str
     """The page to sign in. After it a person is where they wanted to be, or at the page of the form that they sent."""
     asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     way = local_path(asked if request.method in {"GET", "HEAD"} else form_at)
+    is_error = bool(form_at) or said != FIRST_VISIT
     if form_at:
         said = f"Nothing was recorded, because your session had ended. {said}"
-    values = {"title": "Sign in", "said": said, "way": way, "navigation": [], "refreshes": False}
+    values = {"title": "Sign in", "said": said, "way": way, "navigation": [], "refreshes": False, "is_error": is_error}
     return html("sign_in.html", {**frame, **values}, UNAUTHORIZED.status)

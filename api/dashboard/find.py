@@ -1,6 +1,7 @@
 """The pages Find: a search over every tier, one found row with its proofs, and the search's result as a file."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
 from functools import partial
 from typing import Any
@@ -32,6 +33,7 @@ ROWS_OF_A_PAGE = 50
 _ROW = FIND + "/{table}/{id}"
 _EVERY_TABLE = "all"
 _CURSOR = "cursor"
+_COUNT, _YES = "count", "yes"
 _FIELDS = ("by", "value", "table", "from", "to", "zone")
 BY_NAMES = {By.REFERENCE: "Reference", By.ID: "Id", By.WALLET: "Wallet", By.USER: "User"}
 ZONE_NAMES = {Zone.UTC: "UTC", Zone.JOHANNESBURG: "Johannesburg (UTC+2)"}
@@ -43,7 +45,7 @@ def pages() -> tuple[Page, ...]:
     read = partial(Page, scope=Scope.TRANSACTIONS_READ, or_scopes=ANY_OTHER)
     prove = Scope.ARCHIVE_READ
     return (
-        read(FIND, "Find", show_search, "find.html", label="Find", query=fields | {_CURSOR}),
+        read(FIND, "Find", show_search, "find.html", label="Find", query=fields | {_CURSOR, _COUNT}),
         read(f"{FIND}/download/{{form}}", "Download", download, query=fields),
         read(_ROW, "Row", show_row, "row.html"),
         Page(f"{_ROW}/proof", "Proof of a row", prove_row, scope=prove),
@@ -58,7 +60,9 @@ async def show_search(call: PageCall) -> Mapping[str, Any]:
         return _shown(call, entered)
     try:
         wanted = _search(call)
+        is_counted = parsing.choice(_COUNT, call.query.get(_COUNT, ""), ("", _YES)) == _YES
         found = await search(call.services, wanted, call.query.get(_CURSOR), ROWS_OF_A_PAGE)
+        total = await call.services.downloads.count(wanted) if is_counted else None
     except FieldError as error:
         if error.field not in entered:
             raise
@@ -74,7 +78,22 @@ async def show_search(call: PageCall) -> Mapping[str, Any]:
         return _shown(call, entered) | {"refusal": slow, HTTP_STATUS: UNAVAILABLE.status}
     page = _shown(call, entered)
     older = "" if found.cursor is None else urlencode(page["asked"] | {_CURSOR: found.cursor})
-    return page | {"found": found, "rows": _rows(found), "wanted": wanted, "older": older}
+    shown_rows = _rows(found)
+    whole = len(shown_rows) if not older and page["is_first"] else total
+    return page | {"found": found, "rows": shown_rows, "wanted": wanted, "older": older, "total": whole} | _way_on(page)
+
+
+def _way_on(page: Mapping[str, Any]) -> dict[str, str]:
+    """The searches that a page without a total, or without rows, offers: the number of all rows, and the id."""
+    asked: dict[str, str] = page["asked"]
+    as_id = ""
+    with suppress(FieldError):
+        if asked["by"] != By.ID:
+            as_id = str(parsing.row_id("value", asked["value"].strip().lower()))
+    return {
+        "counting": urlencode({**asked, _COUNT: _YES}),
+        "as_id": as_id and urlencode({**asked, "by": By.ID.value, "value": as_id}),
+    }
 
 
 async def download(call: PageCall) -> Response:

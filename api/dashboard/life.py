@@ -13,9 +13,10 @@ from api.archive import handlers as archive
 from api.archive import months
 from api.dashboard import life_grid
 from api.dashboard.error_pages import HOME
+from api.dashboard.forms import Form, refused
 from api.dashboard.manual import address_of
 from api.dashboard.month_story import story
-from api.dashboard.page import Page, PageCall
+from api.dashboard.page import HTTP_STATUS, Page, PageCall
 from api.dashboard.readable_tables import SCOPES, readable
 from api.dashboard.rendering import environment
 from api.dashboard.runs_desk import RUN_SIGNS
@@ -23,6 +24,7 @@ from api.holds.work import in_thread, known
 from api.routing import parsing
 from api.routing.problems import NOT_FOUND, HttpError
 from config import Settings
+from ledger.errors import FieldError
 from ledger.holds import Hold
 from ledger.masking import mask_text
 from ledger.months import Month
@@ -61,11 +63,19 @@ def pages() -> tuple[Page, ...]:
         Page(f"{LIFE}/checkpoint", "Checkpoint", download_checkpoint, scope=Scope.ARCHIVE_READ),
         Page(f"{LIFE}/policy", "Policy of the log", download_policy, scope=Scope.ARCHIVE_READ),
         Page(_MONTH, "Month", show_month, "month.html", scope=Scope.ARCHIVE_READ),
-        Page(f"{_MONTH}/row", "Proof of a row", download_row, scope=Scope.ARCHIVE_READ, query=frozenset({_ROW})),
+        Page(
+            f"{_MONTH}/row",
+            "Proof of a row",
+            download_row,
+            "month.html",
+            scope=Scope.ARCHIVE_READ,
+            query=frozenset({_ROW}),
+        ),
         Page(
             f"{_MONTH}/statement",
             "Proof of a statement",
             download_statement,
+            "month.html",
             scope=Scope.ARCHIVE_READ,
             query=frozenset({_WALLET, _PART}),
         ),
@@ -125,6 +135,7 @@ async def show_month(call: PageCall) -> Mapping[str, Any]:
     may_read = table.name in readable(call.key)
     return {
         "title": f"{table.name} {month}",
+        "form": Form(),
         "table": table.name,
         "month": month,
         "found": found,
@@ -183,19 +194,37 @@ async def download_policy(call: PageCall) -> Response:
     return Response(content, headers=disposition, media_type="text/plain")
 
 
-async def download_row(call: PageCall) -> Response:
-    """The proof file of a row, as the operation `proveRow` gives it."""
+async def download_row(call: PageCall) -> Mapping[str, Any] | Response:
+    """The proof file of a row, as the operation `proveRow` gives it; or the month, with what is wrong in the form."""
     table, _ = _named(call)
-    row_id = parsing.row_id(_ROW, parsing.required(_ROW, call.query).strip())
-    return await archive.row_proof(call.services, call.key, table, row_id)
+    try:
+        row_id = parsing.row_id(_ROW, parsing.required(_ROW, call.query).strip())
+        return await archive.row_proof(call.services, call.key, table, row_id)
+    except (FieldError, HttpError) as error:
+        return await _refused(call, error, _ROW)
 
 
-async def download_statement(call: PageCall) -> Response:
-    """The proof file of a wallet's month, as the operation `proveStatement` gives it."""
+async def download_statement(call: PageCall) -> Mapping[str, Any] | Response:
+    """The proof file of a wallet's month, as the operation `proveStatement` gives it; or the month, as for a row."""
     table, month = _named(call)
     given = {name: value for name, value in call.query.items() if value}  # a field that was left empty
-    wallet = parsing.required(_WALLET, given)
-    return await archive.statement_proof(call.services, call.key, table, wallet, month, archive.part_of(given))
+    try:
+        wallet = parsing.required(_WALLET, given)
+        return await archive.statement_proof(call.services, call.key, table, wallet, month, archive.part_of(given))
+    except (FieldError, HttpError) as error:
+        return await _refused(call, error, _WALLET)
+
+
+async def _refused(call: PageCall, error: FieldError | HttpError, field: str) -> Mapping[str, Any]:
+    """The month after a form that was refused. The reason is beside the field that it names, by default ``field``."""
+    if isinstance(error, FieldError):
+        form = refused(call.query, error, frozenset({_ROW, _WALLET, _PART}))
+    elif error.kind is NOT_FOUND:
+        absent = "Nothing like this is in the archive, or this key may not see it."
+        form = Form(call.query, absent, field, NOT_FOUND.status)
+    else:
+        raise error
+    return {**await show_month(call), "form": form, HTTP_STATUS: form.status}
 
 
 def _named(call: PageCall) -> tuple[TieredTable, Month]:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api.abuse.rate_limits import RatePolicy
 from api.dashboard import charts, formats
+from api.dashboard.alert_rows import rows_of
 from api.dashboard.charts import Chart, Series
 from api.dashboard.error_pages import HOME
 from api.dashboard.manual import address_of
@@ -92,6 +93,7 @@ async def show_now(call: PageCall) -> Mapping[str, Any]:
         "charts": history_charts(monitor.minutes),
         "alerts": alerts,
         "runbook": address_of,
+        "rows_of": partial(rows_of, key=call.key),
         "may_acknowledge": Scope.OPERATIONS in call.key.scopes,
         "cache": cache,
         "database": database,

@@ -1,4 +1,4 @@
-"""The page *Queue for two*: everything that waits for a second person, the oldest first."""
+"""The page *Waits for a second person*: everything that waits for a second person, the oldest first."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -54,12 +54,12 @@ def pages() -> tuple[Page, ...]:
     """The page of this module, and the form about the release of a hold."""
     page = Page(
         PATH,
-        "Queue for two",
+        "Waits for a second person",
         show,
         "queue.html",
         scope=Scope.RECONCILIATION_READ,
         or_scopes=frozenset({Scope.ARCHIVE_HOLDS, Scope.ARCHIVE_READ}),
-        label="Queue for two",
+        label="Waits for a second person",
         policy=RatePolicy.OPERATIONS,
         notices=_NOTICES,
     )

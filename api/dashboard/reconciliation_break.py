@@ -1,6 +1,6 @@
 """The page of a break: both sides, its history, and the form of what can be decided about it now."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from api.abuse.rate_limits import RatePolicy
 from api.dashboard import formats
 from api.dashboard import reconciliation_words as words
+from api.dashboard.find import FIND
 from api.dashboard.forms import REFUSALS, Form, refused
 from api.dashboard.page import HTTP_STATUS, Page, PageCall
 from api.dashboard.reconciliation import PATH
@@ -25,11 +26,12 @@ from ledger.business_days import JOHANNESBURG, day_of
 from ledger.masking import mask_text
 from ledger.scopes import Scope
 from ledger.statements import BreakClass
-from ledger.transactions import Status
 from tasks.reconciliation.audit.people import Person
 from tasks.reconciliation.casework import lists
 from tasks.reconciliation.casework.breaks import ResolvedBreak
+from tasks.reconciliation.casework.fitting import Candidate, read_fitting
 from tasks.reconciliation.casework.lists import BreakRecord, ResolutionRecord
+from tasks.reconciliation.runs.internal_rows import TABLE
 from tasks.reconciliation.vocabulary import OWN_STATUS, Action, BreakState, Decision, WithdrawalState
 
 BREAK = f"{PATH}/breaks/{{id}}"
@@ -103,6 +105,9 @@ async def _shown(call: PageCall, break_id: int, form: Form) -> Mapping[str, Any]
     if record is None:
         raise HttpError(NOT_FOUND)
     history = await in_thread(call.services, lists.history, break_id)
+    fitting = await in_thread(call.services, read_fitting, record)
+    scopes, limit = call.key.scopes, call.services.settings.reconciliation.four_eyes_above
+    following = next_step(record, history, person_of(call.key))
     return {
         HTTP_STATUS: form.status,
         "title": f"Break {break_id}",
@@ -114,13 +119,17 @@ async def _shown(call: PageCall, break_id: int, form: Form) -> Mapping[str, Any]
         "state_words": words.STATES[record.state],
         "age_days": record.age_days(day_of(datetime.now(UTC))),
         "note": words.sentence(record.note),
-        "sides": sides(record, has_references=sees_references(call.key.scopes)),
+        "sides": sides(record, has_references=sees_references(scopes)),
+        "candidates": [CandidateSides.of(record, one, scopes) for one in fitting.candidates],
+        "matches": fitting.matches,
+        "rows_at": f"{FIND}/{TABLE}" if Scope.VAS_READ in scopes else "",
         "history": [HistoryRow.of(entry) for entry in history],
-        "next": next_step(record, history, person_of(call.key)),
-        "decisions": decisions_for(record),
-        "endings": endings_for(record),
-        "limit": call.services.settings.reconciliation.four_eyes_above,
-        "may_decide": Scope.RECONCILIATION_RESOLVE in call.key.scopes,
+        "next": following,
+        "why_two": why_two(record, following, fitting.together, limit),
+        "decisions": decisions_for(fitting.decisions),
+        "endings": endings_for(record, fitting.decisions),
+        "limit": limit,
+        "may_decide": Scope.RECONCILIATION_RESOLVE in scopes,
     }
 
 
@@ -180,21 +189,37 @@ def _is_by(entry: ResolutionRecord, who: Person) -> bool:
     return who.is_same_as(entry.actor, entry.account)
 
 
+def why_two(record: BreakRecord, following: NextStep, together: Sequence[BreakRecord], limit: Decimal) -> str:
+    """Why what is proposed about a break needs a second person; empty where nothing is."""
+    if following.step in (BreakStep.CONFIRM_TAKING_BACK, BreakStep.WAIT_TAKING_BACK):
+        return "Taking a decision back always needs two people, whatever the amount."
+    if following.step not in (BreakStep.CONFIRM, BreakStep.WAIT) or following.record is None:
+        return ""
+    amounts = [record.difference, *(other.difference for other in together)]
+    if following.record.decision in _ENDINGS and record.own is not None:
+        amounts.append(abs(Decimal(record.own.get("amount") or 0)))  # ending a row decides about its whole amount
+    amount, most = formats.money(max(amounts), record.currency), formats.money(limit, record.currency)
+    with_others = "".join(f" with break {other.break_id}" for other in together)
+    if max(amounts) > limit:
+        return (
+            f"Two people are needed, because {amount} is decided about{with_others}, and one may decide about {most}."
+        )
+    return f"Two people are needed: the limit for one person was below {amount} when it was proposed. Now it is {most}."
+
+
 _ENDINGS = (Decision.SETTLE_COMPLETED, Decision.SETTLE_FAILED)
-_UNDER_WAY = (Status.PENDING, Status.PROCESSING)
 
 
-def decisions_for(record: BreakRecord) -> list[tuple[str, str, str]]:
-    """The decisions that make sense for an open break: value, name and meaning. Only an unfinished row can be ended."""
-    may_end = record.own is None or record.own.get("status") in _UNDER_WAY
-    return [(str(name), *said) for name, said in words.DECISIONS.items() if may_end or name not in _ENDINGS]
+def decisions_for(fitting: Collection[Decision]) -> list[tuple[str, str, str]]:
+    """The decisions about an open break that would be accepted now: value, name and meaning."""
+    return [(str(name), *said) for name, said in words.DECISIONS.items() if name in fitting]
 
 
-def endings_for(record: BreakRecord) -> list[tuple[str, str, str]]:
-    """The decisions about a resolved break whose row was unfinished when the run read it."""
-    if record.state != BreakState.RESOLVED or (record.own or {}).get("status") not in _UNDER_WAY:
+def endings_for(record: BreakRecord, fitting: Collection[Decision]) -> list[tuple[str, str, str]]:
+    """The decisions about a resolved break whose row is unfinished."""
+    if record.state != BreakState.RESOLVED:
         return []
-    return [(str(name), *words.DECISIONS[name]) for name in _ENDINGS]
+    return [(str(name), *words.DECISIONS[name]) for name in _ENDINGS if name in fitting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +291,25 @@ def sides(record: BreakRecord, *, has_references: bool = False) -> Sides:
     return Sides("Internal row", "Statement line", shown, is_short=shown != fields)
 
 
+@dataclass(frozen=True, slots=True)
+class CandidateSides:
+    """What may be the other side of a break, and both next to each other where the other side is a break, too."""
+
+    row_id: str
+    break_id: int | None
+    sides: Sides | None
+
+    @classmethod
+    def of(cls, record: BreakRecord, candidate: Candidate, scopes: Collection[str]) -> "CandidateSides":
+        """The two sides of a break and of its candidate, every difference marked."""
+        other = candidate.record
+        row_id = str(candidate.row_id or "")
+        if other is None:
+            return cls(row_id, None, None)
+        joined = replace(record, own=record.own or other.own, line=record.line or other.line, issues=[*BreakClass])
+        return cls(row_id, other.break_id, sides(joined, has_references=sees_references(scopes)))
+
+
 def _without_texts(side: Side) -> Side:
     own, line = (text if text == formats.NOTHING else _LEFT_OUT for text in (side.own, side.line))
     return replace(side, own=own, line=line)
@@ -275,6 +319,8 @@ def _side(record: BreakRecord, name: str, own: Any, line: Any) -> Side:
     is_other = own is not None and line is not None and _compared(name, own, True) != _compared(name, line, False)
     differs = is_other and bool(_SHOWS.get(name, frozenset()) & set(record.issues))
     texts = (_text(name, own, record.currency), _text(name, line, record.currency))
+    if is_other and name == "at_ms" and texts[0] == texts[1]:
+        texts = (f"{texts[0]}.{own % 1000:03d}", f"{texts[1]}.{line % 1000:03d}")  # they differ below a second
     return Side(_LABELS.get(name, name), *texts, differs, is_other)
 
 

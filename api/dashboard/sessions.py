@@ -30,6 +30,7 @@ LONGEST_TOKEN = 43  # characters of Base64
 _MOST_REMEMBERED = 10_000
 _LOOK_UP_S = 5.0
 _FORM_KEY = b"treasury dashboard form"
+FIRST_VISIT = "Sign in with an API key."  # to a browser without a session, which is no error
 _QUERIES = load("dashboard_sessions")
 
 
@@ -94,7 +95,7 @@ class Sessions:
         """The session of a cookie, and its key as it is now. Raises a 401 problem, TransientError."""
         session = None if token is None else await self._look_up((_sha256(token), over_https))
         if session is None or session.expires_at <= datetime.now(UTC):
-            raise HttpError(UNAUTHORIZED, "Sign in with an API key.")
+            raise HttpError(UNAUTHORIZED, FIRST_VISIT)
         key = await self._authenticator.by_id(session.key_id)
         if key is None:
             raise HttpError(UNAUTHORIZED, "The API key of this session was revoked or has expired.")

@@ -53,7 +53,7 @@ def pages() -> tuple[Page, ...]:
 
 async def show_form(call: PageCall) -> Mapping[str, Any]:
     """The form to sign in with."""
-    return {"said": "", "way": local_path(call.query.get(_WAY, HOME))}
+    return {"said": "", "is_error": False, "way": local_path(call.query.get(_WAY, HOME))}
 
 
 async def sign_in(call: PageCall) -> Response:

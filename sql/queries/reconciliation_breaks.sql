@@ -115,6 +115,29 @@ INSERT INTO recon_resolutions (break_id, action, actor, account, decision, reaso
 VALUES (%(break_id)s::bigint, %(action)s, %(actor)s::text, %(account)s::text, %(decision)s, %(reason)s::text)
 RETURNING resolution_id
 
+-- name: known_matches
+-- The internal rows in hot and warm that have the identifiers of a break, and the line that the newest run gave to each.
+-- Braces are filled in with the two parents.
+WITH rows AS (
+    SELECT id, created_at, status FROM {hot} WHERE supplier = %(supplier)s::text
+      AND created_at >= %(first)s::timestamptz AND created_at < %(last)s::timestamptz
+      AND (supplier_transaction_id = %(transaction)s::text OR reference = %(reference)s::text)
+    UNION ALL
+    SELECT id, created_at, status FROM {warm} WHERE supplier = %(supplier)s::text
+      AND created_at >= %(first)s::timestamptz AND created_at < %(last)s::timestamptz
+      AND (supplier_transaction_id = %(transaction)s::text OR reference = %(reference)s::text)
+)
+SELECT rows.id, rows.status, m.run_id, m.line_no, m.method
+FROM rows LEFT JOIN LATERAL (
+    SELECT m.run_id, m.line_no, m.method FROM recon_matches m
+    WHERE m.own_created_at = rows.created_at AND m.own_id = rows.id AND m.state = 'confirmed'
+      AND NOT EXISTS (SELECT FROM recon_runs n WHERE n.supersedes = m.run_id)
+    ORDER BY m.run_id DESC LIMIT 1
+) AS m ON true
+WHERE rows.id IS DISTINCT FROM %(own_id)s::uuid
+ORDER BY rows.created_at, rows.id
+LIMIT %(limit)s
+
 -- name: suggested_lines
 -- Waiting breaks of lines that the newest runs suggest for the internal row of a break.
 SELECT DISTINCT m.break_id

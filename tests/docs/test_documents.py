@@ -21,6 +21,7 @@ from config.prices import PriceSettings
 from config.retention import RetentionSettings
 from config.settings import Ports, Settings
 from config.suppliers import FlashSettings, MobileMartSettings, PeachSettings, SimulatorSettings, Suppliers
+from ledger.alerts import Severity
 from ledger.policy import TierPolicy
 from ledger.tables import TieredTable
 from tasks.alerting.rules import rules
@@ -211,6 +212,23 @@ def test_no_number_of_a_decision_is_missing_or_used_twice() -> None:
 def test_every_page_is_in_the_index() -> None:
     pages = {path.name for path in (PROJECT / "docs").glob("*.md")} - {"README.md"}
     assert set(re.findall(r"^\| \[[^\]]+\]\(([\w-]+\.md)\)", TEXTS["docs/README.md"], re.MULTILINE)) == pages
+
+
+def test_no_runbook_of_a_critical_alert_says_that_it_waits_until_the_morning() -> None:
+    sections = dict(re.findall(r"^### `([^`]+)`\n\n(.*)", TEXTS["docs/runbooks.md"], re.MULTILINE))
+    critical = [rule.name for rule in rules(Settings()) if rule.severity is Severity.CRITICAL]
+    assert [name for name in critical if not sections[name].startswith(("**Now", "**Today"))] == []
+
+
+def test_the_queries_of_runbooks_about_transactions_ask_both_tables() -> None:
+    sections = TEXTS["docs/runbooks.md"].split("\n### `transaction-")[1:]
+    queries = [
+        query for section in sections for query in re.findall(r"`treasury sql \"(.*?)\"`", section.split("\n## ")[0])
+    ]
+    assert len(queries) >= 3
+    assert [
+        query for query in queries if not {"transactions", "vas_transactions"} <= set(re.findall(r"\w+", query))
+    ] == []
 
 
 def test_every_alert_and_every_flow_has_a_runbook() -> None:

@@ -162,7 +162,15 @@ def list_breaks(
 
 def get_break(settings: Settings, break_id: int) -> BreakRecord | None:
     """The break of that number, in whatever state; None when there is none."""
-    breaks = list_breaks(settings, BreakFilter(states=None), after=break_id - 1, limit=1)
+    with connect(settings.database_dsn, "reconciliation") as connection:
+        return find_break(connection, break_id)
+
+
+def find_break(connection: Connection, break_id: int) -> BreakRecord | None:
+    """As `get_break`, on a connection that is open."""
+    nothing = dict.fromkeys(("supplier", "states", "class", "first", "last", "escalated"))
+    rows = connection.execute(_BREAKS["list_breaks"], nothing | {"after": break_id - 1, "limit": 1}).fetchall()
+    breaks = [BreakRecord(*row) for row in rows]
     return breaks[0] if breaks and breaks[0].break_id == break_id else None
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from api.dashboard import reconciliation_words as words
-from api.dashboard.reconciliation_break import decisions_for, sides
+from api.dashboard.reconciliation_break import sides
 from config import Settings
 from ledger.scopes import Scope
 from ledger.statements import BreakClass
 from tasks.reconciliation.casework import lists
+from tasks.reconciliation.casework.breaks import resolve
 from tasks.reconciliation.vocabulary import Action, BreakState, Decision, Verdict
 from tests.api.dashboard.desk import FINANCE, Desk, break_page, opened_books, served, with_breaks
 from tests.api.dashboard.person import SAME_ORIGIN, Document, Person
@@ -233,11 +234,87 @@ def test_values_that_no_run_has_written_are_text(desk: Desk) -> None:
     assert next(one.own for one in shown.fields) == "many"
 
 
-def test_only_an_unfinished_row_can_be_ended(desk: Desk) -> None:
+def offered(document: Document) -> set[str | None]:
+    """The decisions that the form of a break offers."""
+    return {field["value"] for field in document.all("input") if field.get("name") == "decision"}
+
+
+def test_only_decisions_that_fit_are_offered(desk: Desk) -> None:
+    always = {"theirs_is_right", "ours_is_right", "write_off"}
+    person = desk.sit_down("thandi")
+    for money in ("250.00", "60.00", "29.00"):
+        assert offered(person.read(break_page(desk.number_of(money)))) == always
+    row = desk.books.own(status="processing", supplier_transaction_id=None, amount=Decimal("2000.00"))
+    reference = "UPDATE vas_transactions_partitioned SET supplier_reference = id::text WHERE id = %s"
+    desk.books.sql(reference, row["id"])
+    desk.books.run()
+    ends = {"settle_completed", "settle_failed"}
+    assert offered(person.read(break_page(desk.number_of("2000.00")))) == always | ends
+
+
+def test_both_halves_of_a_suggested_match_are_links_and_next_to_each_other(settings: Settings, tmp_path: Path) -> None:
+    books = opened_books(settings, tmp_path)
+    row = books.own(supplier_transaction_id=None, reference=None, amount=Decimal("70.00"))
+    books.own(supplier_transaction_id=None, reference=None, amount=Decimal("70.00"))
+    books.line(supplier_transaction_id=None, reference=None, amount=Decimal("70.00"), occurred_at=row["created_at"])
+    books.run()
+    breaks = {one["class"]: one for one in books.sql("SELECT break_id, class FROM recon_breaks ORDER BY break_id DESC")}
+    line, own = (breaks[name]["break_id"] for name in ("missing_here", "missing_there"))
+    with served(books) as desk:
+        reader = desk.sit_down("thandi", (*ALL_ROWS, Scope.VAS_READ))
+        document = reader.read(break_page(line))
+        check_html(document)
+        assert break_page(own) in document.links
+        assert f"/dashboard/find/vas_transactions/{row['id']}" in document.links
+        assert f"May be the same transaction as break {own}" in document.text
+        assert "amount 70.00 ZAR 70.00 ZAR same" in document.text
+        assert "same_transaction" in offered(document)
+        finance = desk.sit_down("thandi").read(break_page(own))
+        check_html(finance)
+        assert break_page(line) in finance.links
+        assert not [link for link in finance.links if "/find/" in link]
+
+
+def test_the_other_match_of_what_is_matched_twice_is_shown(desk: Desk) -> None:
+    row = desk.books.both(amount=Decimal("41.00"))
+    desk.books.line(row)
+    desk.books.run()
+    document = desk.sit_down("thandi", (*ALL_ROWS, Scope.VAS_READ)).read(break_page(desk.number_of("41.00")))
+    check_html(document)
+    assert "The other match of this transaction" in document.text
+    assert f"Internal row {row['id']} , completed: it has the identifiers of this break" in document.text
+    assert f"/dashboard/find/vas_transactions/{row['id']}" in document.links
+
+
+def test_times_that_differ_below_a_second_are_shown_with_it(desk: Desk) -> None:
     (record,) = lists.list_breaks(desk.books.settings, limit=1)
-    for status, is_offered in (("completed", False), ("pending", True), ("processing", True)):
-        values = [value for value, *_ in decisions_for(replace(record, own={"status": status}))]
-        assert (Decision.SETTLE_FAILED in values) == is_offered
+    shown = sides(replace(record, own={"at_ms": 1_770_000_000_001}, line={"at_ms": 1_770_000_000_120})).fields
+    assert [(one.own[-4:], one.line[-4:]) for one in shown] == [(".001", ".120")]
+
+
+def test_a_proposal_says_why_two_are_needed_and_who_may_confirm(desk: Desk) -> None:
+    number = desk.number_of("1000.01")
+    thandi, sipho = desk.sit_down("thandi"), desk.sit_down("sipho")
+    decide(thandi, number, "theirs_is_right")
+    for person in (thandi, sipho):
+        text = person.read(break_page(number)).text
+        assert "because 1 000.01 ZAR is decided about, and one may decide about 1 000.00 ZAR." in text
+        assert "A key of another client than thandi, with the scope reconciliation:resolve, may confirm it." in text
+        assert "“thandi” is the name that the proposal was made in." in text
+    small = desk.number_of("250.00")
+    books = desk.books
+    strict = books.settings.model_copy(
+        update={"reconciliation": books.settings.reconciliation.model_copy(update={"four_eyes_above": Decimal(1)})}
+    )
+    resolve(strict, small, "anna", Decision.WRITE_OFF, "seen", account="root")
+    text = sipho.read(break_page(small)).text
+    assert "the limit for one person was below 250.00 ZAR when it was proposed. Now it is 1 000.00 ZAR" in text
+    assert "“root” is the account behind it" in text
+    decide(thandi, desk.number_of("60.00"), "write_off")
+    decide(thandi, desk.number_of("60.00"), "withdraw")
+    text = sipho.read(break_page(desk.number_of("60.00"))).text
+    assert "Taking a decision back always needs two people" in text
+    assert "Two people are needed" not in sipho.read(break_page(desk.number_of("29.00"))).text
 
 
 def test_every_word_of_reconciliation_is_written_for_people() -> None:

@@ -47,6 +47,7 @@ ADDRESSES = {
     "find": "/dashboard/find",
     "found": f"/dashboard/find?by=wallet_id&value=w-0&from={COLD.first_day}&to={COLD.plus(1).first_day}",
     "money": "/dashboard/money",
+    "money-both": f"/dashboard/money?table=all&type=yes&from={COLD.first_day}&to={COLD.plus(1).first_day}",
     "reconciliation": f"{RECONCILIATION}?from={DAY}&to={DAY}&state=all",
     "periods": PERIODS,
     "queue": QUEUE,

@@ -83,10 +83,16 @@ def test_bars_of_decimals_are_written_with_every_digit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "top"), [([3], "5"), ([10], "10"), ([11], "20"), ([0.03], "0.05"), ([0], "1"), ([None], "1"), ([], "1")]
+    ("values", "top"),
+    [([3], "5"), ([10], "10"), ([11], "20"), ([241], "250"), ([0.03], "0.05"), ([0], "1"), ([None], "1"), ([], "1")],
 )
 def test_the_axis_ends_at_a_round_number(values: list[float | None], top: str) -> None:
     assert charts.line("x", "X", times(len(values)), [Series("x", values)], whole).top == top
+
+
+def test_the_axis_does_not_end_at_what_is_written_as_nothing() -> None:
+    chart = charts.line("x", "X", times(2), [Series("x", [0.002, 0.001])], lambda value: f"{value:.1f}")
+    assert (chart.top, chart.bottom) == ("0.2", "0")
 
 
 def test_nothing_measured_is_said_and_not_drawn() -> None:

@@ -33,7 +33,7 @@ class Browser:
         self._unasked()
         page.type("#key", key)
         page.click("form[action='/dashboard/sign-in'] button")
-        self.until("Queue for two")
+        self.until("Waits for a second person")
 
     def _unasked(self) -> None:
         """The page to sign in answers 401 where a session is missing; the browser notes that."""

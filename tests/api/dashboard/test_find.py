@@ -166,6 +166,26 @@ def test_pages_leave_no_row_out_and_show_none_twice(acme: Person, rows: Rows, mo
     assert seen == [str(rows[name]["id"]) for name in ("hot", "warm", "vas", "cold")]
 
 
+def test_the_number_of_all_rows_is_counted_on_demand(acme: Person, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = len(ids(find(acme, value="w-1")))
+    monkeypatch.setattr("api.dashboard.find.ROWS_OF_A_PAGE", 1)
+    document = Document(acme.open(FIND, params={"by": "wallet_id", "value": "w-1"}).text)
+    assert "in all" not in document.text
+    (way,) = [link for link in document.links if "count=yes" in link]
+    assert f"1 row on this page, {count} in all" in acme.read(way).text
+    assert acme.open(FIND, params={"by": "wallet_id", "value": "w-1", "count": "no"}).status_code == 422
+
+
+def test_an_id_that_is_looked_for_as_another_kind_leads_to_its_row(acme: Person, rows: Rows) -> None:
+    row_id = str(rows["cold"]["id"])
+    document = Document(acme.open(FIND, params={"by": "reference", "value": f" {row_id.upper()}"}).text)
+    check_html(document)
+    assert "it was looked for as a reference" in document.text
+    (way,) = [link for link in document.links if "by=id" in link and "download" not in link]
+    assert f"{FIND}/transactions/{row_id}" in acme.read(way).links
+    assert "by=id" not in Document(acme.open(FIND, params={"by": "reference", "value": "nothing"}).text).html
+
+
 def test_a_cursor_of_another_search_is_refused(acme: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.dashboard.find.ROWS_OF_A_PAGE", 1)
     older = next(link for link in find(acme, value="w-1").links if "cursor=" in link)
@@ -228,7 +248,7 @@ def test_proofs_need_the_scope_of_the_archive(make_person: MakePerson, rows: Row
 @pytest.mark.parametrize(
     ("query", "field", "said"),
     [
-        ({"value": ""}, "value", "is required"),
+        ({"value": ""}, "value", "This is required"),
         ({"value": "x" * 65}, "value", "1 to 64 printable characters"),
         ({"value": "a\x07b"}, "value", "printable"),
         ({"by": "id", "value": "17"}, "value", "must be a UUID"),

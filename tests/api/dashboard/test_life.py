@@ -287,6 +287,25 @@ def test_a_session_downloads_the_proofs_that_its_key_may_have(people: Any, site:
     assert check_proof(statement.content, policy)
 
 
+def test_what_is_wrong_with_a_form_of_proofs_is_said_beside_its_field(people: Any, site: Site) -> None:
+    person, month = people(READ), f"{LIFE}/transactions/{COLD}"
+    for name, query, field, status, said in (
+        ("row", {"id": "nonsense"}, "row", 422, "This must be a UUID."),
+        ("row", {"id": str(uuid4())}, "row", 404, "Nothing like this is in the archive"),
+        ("statement", {"wallet_id": "w-acme", "part": "x"}, "part", 422, "This must be"),
+        ("statement", {"wallet_id": ""}, "wallet", 422, "This is required."),
+    ):
+        answer = person.open(f"{month}/{name}", params=query)
+        document = Document(answer.text)
+        check_html(document)
+        assert answer.status_code == status
+        if field == "part" and field not in document.ids:  # a month of one part has no such field
+            continue
+        assert said in document.text
+        assert f"{field}-wrong" in document.ids
+        assert next(one for one in document.all("input") if one.get("id") == field)["value"] == [*query.values()][-1]
+
+
 def test_rows_of_other_clients_are_as_if_they_were_not(people: Any, site: Site) -> None:
     month = f"{LIFE}/transactions/{COLD}"
     of_acme, of_all = people(READ), people(READ_ALL)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -200,6 +201,26 @@ def test_newer_warnings_never_hide_a_critical_alert(person: Person, shared: Sett
     assert f"{HOME}/alerts/{number}/acknowledge" in [form.action for form in document.forms]
     assert document.text.index("An archived object is wrong") < document.text.index("Warning 19")
     assert f"only {now.MOST_ALERTS} of them" in document.text
+
+
+def test_an_alert_about_transactions_leads_to_the_rows_of_its_subject(
+    make_person: MakePerson, shared: Settings
+) -> None:
+    who = f"user {uuid4().hex[:8]}&x"
+    with connect(shared.database_dsn, "tests") as connection:
+        for rule, subject in (("velocity", who), ("in-and-out", "w-7"), ("single", "many subjects of transactions")):
+            raise_alert(connection, Alert(f"transaction-{rule}", subject, Severity.CRITICAL, "Seen", "Look.", {}))
+    auditor = make_person([Scope.MONITORING_READ, Scope.READ_ALL, Scope.VAS_READ])
+    document = auditor.read(HOME)
+    ways = [link for link in document.links if link.startswith("/dashboard/find?")]
+    assert sorted(way.partition("&from=")[0] for way in ways) == sorted(
+        f"/dashboard/find?{urlencode(query)}"
+        for query in ({"by": "user_id", "value": who}, {"by": "wallet_id", "value": "w-7"})
+    )
+    assert all(auditor.open(way).status_code == 200 for way in ways)
+    for scopes in ([Scope.VAS_READ], [Scope.READ_ALL]):
+        others = make_person([Scope.MONITORING_READ, *scopes]).read(HOME)
+        assert not [link for link in others.links if link.startswith("/dashboard/find?")]
 
 
 def test_a_hostile_alert_is_text(person: Person, shared: Settings) -> None:

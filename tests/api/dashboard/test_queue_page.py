@@ -1,4 +1,4 @@
-"""The page *Queue for two*: everything that waits for a second person, and what a key may do about it."""
+"""The page *Waits for a second person*: everything that waits for a second person, and what a key may do about it."""
 
 from collections.abc import Iterator
 from datetime import timedelta

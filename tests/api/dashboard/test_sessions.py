@@ -461,3 +461,10 @@ def test_a_dashboard_that_is_off_has_no_address(off: httpx.Client) -> None:
     for path in ("/dashboard", SIGN_IN, SESSIONS, "/dashboard/anything"):
         answer = off.get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_the_first_visit_is_no_error(shared_http: httpx.Client, stranger: Person) -> None:
+    assert "notice-bad" not in stranger.open("/dashboard").text
+    assert "Sign in with an API key." in stranger.open("/dashboard").text
+    wrong = shared_http.post(SIGN_IN, data={"key": "trk_wrong", "next": "/dashboard"}, headers=SAME_ORIGIN)
+    assert "notice-bad" in wrong.text
