@@ -30,7 +30,7 @@ LONGEST_TOKEN = 43  # characters of Base64
 _MOST_REMEMBERED = 10_000
 _LOOK_UP_S = 5.0
 _FORM_KEY = b"treasury dashboard form"
-FIRST_VISIT = "Sign in with an API key."  # to a browser without a session, which is no error
+FIRST_VISIT = "Sign in with an API key."  # said to a browser without a session
 _QUERIES = load("dashboard_sessions")
 
 

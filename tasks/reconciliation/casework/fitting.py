@@ -1,6 +1,4 @@
-"""What fits a break now: the decisions that would be accepted, the other side that it may have, and the match that its
-transaction already has. Only reads.
-"""
+"""What fits a break now: decisions that would be accepted, and what may be its other side or other match. Only reads."""
 
 from collections.abc import Iterator
 from contextlib import suppress
