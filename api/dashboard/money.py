@@ -42,7 +42,7 @@ from storage.unreadable import spans_of
 from tasks.totals.answer import TotalsAnswer
 
 MONEY = "/dashboard/money"
-DOWNLOAD = f"{MONEY}/download"
+DOWNLOAD = f"{MONEY}/download/{{form}}"
 DAYS = 30
 MOST_TOTALS = 20_000
 MOST_LINES = 100  # of the table by days: more of them fill no page that people read
@@ -53,6 +53,7 @@ _GROUPS = (TotalsGroup.CLIENT, TotalsGroup.TYPE, TotalsGroup.STATUS, TotalsGroup
 _GROUP_NAMES = {group: words(group.value.removesuffix("_id")) for group in _GROUPS}
 _EVERY_TABLE = "all"
 _YES = "yes"
+_CSV = "csv"
 _START = "start"
 _ONLY_CLIENT, _ONLY_TYPE, _ONLY_STATUS, _ONLY_CURRENCY = "only_client", "only_type", "only_status", "only_currency"
 _CHOSEN = {_ONLY_TYPE: TotalsGroup.TYPE, _ONLY_STATUS: TotalsGroup.STATUS}
@@ -128,6 +129,7 @@ async def show_totals(call: PageCall) -> Mapping[str, Any]:
 
 async def download(call: PageCall) -> Response:
     """Every line of the answer as CSV."""
+    parsing.choice("form", call.request.path_params["form"], (_CSV,))
     asked = _asked(call, _entered(call))
     found = await _found(call, asked)
     heads = ["month" if asked.months else "day", *(group.value for group in asked.columns), "currency", "rows"]
@@ -283,7 +285,7 @@ def _listed(call: PageCall, lines: Sequence[TotalsLine], start: int) -> dict[str
         "count": len(lines),
         "next": f"{MONEY}?{urlencode({**query, _START: following})}#days" if following < len(lines) else "",
         "newest": f"{MONEY}?{urlencode(query)}#days" if start else "",
-        "file": f"{DOWNLOAD}?{urlencode(query)}",
+        "file": f"{DOWNLOAD.format(form=_CSV)}?{urlencode(query)}",
     }
 
 

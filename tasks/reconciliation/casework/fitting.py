@@ -1,4 +1,4 @@
-"""What fits a break now: decisions that would be accepted, and what may be its other side or other match. Only reads."""
+"""What fits a break now: decisions that would be accepted, and what may be its other side. Only reads."""
 
 from collections.abc import Iterator
 from contextlib import suppress

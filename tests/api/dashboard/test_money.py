@@ -267,11 +267,12 @@ def test_the_file_has_every_line_and_texts_that_no_spreadsheet_runs(
         "day,client_id,currency,rows,amount,fee",
         "2022-06-01,'=SUM(A1),ZAR,1,7.00,0.00",
     ]
-    months = person.open("/dashboard/money/download", params={"table": "all", **EVERY_DAY})
+    months = person.open("/dashboard/money/download/csv", params={"table": "all", **EVERY_DAY})
     lines = months.content.decode("utf-8-sig").splitlines()
     assert lines[0] == "month,currency,rows,amount,fee,commission"
     assert len(lines) == 1 + 6
-    assert person.open("/dashboard/money/download", params={"from": "x"}).status_code == 422
+    assert person.open("/dashboard/money/download/csv", params={"from": "x"}).status_code == 422
+    assert person.open("/dashboard/money/download/parquet").status_code == 422
 
 
 def test_currencies_without_a_chart_are_named(acme: Person, tiers: Settings) -> None:

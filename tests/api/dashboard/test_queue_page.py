@@ -73,9 +73,9 @@ def test_now_counts_open_breaks_and_what_waits_for_keys_that_may_see_them(desk: 
     assert {f"{RECONCILIATION}#breaks", QUEUE} <= set(document.links)
     without = desk.sit_down("thandi", (Scope.MONITORING_READ,)).read(HOME)
     assert "are open" not in without.text
-    assert "second person" not in without.text
+    assert "proposal" not in without.text
     archivist = desk.sit_down("thandi", (Scope.MONITORING_READ, Scope.ARCHIVE_READ)).read(HOME)
-    assert "second person" not in archivist.text  # nobody has asked to delete months
+    assert "proposal" not in archivist.text  # nobody has asked to delete months
 
 
 def test_an_empty_queue_says_what_comes_here(desk: Desk) -> None:
@@ -95,7 +95,7 @@ def test_what_one_has_proposed_waits_for_somebody_else(desk: Desk) -> None:
         assert f"Break {number}: missing in the ledger, flash {DAY}" in document.text
         assert "1 000.01 ZAR" in document.text
         assert "vended by hand" in document.text
-        assert f"thandi key {thandi.key.split('_')[1]}" in document.text
+        assert f"thandi (account key {thandi.key.split('_')[1]}" in document.text
         assert f"{break_page(number)}#decision" in document.links
     assert "waits for somebody else" in own.text
     assert "You have proposed it." in own.text
