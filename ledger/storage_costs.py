@@ -100,7 +100,8 @@ def sum_of_costs(costs: Sequence[CostOfMonth]) -> CostOfMonth:
     """What several tables cost together. ``unknown`` counts a month once for each table."""
     return CostOfMonth(
         tiers=tuple(
-            _sum_of_tier(tier, [one for cost in costs for one in cost.tiers if one.tier is tier]) for tier in STORED
+            _sum_of_tier(tier, [tier_cost for cost in costs for tier_cost in cost.tiers if tier_cost.tier is tier])
+            for tier in STORED
         ),
         other_bytes=sum(cost.other_bytes for cost in costs),
         other=sum((cost.other for cost in costs), Decimal(0)),
@@ -114,10 +115,10 @@ def sum_of_costs(costs: Sequence[CostOfMonth]) -> CostOfMonth:
 def _sum_of_tier(tier: Tier, costs: Sequence[TierCost]) -> TierCost:
     return TierCost(
         tier,
-        sum(one.months for one in costs),
-        sum(one.bytes for one in costs),
-        sum(one.unknown for one in costs),
-        sum((one.cost for one in costs), Decimal(0)),
+        sum(cost.months for cost in costs),
+        sum(cost.bytes for cost in costs),
+        sum(cost.unknown for cost in costs),
+        sum((cost.cost for cost in costs), Decimal(0)),
     )
 
 
