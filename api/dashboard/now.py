@@ -167,7 +167,8 @@ def _others(found: Sequence[Component], one: str, many: str) -> str:
 def names_of(found: Sequence[Component]) -> str:
     """The names of checks, for people; of many the worst ones."""
     named = [one.name.replace("_", " ") for one in found[:MOST_NAMES]]
-    return ", ".join([*named, *(["…"] if len(found) > MOST_NAMES else [])])
+    more = len(found) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def _reason(component: Component) -> str:

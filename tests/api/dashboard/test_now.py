@@ -92,7 +92,7 @@ def test_open_alerts_are_said_where_all_checks_are_healthy() -> None:
         "2 alerts are open, the worst: An object is wrong (b). 1 check is not healthy: months overdue."
     )  # the worst reason: a check that only warns is none of a critical state
     many = report(*[component(ComponentState.WARNING, f"check_{number}") for number in range(5)])
-    assert now.sentence(many, both).endswith("5 checks are not healthy: check 0, check 1, check 2, ….")
+    assert now.sentence(many, both).endswith("5 checks are not healthy: check 0, check 1, check 2 and 2 more.")
     none = AlertPage(items=[], rules=[], next_before=None)
     assert now.state_of(healthy, none) is ComponentState.HEALTHY
     assert now.sentence(healthy, none).startswith("Everything works")
