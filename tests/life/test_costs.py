@@ -107,7 +107,8 @@ def shown(
     assert row["months of unknown size"] == known["unknown_months"]
     now = costs[0].now
     page = read(settings, LIFE)
-    figures = (size(now.other_bytes), cost(now.total), cost(now.all_hot), percent(now.saved_share))
+    saved = f"{cost(now.saved)} ({percent(now.saved_share)})"
+    figures = (size(now.other_bytes), cost(now.total), cost(now.all_hot), saved)
     assert " ".join(" ".join(("transactions", *figures)).split()) in page.text
     return now, page
 
