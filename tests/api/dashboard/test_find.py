@@ -379,7 +379,7 @@ def test_a_row_shows_every_field_its_tier_and_its_month(acme: Person, rows: Rows
 def test_a_row_that_is_not_archived_says_when_it_is_provable(acme: Person, rows: Rows) -> None:
     document = acme.read(f"{FIND}/transactions/{rows['warm']['id']}")
     assert "Warm, in PostgreSQL" in document.text
-    assert "2026-03, is archived from 2027-04-01 on" in document.text
+    assert "by the policy from 2027-04-01 on" in document.text
     answer = acme.open(f"{FIND}/transactions/{rows['warm']['id']}/proof")
     assert answer.status_code == 409
     assert "provable once it is archived" in Document(answer.text).text
