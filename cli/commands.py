@@ -160,7 +160,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "alert": Group(
         "List, acknowledge and resolve alerts, and test the notices.",
         {
-            "list": Command("cli.alerts:list_", "List the open alerts, critical ones first."),
+            "list": Command("cli.alerts:list_", "List the open alerts: critical ones before warnings, newest first."),
             "acknowledge": Command("cli.alerts:acknowledge", "Acknowledge an alert, which stops its repeated notices."),
             "resolve": Command("cli.alerts:resolve", "Resolve an alert whose end nothing else shows."),
             "test": Command("cli.alerts:test", "Send a test notice to each target, and report the results."),

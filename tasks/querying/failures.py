@@ -71,11 +71,11 @@ class TimeLimit:
         """Wait for the end of the block, of the time or for Ctrl-C; False for the first."""
         try:
             while True:
-                reader.settimeout(max(self.left_s, _INTERRUPT_S))  # select() takes no descriptor beyond 1023
+                reader.settimeout(self.left_s)  # select() takes no descriptor beyond 1023
                 signals = reader.recv(64)
                 if signal.SIGINT in signals or not signals:
                     return bool(signals)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # the latter where no time was left
             self.is_over = True
             return True
 
