@@ -1,5 +1,6 @@
 """The page *Now*: its sentence, its figures, its alerts and the flow runs."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -26,7 +27,7 @@ from tasks.prefect.access import PrefectAccess
 from tasks.prefect.recent_runs import ui_url
 from tests.api.conftest import serving, unlimited
 from tests.api.dashboard.conftest import MakePerson
-from tests.api.dashboard.person import SAME_ORIGIN, Person
+from tests.api.dashboard.person import SAME_ORIGIN, Document, Person
 from tests.api.dashboard.test_pages import check_html
 from tests.cli.broken_servers import broken_port
 from tests.tasks.health.conftest import prefect_url
@@ -234,15 +235,24 @@ def test_a_hostile_alert_is_text(person: Person, shared: Settings) -> None:
 def _made_run(settings: Settings, name: str, state: str, flow_name: str = "archive-months") -> str:
     """A run in a real Prefect server, as a flow would leave it; returns its id."""
     access = PrefectAccess.of(settings)
-    flow = access.once("/flows/", {"name": flow_name})
-    run = access.once("/flow_runs/", {"name": name, "flow_id": flow["id"], "state": {"type": "PENDING"}})
+    flow = access.ask("/flows/", {"name": flow_name})  # the server of all tests is busy now and then: 503
+    run = access.ask("/flow_runs/", {"name": name, "flow_id": flow["id"], "state": {"type": "PENDING"}})
     for kind in ("RUNNING", state):
-        access.once(f"/flow_runs/{run['id']}/set_state", {"state": {"type": kind}, "force": True})
+        access.ask(f"/flow_runs/{run['id']}/set_state", {"state": {"type": kind}, "force": True})
     return str(run["id"])
 
 
 def with_prefect(settings: Settings, url: str) -> Settings:
     return unlimited(settings.model_copy(update={"prefect_api_url": url}))
+
+
+def _read_with_flows(person: Person) -> Document:
+    """The page once Prefect has answered: the server of all tests is busy at times, and the page waits for a second."""
+    deadline = time.monotonic() + 90
+    while "crashed and failed ones first" not in (document := person.read(HOME)).text:
+        assert time.monotonic() < deadline, document.text
+        time.sleep(1)
+    return document
 
 
 @pytest.fixture
@@ -260,19 +270,19 @@ def test_each_flow_has_one_line_with_its_newest_run(at_prefect: Person, shared: 
     _made_run(settings, "archive 2026-07 -> warm: 1 moved", "COMPLETED")
     failed = _made_run(settings, HOSTILE[:200].replace("\u0000", ""), "FAILED")
     _made_run(settings, "8 rolled", "COMPLETED", "roll-partitions")
-    for number in range(12):
+    for number in range(3):
         _made_run(settings, f"watched {number} rows", "COMPLETED", "watch-transactions")
     _made_run(settings, "of another project", "COMPLETED", "a-strange-flow")
-    document = at_prefect.read(HOME)
+    document = _read_with_flows(at_prefect)
     check_html(document)
     ui = prefect_url.removesuffix("/api")
     flows = document.text.partition("crashed and failed ones first")[2]
     order = [
-        flows.index(words) for words in ("archive-months", "watch-transactions watched 11 rows", "roll-partitions 8")
+        flows.index(words) for words in ("archive-months", "watch-transactions watched 2 rows", "roll-partitions 8")
     ]
     assert order == sorted(order)
     assert f"{ui}/runs/flow-run/{failed}" in document.links
-    assert "watched 10 rows" not in document.text
+    assert "watched 1 rows" not in document.text
     assert "of another project" not in document.text
     assert flows.index("Failed archive-months") < flows.index("ago") < flows.index("Completed watch-transactions")
     assert "none known" not in flows.partition("watch-transactions")[0]  # the failed flow has succeeded before
