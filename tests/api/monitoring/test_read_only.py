@@ -1,4 +1,4 @@
-"""A database that takes no writes: the load balancer sends nobody to it, and clients are told to send again."""
+"""A read-only database: the readiness check fails, and the API answers 503 so that clients try again."""
 
 import httpx
 import psycopg

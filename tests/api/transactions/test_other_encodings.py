@@ -1,4 +1,4 @@
-"""A database whose encoding is not UTF-8 has no way to write some texts: they are refused, and looked for in vain."""
+"""A database whose encoding is not UTF-8: a text that it cannot store is refused, and matches no row of a list."""
 
 from collections.abc import Iterator
 
