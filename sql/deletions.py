@@ -1,18 +1,17 @@
 """The deletion of months in PostgreSQL: what is past its policy, requests and decisions, and how far each one is."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-import psycopg
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
-from ledger.errors import ConflictError, NotFoundError
+from ledger.errors import NotFoundError
 from ledger.installation import Owner
 from ledger.months import Month
 from ledger.people import folded_names
@@ -22,6 +21,7 @@ from sql.connection import Connection, fetch_one
 from sql.lookups import forget_lookups
 from sql.queries import load
 from sql.relations import Parents
+from sql.session_lock import try_session_lock
 from sql.storing import check_stored
 from sql.totals import forget_deleted
 
@@ -31,13 +31,9 @@ _QUERIES = load("deletions")
 @contextmanager
 def deletion_lock(connection: Connection) -> Iterator[None]:
     """Delete alone, until the end of the block or of the connection. Raises ConflictError while another run does."""
-    if not fetch_one(connection, _QUERIES["lock"])[0]:
-        raise ConflictError("another run deletes months; one does so at a time")
-    try:
+    otherwise = "another run deletes months; one does so at a time"
+    with try_session_lock(connection, _QUERIES["lock"], _QUERIES["unlock"], otherwise):
         yield
-    finally:
-        with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
-            connection.execute(_QUERIES["unlock"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,10 @@
 """Copies of archived months in PostgreSQL: their schema, their tables and what is recorded of each."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-import psycopg
 from psycopg import errors
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable, Identifier, Literal
@@ -17,6 +16,7 @@ from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from sql.relations import Relation, find_in_schema
+from sql.session_lock import try_session_lock
 from sql.storing import check_stored, fetch_stored
 
 _QUERIES = load("restored")
@@ -75,13 +75,9 @@ class Copy:
 def restore_lock(connection: Connection, table: str, month: Month) -> Iterator[None]:
     """Keep other runs away from the copies of a month. Raises ConflictError while one works on them."""
     named = {"table": table, "month": str(month)}
-    if not fetch_one(connection, _QUERIES["try_lock"], named)[0]:
-        raise ConflictError(f"{table} {month} is being restored by another run")
-    try:
+    otherwise = f"{table} {month} is being restored by another run"
+    with try_session_lock(connection, _QUERIES["try_lock"], _QUERIES["unlock"], otherwise, named):
         yield
-    finally:
-        with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
-            connection.execute(_QUERIES["unlock"], named)
 
 
 def ensure_schema(connection: Connection, schema: str) -> None:

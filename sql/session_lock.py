@@ -1,6 +1,6 @@
 """A lock of a whole session, for work that writes to the archive meanwhile: no transaction should wait for that."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import psycopg
@@ -33,12 +33,17 @@ def session_lock(connection: Connection, lock: str, unlock: str, what: str) -> I
 
 
 @contextmanager
-def try_session_lock(connection: Connection, lock: str, unlock: str, otherwise: str) -> Iterator[None]:
-    """Hold an advisory lock that the query ``lock`` tries to take. Raises ConflictError at once where it is taken."""
-    if not fetch_one(connection, lock)[0]:
+def try_session_lock(
+    connection: Connection, lock: str, unlock: str, otherwise: str, named: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Hold an advisory lock that the query ``lock`` tries to take, for the block or until the connection ends.
+
+    ``named`` are the parameters of ``lock`` and ``unlock``. Raises ConflictError at once where the lock is taken.
+    """
+    if not fetch_one(connection, lock, named)[0]:
         raise ConflictError(otherwise)
     try:
         yield
     finally:
         with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
-            connection.execute(unlock)
+            connection.execute(unlock, named)

@@ -1,17 +1,13 @@
 """The lock of a month: one archiver, restorer or deletion of it at a time."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-import psycopg
-
-from ledger.errors import (
-    ConflictError,
-)
 from ledger.months import Month
 from ledger.tables import TieredTable
-from sql.connection import Connection, fetch_one
+from sql.connection import Connection
 from sql.queries import load
+from sql.session_lock import try_session_lock
 
 _QUERIES = load("tiers")
 
@@ -23,11 +19,7 @@ def month_lock(connection: Connection, table: TieredTable, month: Month) -> Iter
     It is given back before that. PostgreSQL ends a session a moment after its client has left, and an attempt that
     begins at once would be refused.
     """
-    parameters = {"table": table.name, "month": str(month)}
-    if not fetch_one(connection, _QUERIES["try_month_lock"], parameters)[0]:
-        raise ConflictError(f"{table.name} {month} is being archived or deleted by another run")
-    try:
+    named = {"table": table.name, "month": str(month)}
+    otherwise = f"{table.name} {month} is being archived or deleted by another run"
+    with try_session_lock(connection, _QUERIES["try_month_lock"], _QUERIES["unlock_month"], otherwise, named):
         yield
-    finally:
-        with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
-            connection.execute(_QUERIES["unlock_month"], parameters)

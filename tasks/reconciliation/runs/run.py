@@ -5,18 +5,17 @@ at most report files. The next run of the same day replaces them with the same b
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 import duckdb
-import psycopg
 
 from config import Settings
 from ledger.counts import counted
-from ledger.errors import ConflictError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
+from sql.session_lock import try_session_lock
 from storage.spool import spool_folder
 from suppliers.registry import definition_of
 from tasks.archiving.ownership import check_ownership
@@ -136,10 +135,6 @@ def _locked(settings: Settings, request: RunRequest) -> Iterator[Connection]:
             yield connection
             return
         check_open(connection, request.supplier, request.day)
-        if not fetch_one(connection, _QUERIES["try_lock"], supplier)[0]:
-            raise ConflictError(f"{request.supplier} is being reconciled by another run")
-        try:
+        otherwise = f"{request.supplier} is being reconciled by another run"
+        with try_session_lock(connection, _QUERIES["try_lock"], _QUERIES["unlock"], otherwise, supplier):
             yield connection
-        finally:
-            with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
-                connection.execute(_QUERIES["unlock"], supplier)
