@@ -87,7 +87,8 @@ def test_schedules_become_runs_and_the_health_says_when_they_do_not(
                 break
             assert time.monotonic() < deadline_s, missing
             time.sleep(0.5)
-        assert [one.state for one in run_checks(watched, check)] == [HealthState.HEALTHY]
+        [found] = run_checks(watched, check)  # nobody takes the runs here: on a slow machine some are late by now
+        assert "none has a run ahead" not in found.line
         while runs:
             for run in runs:
                 client.delete_flow_run(run.id)
