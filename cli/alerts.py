@@ -8,6 +8,7 @@ import typer
 
 from cli import terminal
 from cli.json_output import AsJson, record, write_json
+from cli.people import Reason
 from cli.session import session
 from config import load_settings
 from ledger.errors import NotFoundError, TransientError
@@ -61,7 +62,7 @@ def acknowledge(alert_id: AlertId, who: Who = None) -> None:
     )
 
 
-def resolve(alert_id: AlertId, reason: Annotated[str, typer.Option(help="Reason to record")], who: Who = None) -> None:
+def resolve(alert_id: AlertId, reason: Reason, who: Who = None) -> None:
     """Resolve an alert whose end nothing else shows.
 
     Most alerts end by themselves. If the cause lasts, its next occurrence opens a new alert.

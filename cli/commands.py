@@ -94,12 +94,10 @@ COMMANDS: Mapping[str, Command | Group] = {
     "certificate": Group(
         "Show and verify certificates of deletion.",
         {
-            "list": Command("cli.deletion:list_certificates", "List the certificates of deletion, newest first."),
-            "show": Command(
-                "cli.deletion:show_certificate", "Print a certificate of deletion as JSON, or write its page."
-            ),
+            "list": Command("cli.certificates:list_", "List the certificates of deletion, newest first."),
+            "show": Command("cli.certificates:show", "Print a certificate of deletion as JSON, or write its page."),
             "verify": Command(
-                "cli.deletion:verify",
+                "cli.certificates:verify",
                 "Verify a certificate: its objects in the archive, its event in the log, and that nothing is there "
                 "again.",
             ),
@@ -184,18 +182,20 @@ COMMANDS: Mapping[str, Command | Group] = {
     "recon": Group(
         "Reconcile supplier statements with internal rows.",
         {
-            "run": Command("cli.recon:run", "Reconcile a supplier's days with its statements."),
-            "runs": Command("cli.recon:runs", "List the reconciliation runs, newest first."),
-            "breaks": Command("cli.recon:breaks", "List breaks, by default those that wait for a decision."),
-            "show": Command("cli.recon:show", "Show both sides of a break and its history."),
-            "show-run": Command("cli.recon:show_run", "Show the figures of a run and its inputs."),
-            "replay": Command("cli.recon:replay", "Compute a run again without writing, and compare the results."),
-            "resolve": Command("cli.recon:resolve", "Record a decision on a break."),
-            "settle": Command("cli.recon:settle", "Settle the unfinished internal row of a break."),
-            "close-period": Command("cli.recon:close_period", "Propose to close a period, or confirm its closing."),
-            "periods": Command("cli.recon:periods", "List the closed periods and the proposed ones."),
+            "run": Command("cli.recon.runs:run", "Reconcile a supplier's days with its statements."),
+            "runs": Command("cli.recon.runs:runs", "List the reconciliation runs, newest first."),
+            "breaks": Command("cli.recon.breaks:breaks", "List breaks, by default those that wait for a decision."),
+            "show": Command("cli.recon.breaks:show", "Show both sides of a break and its history."),
+            "show-run": Command("cli.recon.runs:show_run", "Show the figures of a run and its inputs."),
+            "replay": Command("cli.recon.runs:replay", "Compute a run again without writing, and compare the results."),
+            "resolve": Command("cli.recon.breaks:resolve", "Record a decision on a break."),
+            "settle": Command("cli.recon.breaks:settle", "Settle the unfinished internal row of a break."),
+            "close-period": Command(
+                "cli.recon.periods:close_period", "Propose to close a period, or confirm its closing."
+            ),
+            "periods": Command("cli.recon.periods:periods", "List the closed periods and the proposed ones."),
             "verify": Command(
-                "cli.recon:verify",
+                "cli.recon.verification:verify",
                 "Verify the audit chain, its archived objects and the closed days.",
             ),
         },

@@ -1,9 +1,7 @@
-"""`treasury delete` and `treasury certificate`: what is past its policy, who approves its deletion, what is gone."""
+"""`treasury delete`: what is past its policy, who approves its deletion, and what is deleted."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,29 +9,22 @@ import typer
 from cli import terminal
 from cli.days import DAY
 from cli.json_output import AsJson, record, write_json
+from cli.people import Actor, Reason
 from cli.session import session
 from config import Settings
 from ledger.counts import counted
-from ledger.errors import ConfigError, TreasuryError, combined
-from ledger.months import Month
+from ledger.errors import TreasuryError, combined
 from ledger.retention import DeletionPlan, DoomedMonth
 from sql.connection import connect
-from sql.deletions import Deletion, DeletionRequest, RequestState, get_request, list_deletions, list_requests
+from sql.deletions import DeletionRequest, RequestState, get_request, list_requests
 from tasks.reconciliation.audit.people import account_of_process
 from tasks.retention import approvals
-from tasks.retention.certificate_checks import find, verify_certificate
 from tasks.retention.deletion import DeletionOutcome, DeletionResult, delete_months, failures
 from tasks.retention.deletion_plan import plan_deletion
 
 AsOf = Annotated[datetime | None, typer.Option(**DAY, help="UTC day to apply the policy at  [default: today]")]
 Tables = Annotated[list[str] | None, typer.Option("--table", help="Only this table; repeat for several")]
 Request = Annotated[int, typer.Argument(help="Number of the request")]
-Number = Annotated[str, typer.Argument(help="Number of the certificate, such as DEL-9018d232-7")]
-Reason = Annotated[str, typer.Option(help="Reason to record")]
-Actor = Annotated[
-    str | None,
-    typer.Option(help="Person who decides  [default: the account that runs the command, which is always recorded]"),
-]
 
 
 _WORDS = {
@@ -162,54 +153,6 @@ def show(number: Request, as_json: AsJson = False) -> None:
     _say(request)
 
 
-def list_certificates(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries")] = 100,
-    as_json: AsJson = False,
-) -> None:
-    """List the certificates of deletion, newest first."""
-    with session() as settings, connect(settings.database_dsn, "deletions") as connection:
-        deletions = list_deletions(connection, limit)
-    if as_json:
-        write_json(list(map(_deletion_as_json, deletions)))
-        return
-    columns = ("certificate", "table", "month", "state", "began (UTC)", "ended (UTC)", "note")
-    terminal.table("Certificates of deletion", columns, [_certificate_cells(deletion) for deletion in deletions])
-
-
-def show_certificate(
-    number: Number,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the page in HTML")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, as without --output")] = False,
-) -> None:
-    """Print a certificate of deletion as JSON, or write its page.
-
-    Examples:
-      treasury certificate show DEL-9018d232-7
-      treasury certificate show DEL-9018d232-7 --output certificate.html
-    """
-    if as_json and output is not None:
-        raise ConfigError("give --json or --output, and not both")
-    with session("s3") as settings:
-        content, page = find(settings, number)
-    if output is None:
-        write_json(json.loads(content))
-        return
-    output.write_bytes(page)
-    typer.echo(f"{output}: the page of {number}; print it, or save it as PDF, with a browser")
-
-
-def verify(number: Number) -> None:
-    """Verify a certificate: its objects in the archive, its event in the log, and that nothing is there again.
-
-    Examples:
-      treasury certificate verify DEL-9018d232-7
-    """
-    with session("s3") as settings, terminal.working("verifying"):
-        said = verify_certificate(settings, number)
-    for line in said:
-        typer.echo(terminal.visible(line))
-
-
 def show_plan(plan: DeletionPlan) -> None:
     """Print a plan for people."""
     _show_months(f"Past their policy on {plan.as_of}", plan.months)
@@ -306,23 +249,6 @@ def _request_as_json(request: DeletionRequest) -> dict[str, Any]:
     )
 
 
-def _deletion_as_json(deletion: Deletion) -> dict[str, Any]:
-    return {
-        "certificate": deletion.certificate,
-        "request_id": deletion.request_id,
-        "table": deletion.table_name,
-        "month": Month.of(deletion.month),
-        "state": _certificate_state(deletion),
-        "begun_at": deletion.begun_at,
-        "finished_at": deletion.finished_at,
-        "last_error": deletion.last_error,
-    }
-
-
-def _certificate_state(deletion: Deletion) -> str:
-    return "certified" if deletion.state == "done" else "under way"
-
-
 def _request_cells(request: DeletionRequest) -> tuple[str, ...]:
     months = ", ".join(map(str, request.months[:3])) + (
         f" and {len(request.months) - 3} more" if len(request.months) > 3 else ""
@@ -339,19 +265,4 @@ def _request_cells(request: DeletionRequest) -> tuple[str, ...]:
         due,
         request.actor,
         request.reason,
-    )
-
-
-def _certificate_cells(deletion: Deletion) -> tuple[str, ...]:
-    ended = f"{deletion.finished_at:%Y-%m-%d %H:%M}" if deletion.finished_at else ""
-    state = _certificate_state(deletion)
-    began = f"{deletion.begun_at:%Y-%m-%d %H:%M}"
-    return (
-        deletion.certificate,
-        deletion.table_name,
-        str(Month.of(deletion.month)),
-        state,
-        began,
-        ended,
-        deletion.last_error or "",
     )

@@ -9,6 +9,7 @@ import typer
 from cli import terminal
 from cli.days import DAY
 from cli.json_output import AsJson, record, write_json
+from cli.people import Actor, Reason
 from cli.session import session
 from ledger.errors import ConfigError
 from ledger.holds import HoldScope, Subject, hold_number
@@ -18,11 +19,6 @@ from tasks.reconciliation.audit.people import account_of_process
 from tasks.retention import holds as legal
 
 Number = Annotated[str, typer.Argument(help="The hold: HOLD-7, or 7")]
-Reason = Annotated[str, typer.Option(help="Reason to record")]
-Actor = Annotated[
-    str | None,
-    typer.Option(help="Person who decides  [default: the account that runs the command, which is always recorded]"),
-]
 
 
 def place(

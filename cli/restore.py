@@ -10,6 +10,7 @@ import typer
 
 from cli import terminal
 from cli.json_output import AsJson, write_json
+from cli.people import Reason
 from cli.session import session
 from config import Settings
 from ledger.errors import ConfigError, TreasuryError, combined
@@ -31,7 +32,6 @@ class Destination(StrEnum):
 
 
 Table = Annotated[str, typer.Option(help="The table")]
-Reason = Annotated[str, typer.Option(help="Reason to record")]
 Actor = Annotated[
     str | None, typer.Option(help="Person who asks  [default: the account that runs the command, always recorded]")
 ]

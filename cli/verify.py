@@ -11,7 +11,7 @@ import typer
 
 from cli import terminal
 from cli.output_file import whole_file
-from cli.recon import verify_reconciliation
+from cli.recon.verification import verify_reconciliation
 from cli.session import servers, session
 from config import Settings, load_settings
 from ledger.errors import ConfigError, DataError, VerificationError

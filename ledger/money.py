@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from decimal import Context, Decimal, Inexact
 
-from ledger.currencies import WITHOUT_CENTS
+from ledger.currencies import WITHOUT_CENTS, decimal_places
 from ledger.errors import FieldError
 
 AMOUNT = re.compile(r"-?\d{1,16}(?:\.\d{1,2})?\Z", re.ASCII)
@@ -23,6 +23,15 @@ add_exactly: Callable[[Decimal, Decimal], Decimal] = _EXACT.add
 def plain(value: Decimal) -> str:
     """A decimal as digits with every place that it has, never with an exponent."""
     return format(value, "f")
+
+
+def shown(value: Decimal, currency: str) -> str:
+    """A decimal for people: the places of its currency, and every further one that is not zero; never rounded."""
+    whole, _, places = plain(value).partition(".")
+    if not value.is_finite():
+        return whole
+    places = places.rstrip("0").ljust(decimal_places(currency), "0")
+    return f"{whole}.{places}" if places else whole
 
 
 def parse_amount(field: str, text: str) -> Decimal:

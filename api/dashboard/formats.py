@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from markupsafe import Markup, escape
 
-from ledger.currencies import decimal_places
+from ledger.money import shown
 from ledger.sizes import scaled
 
 THIN = "\u202f"
@@ -37,15 +37,10 @@ def number(value: float | Decimal | None, places: int | None = None) -> str:
 
 
 def money(amount: Decimal | str | None, currency: str) -> str:
-    """An amount with the decimal places of its currency, and all further ones that it has."""
+    """An amount with the decimal places of its currency, and every further one that is not zero."""
     if amount is None:
         return NOTHING
-    exact = Decimal(amount)
-    exponent = exact.as_tuple().exponent
-    places = max(decimal_places(currency), -exponent if isinstance(exponent, int) else 0)
-    while places > decimal_places(currency) and exact == round(exact, places - 1):
-        places -= 1
-    return f"{_grouped(f'{exact:.{places}f}')}{THIN}{currency}"
+    return f"{_grouped(shown(Decimal(amount), currency))}{THIN}{currency}"
 
 
 def cost(amount: Decimal) -> str:

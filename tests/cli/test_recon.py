@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from cli import terminal
 from cli.main import app
-from cli.recon import _movement
+from cli.recon.runs import _movement
 from cli.reports import print_report
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, NotFoundError, VerificationError
@@ -49,13 +49,15 @@ def test_a_day_is_reconciled_worked_and_closed_by_commands(
     assert "1 break waits at flash, the oldest since 2026-02-03. Run 1." in done.stdout
     told = json.loads((reports / "report.json").read_text())
     assert told["figures"]["float"]["consumed"] == "14590.00"  # the statement's 15040.00 less 450.00 + 3.00 commission
-    assert "missing_here" in treasury("recon", "breaks", **WIDE).stdout
+    listed = treasury("recon", "breaks", **WIDE).stdout
+    assert "missing_here" in listed
+    assert "40.00 ZAR" in listed
     assert "passed" in treasury("recon", "runs", "--supplier", "flash", **WIDE).stdout
     why = ("--decision", "theirs_is_right", "--reason", "row added", "--actor", "thandi")
     assert treasury("recon", "resolve", "1", *why).stdout == "break 1 is resolved\n"
     shown = treasury("recon", "show", "1", **WIDE).stdout
     assert "row added" in shown
-    assert "40.00" in shown
+    assert "40.00 ZAR at issue" in shown
     again = treasury("recon", "resolve", "1", *why)
     assert (again.returncode, again.stderr) == (ConflictError.exit_code, "error: break 1 is resolved already\n")
     closing = ("recon", "close-period", "flash", str(DAY), str(DAY), "--reason", "month end")

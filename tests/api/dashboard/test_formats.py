@@ -62,6 +62,9 @@ def test_numbers_have_their_digits_in_groups(given: float | None, written: str) 
         (Decimal("1234.50"), "JPY", "1 234.5 JPY"),
         (Decimal("1.5"), "KWD", "1.500 KWD"),
         (Decimal("0.1234"), "ZAR", "0.1234 ZAR"),
+        (Decimal("50.1200"), "ZAR", "50.12 ZAR"),
+        ("1" * 31 + ".0000", "ZAR", "1" + " 111" * 10 + ".00 ZAR"),  # a sum of more than 28 digits
+        (Decimal("NaN"), "ZAR", "NaN ZAR"),
         (None, "ZAR", "-"),
     ],
 )
