@@ -19,7 +19,8 @@ from ledger.identifiers import new_id, truncate_ms
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
-from sql.partitions import ensure_partition, move_to_warm
+from sql.partitions import ensure_partition
+from sql.warm import move_to_warm
 
 ROWS = 1_000_000
 WRITES_PER_S = 300

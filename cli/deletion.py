@@ -16,7 +16,7 @@ from ledger.counts import counted
 from ledger.errors import TreasuryError, combined
 from ledger.retention import DeletionPlan, DoomedMonth
 from sql.connection import connect
-from sql.deletions import DeletionRequest, RequestState, get_request, list_requests
+from sql.deletion_requests import DeletionRequest, RequestState, get_request, list_requests
 from tasks.reconciliation.audit.people import account_of_process
 from tasks.retention import approvals
 from tasks.retention.deletion import DeletionOutcome, DeletionResult, delete_months, failures

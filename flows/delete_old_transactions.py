@@ -29,7 +29,7 @@ from flows.schedule import HOOKS, note_so_far
 from ledger.counts import counted
 from ledger.errors import ConfigError, TreasuryError
 from ledger.retention import DeletionPlan
-from sql.deletions import DeletionRequest
+from sql.deletion_requests import DeletionRequest
 from tasks.admin.setup import check_clock
 from tasks.retention.approvals import approve, due_requests, refuse, waiting_request
 from tasks.retention.deletion import DeletionOutcome, failures

@@ -1,26 +1,20 @@
-"""The deletion of months in PostgreSQL: what is past its policy, requests and decisions, and how far each one is."""
+"""Deletions of months in PostgreSQL: how far each one has come, with its parts, objects and certificate."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from enum import StrEnum
+from datetime import date, datetime
 from typing import Any
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from ledger.errors import NotFoundError
 from ledger.installation import Owner
 from ledger.months import Month
-from ledger.people import folded_names
-from ledger.retention import DoomedMonth
-from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
 from sql.lookups import forget_lookups
 from sql.queries import load
-from sql.relations import Parents
 from sql.session_lock import try_session_lock
 from sql.storing import check_stored
 from sql.totals import forget_deleted
@@ -34,211 +28,6 @@ def deletion_lock(connection: Connection) -> Iterator[None]:
     otherwise = "another run deletes months; one does so at a time"
     with try_session_lock(connection, _QUERIES["lock"], _QUERIES["unlock"], otherwise):
         yield
-
-
-@dataclass(frozen=True, slots=True)
-class OldPart:
-    """A part of a month that no certificate is about, as the catalogue has it."""
-
-    table_name: str
-    month: date
-    part: int
-    tier: str
-    step: str
-    row_count: int | None
-    digest: bytes | None
-    manifest_sha256: bytes | None
-    kept: Mapping[str, Any] | None
-    wholly_held: Sequence[str] | None
-
-    @property
-    def held_by(self) -> Sequence[Sequence[str]]:
-        """The names of holds that keep every row of the part together; there may be several such sets, or none."""
-        return [names for names in (self.kept and self.kept["holds"], self.wholly_held) if names]
-
-
-def old_parts(connection: Connection, table: str, last: Month) -> list[OldPart]:
-    """The parts of a table's months up to ``last`` that are not deleted, the oldest first."""
-    with connection.cursor(row_factory=class_row(OldPart)) as cursor:
-        return cursor.execute(_QUERIES["old_parts"], {"table": table, "last_month": last.first_day}).fetchall()
-
-
-def rows_in_postgres(
-    connection: Connection, table: TieredTable, last: Month, first: Month | None = None
-) -> dict[Month, str]:
-    """Where PostgreSQL has rows of the months from ``first`` (default: all) to ``last``: for each month a partition,
-    whatever somebody made for them. Only partitions of these months, and a DEFAULT one, are read.
-    """
-    partitions: dict[Month, str] = {}
-    time = Identifier(table.time_column)
-    query = SQL(
-        "SELECT date_trunc('month', {} AT TIME ZONE 'UTC')::date, min(tableoid::regclass::text) FROM {} WHERE {} < %s"
-        " AND {} >= %s GROUP BY 1"
-    )
-    for parent in Parents.of(connection, table).found:
-        since = "-infinity" if first is None else first.lower
-        rows = connection.execute(query.format(time, parent.identifier, time, time), (last.upper, since))
-        partitions |= {Month.of(day): partition for day, partition in rows}
-    return partitions
-
-
-def undecided_objects(connection: Connection, table: str, last: Month) -> dict[Month, str]:
-    """An object of each month up to ``last`` that another database may have taken for its own."""
-    rows = connection.execute(_QUERIES["undecided_objects"], {"table": table, "last_month": last.first_day})
-    return {Month.of(month): key for month, key in rows}
-
-
-class RequestState(StrEnum):
-    """Where a request is. ``grace``: approved, and not due yet."""
-
-    WAITING = "waiting"
-    GRACE = "grace"
-    DUE = "due"
-    DONE = "done"
-    REFUSED = "refused"
-    REVOKED = "revoked"
-
-
-@dataclass(frozen=True, slots=True)
-class DeletionDecision:
-    """What one person decided about a request: ``approved``, ``refused`` or ``revoked``."""
-
-    action: str
-    actor: str
-    account: str
-    reason: str
-    decided_at: datetime
-
-    def is_by_same(self, other: "DeletionDecision") -> bool:
-        """Whether both decisions may be one person's: any name of one is any name of the other's."""
-        return bool(folded_names(self.actor, self.account) & folded_names(other.actor, other.account))
-
-    def to_record(self) -> dict[str, str]:
-        """The decision as JSON values."""
-        at = self.decided_at.isoformat()
-        return {"actor": self.actor, "account": self.account, "reason": self.reason, "at": at}
-
-
-@dataclass(frozen=True, slots=True)
-class DeletionRequest:
-    """A plan that somebody asked to be carried out, with all that was decided about it.
-
-    ``done`` are table, month, state and certificate of the deletions under it. Times are UTC.
-    """
-
-    request_id: int
-    as_of: date
-    months: tuple[DoomedMonth, ...]
-    plan_sha256: bytes
-    approvals: int
-    grace_days: int
-    actor: str
-    account: str
-    reason: str
-    requested_at: datetime
-    decisions: tuple[DeletionDecision, ...] = ()
-    done: tuple[tuple[str, str, str, str], ...] = ()
-
-    @property
-    def approved_by(self) -> tuple[DeletionDecision, ...]:
-        """The approvals that count, in their order: the first one of each person, whatever wrote the others."""
-        approvals: list[DeletionDecision] = []
-        for decision in self.decisions:
-            if decision.action == "approved" and not any(decision.is_by_same(other) for other in approvals):
-                approvals.append(decision)
-        return tuple(approvals)
-
-    @property
-    def due_at(self) -> datetime | None:
-        """When the grace period ends; None before the last approval. It begins with the latest time up to that one:
-        a clock may have been wrong for a while.
-        """
-        counted = self.approved_by[: self.approvals]
-        if len(counted) < self.approvals:
-            return None
-        begins = max(self.requested_at, *(decision.decided_at for decision in counted))
-        return begins + timedelta(days=self.grace_days)
-
-    def state(self, now: datetime) -> RequestState:
-        """Where the request is at an aware instant."""
-        last = self.decisions[-1].action if self.decisions else ""
-        finished = {(table, month) for table, month, state, _ in self.done if state == "done"}
-        if all((month.table, str(month.month)) in finished for month in self.months):
-            return RequestState.DONE
-        if last in ("refused", "revoked"):
-            return RequestState(last)
-        if self.due_at is None:
-            return RequestState.WAITING
-        return RequestState.DUE if now >= self.due_at else RequestState.GRACE
-
-
-def lock_requests(connection: Connection) -> None:
-    """Until the end of the caller's transaction nobody else requests or decides."""
-    connection.execute(_QUERIES["lock_requests"])
-
-
-def add_request(connection: Connection, request: DeletionRequest) -> DeletionRequest:
-    """Record a request under the next number and at PostgreSQL's time; returns it. Under `lock_requests`."""
-    number, now = fetch_one(connection, _QUERIES["next_request"])
-    values = {
-        "request_id": number,
-        "as_of": request.as_of,
-        "plan": Jsonb([month.to_record() for month in request.months]),
-        "plan_sha256": request.plan_sha256,
-        "approvals": request.approvals,
-        "grace_days": request.grace_days,
-        "actor": request.actor,
-        "account": request.account,
-        "reason": request.reason,
-        "requested_at": now,
-    }
-    check_stored(connection.execute(_QUERIES["add_request"], values), 1, "deletion_requests")
-    return get_request(connection, number)
-
-
-def get_request(connection: Connection, number: int) -> DeletionRequest:
-    """The request with a number. Raises NotFoundError."""
-    requests = list_requests(connection, number)
-    if not requests:
-        raise NotFoundError(f"deletion request {number} does not exist: `treasury delete list` shows those that do")
-    return requests[0]
-
-
-def list_requests(connection: Connection, number: int | None = None, limit: int = 1000) -> list[DeletionRequest]:
-    """The requests, the newest first, or the one with a number."""
-    rows = connection.execute(_QUERIES["requests"], {"request_id": number, "limit": limit}).fetchall()
-    return [_request(row) for row in rows]
-
-
-def _request(row: Any) -> DeletionRequest:
-    number, as_of, plan, sha256, approvals, grace_days, actor, account, reason, requested_at, decisions, done = row
-    return DeletionRequest(
-        request_id=number,
-        as_of=as_of,
-        months=tuple(map(DoomedMonth.from_record, plan)),
-        plan_sha256=bytes(sha256),
-        approvals=approvals,
-        grace_days=grace_days,
-        actor=actor,
-        account=account,
-        reason=reason,
-        requested_at=requested_at,
-        decisions=tuple(map(_decision, decisions)),
-        done=tuple((table, month, state, certificate) for table, month, state, certificate in done),
-    )
-
-
-def _decision(record: Sequence[str]) -> DeletionDecision:
-    action, actor, account, reason, at = record
-    return DeletionDecision(action, actor, account, reason, datetime.fromisoformat(at))
-
-
-def add_decision(connection: Connection, number: int, action: str, actor: str, account: str, reason: str) -> None:
-    """Record a decision about a request, at PostgreSQL's time. Under `lock_requests`."""
-    (now,) = fetch_one(connection, _QUERIES["now"])
-    people = {"actor": actor, "account": account, "reason": reason}
-    values = {"request_id": number, "action": action, "decided_at": now} | people
-    check_stored(connection.execute(_QUERIES["add_decision"], values), 1, "deletion_decisions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,26 +283,3 @@ def manifests(connection: Connection, table: str, month: date, parts: Sequence[i
     """The SHA-256 of the manifests of parts, in hex."""
     values = {"table": table, "month": month, "parts": list(parts)}
     return {part: bytes(sha256).hex() for part, sha256 in connection.execute(_QUERIES["manifests"], values)}
-
-
-@dataclass(frozen=True, slots=True)
-class MonthEnd:
-    """How the life of a month goes on: the open holds, and the open request to delete it.
-
-    ``state`` is ``waiting`` for approvals, ``grace`` or ``approved``, None without a request. ``due_at``: the end of
-    its grace period, UTC.
-    """
-
-    held_by: tuple[str, ...] = ()
-    request_id: int | None = None
-    state: str | None = None
-    due_at: datetime | None = None
-
-
-def month_ends(connection: Connection, table: str | None = None) -> dict[tuple[str, Month], MonthEnd]:
-    """How the life of each month that is not deleted goes on, by table and month."""
-    rows = connection.execute(_QUERIES["month_ends"], {"table": table, "month": None})
-    return {
-        (name, Month.of(month)): MonthEnd(tuple(held_by), request_id, state, due_at)
-        for name, month, held_by, request_id, state, due_at in rows
-    }

@@ -1,42 +1,30 @@
-"""Parents and monthly partitions: making them, listing them, moving one from hot to warm."""
+"""Monthly partitions: listing them, making them and attaching them to their parent."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 import psycopg
 from psycopg import sql
 from psycopg.sql import SQL, Identifier, Literal
 
 from config import Settings
-from ledger.business_days import OFFSET_MS
-from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError, DataError, TransientError, TreasuryError
 from ledger.identifiers import id_bounds
 from ledger.months import FIRST_YEAR, LAST_YEAR, Month
-from ledger.tables import VAS_TRANSACTIONS, TieredTable
-from sql.catalog import check_exactness, columns_of
-from sql.connection import Connection, fetch_one, schema_of
+from ledger.tables import TieredTable
+from sql.connection import Connection, fetch_one
 from sql.errors import translate
-from sql.fields import assign_fields
-from sql.ledger_tables import make_hot_parent
-from sql.maintenance import keep_vacuum_out, run_ddl
-from sql.names import require_free, taken, taken_names
-from sql.partition_checks import check_attachable
+from sql.maintenance import run_ddl
 from sql.queries import load
-from sql.relations import Parents, Relation, check_partition, find_in_schema
-from sql.roles import grant_partition, grant_table
-from sql.storing import check_stored, not_stored
-from sql.views import ensure_view, require_view_name
+from sql.relations import Parents, Relation, find_in_schema
+from sql.roles import grant_partition
+from sql.storing import not_stored
 
 _QUERIES = load("catalog")
 _TIERS = load("tiers")
-_GUARD = "treasury_guard_history"
-_PERIOD_GUARD = "treasury_guard_period"
-_UPDATE, _UPDATE_OR_DELETE = 19, 27  # tgtype of pg_trigger: before (2) and for each row (1), UPDATE (16), DELETE (8)
-_LIKE_ITS_PARENT = SQL("INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS")
+LIKE_ITS_PARENT = SQL("INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,174 +104,6 @@ def monthly_partitions(connection: Connection, parent: Relation | None) -> dict[
     return {part.month: part.relation for part in list_partitions(connection, parent) if part.month is not None}
 
 
-def prepare_table(connection: Connection, settings: Settings, table: TieredTable) -> tuple[Column, ...]:
-    """Make sure that ``table`` has its warm parent, its guards, its view and its privileges; returns its columns.
-
-    The hot parent belongs to the application's own migrations and must exist, partitioned by range of the time column.
-    A missing one of a built-in table is made. What is made is made in its schema. Raises ConfigError naming what does
-    not fit or has a name that the table needs. Safe to run again; then it only looks.
-    """
-    if Parents.of(connection, table).hot is None:
-        make_hot_parent(connection, settings, table)
-    parents = Parents.of(connection, table)
-    columns = columns_of(connection, parents.hot)
-    hot = _check_shape(connection, table, parents.hot, columns)
-    require_view_name(connection, table, hot.schema, parents)
-    if parents.warm is None:
-        run_ddl(connection, settings, lambda: _create_warm_parent(connection, table, hot))
-    else:
-        _check_warm(connection, table, hot, parents.warm, columns)
-    ensure_view(connection, settings, table, columns)
-    for parent in Parents.of(connection, table).found:
-        for guard in lacking_guards(connection, table, parent):
-            run_ddl(connection, settings, partial(_GUARDS[guard], connection, table, parent))
-    assign_fields(connection, settings, table, hot)
-    grant_table(connection, settings, table)
-    return columns
-
-
-def _check_shape(
-    connection: Connection, table: TieredTable, hot: Relation | None, columns: tuple[Column, ...]
-) -> Relation:
-    """The hot parent, when it is there and as it is described."""
-    if hot is None:
-        raise ConfigError(f"table {table.name}: there is no {table.hot_parent} in the database")
-    partitioning = connection.execute(_QUERIES["partitioning"], {"relation": hot.oid}).fetchone()
-    if partitioning != ("r", [table.time_column]):
-        raise ConfigError(f"{hot} is not partitioned by range of {table.time_column}")
-    kinds = {column.name: column.kind for column in columns}
-    wanted = {table.key_column: ColumnKind.UUID, table.time_column: ColumnKind.TIMESTAMP}
-    wanted |= dict.fromkeys(table.money_columns, ColumnKind.DECIMAL)
-    wanted |= {name: ColumnKind.TEXT for name in (table.currency_column, table.status_column) if name}
-    for name, kind in wanted.items():
-        if kinds.get(name) is not kind:
-            raise ConfigError(f"{hot}.{name} must be a column of kind {kind}, found {kinds.get(name)}")
-    missing = [name for name in table.cold_sort if name not in kinds]
-    if missing:
-        raise ConfigError(f"table {table.name}: cold_sort names {', '.join(missing)}, which {hot} lacks")
-    check_key(connection, table, hot)
-    check_exactness(connection, table, hot)
-    return hot
-
-
-def check_key(connection: Connection, table: TieredTable, parent: Relation) -> None:
-    """Raise ConfigError unless the primary key of ``parent`` is the key column with the time column. By these two a row
-    is known in every tier; of several rows that have them in common, answers would show one.
-    """
-    row = connection.execute(_QUERIES["primary_key_columns"], {"relation": parent.oid}).fetchone()
-    if row is None:
-        raise ConfigError(f"{parent} has no primary key")
-    if set(row[0]) != {table.key_column, table.time_column}:
-        raise ConfigError(
-            f"{parent} has the primary key ({', '.join(row[0])}), and a row is known by ({table.key_column}, "
-            f"{table.time_column}): make that the primary key"
-        )
-
-
-def _check_warm(
-    connection: Connection, table: TieredTable, hot: Relation, warm: Relation, columns: tuple[Column, ...]
-) -> None:
-    """Raise ConfigError unless what has the warm parent's name is partitioned as the hot one, with the same columns."""
-    partitioning = connection.execute(_QUERIES["partitioning"], {"relation": warm.oid}).fetchone()
-    if partitioning != ("r", [table.time_column]):
-        kind = taken_names(connection, warm.schema, [warm.name]).get(warm.name, "a relation")
-        raise taken(table, warm.schema, warm.name, kind, "its warm parent")
-    if columns_of(connection, warm) != columns:
-        raise ConfigError(f"{warm} and {hot} do not have the same columns")
-    generated = [
-        connection.execute(_QUERIES["generated"], {"relation": parent.oid}).fetchall() for parent in (hot, warm)
-    ]
-    if generated[0] != generated[1]:
-        raise ConfigError(f"{warm} and {hot} do not have the same generated columns: no month can move between them")
-    check_key(connection, table, warm)
-    check_exactness(connection, table, warm)
-
-
-def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relation) -> None:
-    if find_in_schema(connection, hot.schema, table.warm_parent):
-        return  # another process came first: only under the maintenance lock is the answer final
-    indexes = _warm_indexes(connection, table, hot)
-    wanted = dict.fromkeys(indexes, "an index of its warm parent") | {table.warm_parent: "its warm parent"}
-    require_free(connection, table, hot.schema, wanted)
-    warm = hot.sibling(table.warm_parent)
-    connection.execute(
-        SQL("CREATE TABLE {} (LIKE {} {}) PARTITION BY RANGE ({})").format(
-            warm, hot.identifier, _LIKE_ITS_PARENT, Identifier(table.time_column)
-        )
-    )
-    key = connection.execute(_QUERIES["primary_key"], {"relation": hot.oid}).fetchone()
-    assert key is not None  # noqa: S101  # `check_key` has looked
-    connection.execute(SQL("ALTER TABLE {} ADD {}").format(warm, SQL(key[0])))
-    for name, definition in indexes.items():
-        connection.execute(SQL("CREATE INDEX {} ON {} {}").format(Identifier(name), warm, SQL(definition)))
-
-
-def _warm_indexes(connection: Connection, table: TieredTable, hot: Relation) -> dict[str, str]:
-    """The indexes of the warm parent: those of the hot one that warm keeps, each with its definition."""
-    indexes = connection.execute(_QUERIES["indexes"], {"relation": hot.oid}).fetchall()
-    suffixes = {name.removeprefix(f"idx_{table.name}_"): definition for name, definition in indexes}
-    kept = {suffix: definition for suffix, definition in suffixes.items() if suffix in table.warm_indexes}
-    return {f"idx_{table.warm_parent}_{suffix}": definition for suffix, definition in kept.items()}
-
-
-def lacking_guards(connection: Connection, table: TieredTable, parent: Relation) -> list[str]:
-    """The guards that ``parent`` lacks: they are missing, made for other settings, or switched off for it or for a
-    partition of it.
-    """
-    wanted = {_GUARD: {"events": _UPDATE_OR_DELETE, "has_condition": False, "arguments": _guard_arguments(table)}}
-    if table.name == VAS_TRANSACTIONS.name and _has_period_guard(connection):
-        wanted[_PERIOD_GUARD] = {"events": _UPDATE, "has_condition": True, "arguments": []}
-
-    def is_there(guard: str) -> bool:
-        asked = {"relation": parent.oid, "trigger": guard, **wanted[guard]}
-        return bool(fetch_one(connection, _QUERIES["is_guarded"], asked)[0])
-
-    return [guard for guard in wanted if not is_there(guard)]
-
-
-def _has_period_guard(connection: Connection) -> bool:
-    """Return whether the database has its function, which came with a migration."""
-    return bool(fetch_one(connection, _QUERIES["has_function"], {"function": _PERIOD_GUARD})[0])
-
-
-def _guard_arguments(table: TieredTable) -> list[str]:
-    return [table.key_column, table.time_column, table.status_column or "", *sorted(table.terminal_statuses)]
-
-
-def _create_guard(connection: Connection, table: TieredTable, parent: Relation) -> None:
-    """History is guarded by the database itself, whoever writes to it; inserts do not pay for it."""
-    connection.execute(
-        SQL("CREATE OR REPLACE TRIGGER {} BEFORE UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}({})").format(
-            Identifier(_GUARD),
-            parent.identifier,
-            Identifier(schema_of(connection), _GUARD),
-            SQL(", ").join(Literal(argument) for argument in _guard_arguments(table)),
-        )
-    )
-
-
-def _create_period_guard(connection: Connection, table: TieredTable, parent: Relation) -> None:
-    """Rows of closed days are guarded too. A row of today's Johannesburg day cannot be in one: its updates, nearly all
-    that there are, pay for a comparison of two times. The name is behind the history guard's: that one is asked first.
-    """
-    connection.execute(
-        SQL(
-            "CREATE OR REPLACE TRIGGER {0} BEFORE UPDATE ON {1} FOR EACH ROW WHEN (OLD.{2} < (date_trunc("
-            "'day', now() AT TIME ZONE 'UTC' + {4}::interval) - {4}::interval) AT TIME ZONE 'UTC')"
-            " EXECUTE FUNCTION {3}()"
-        ).format(
-            Identifier(_PERIOD_GUARD),
-            parent.identifier,
-            Identifier(table.time_column),
-            Identifier(schema_of(connection), _PERIOD_GUARD),
-            Literal(f"{OFFSET_MS} ms"),
-        )
-    )
-
-
-_GUARDS = {_GUARD: _create_guard, _PERIOD_GUARD: _create_period_guard}
-
-
 def ensure_partition(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> bool:
     """Make the hot partition of ``month`` unless the month exists in any tier; returns whether it was made.
 
@@ -344,7 +164,7 @@ def create_partition(connection: Connection, table: TieredTable, hot: Relation, 
         raise DataError(f"{table.name} {month}: a relation called {there} is in the way; it is not a partition of ours")
     partition = hot.sibling(name)
     make_like(connection, table, hot, partition, month)
-    connection.execute(_attach(hot, partition, month))
+    connection.execute(attach_statement(hot, partition, month))
     made = find_in_schema(connection, hot.schema, name)
     assert made is not None  # noqa: S101  # it was made above, in this transaction
     grant_partition(connection, made)
@@ -353,7 +173,7 @@ def create_partition(connection: Connection, table: TieredTable, hot: Relation, 
 def make_like(connection: Connection, table: TieredTable, parent: Relation, made: Identifier, month: Month) -> None:
     """Make a table ``made`` that can become the partition of ``month``: like its parent, with a CHECK of its bounds."""
     connection.execute(
-        SQL("CREATE TABLE {} (LIKE {} {} INCLUDING STORAGE)").format(made, parent.identifier, _LIKE_ITS_PARENT)
+        SQL("CREATE TABLE {} (LIKE {} {} INCLUDING STORAGE)").format(made, parent.identifier, LIKE_ITS_PARENT)
     )
     connection.execute(
         SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK ({})").format(
@@ -374,7 +194,7 @@ def attach(connection: Connection, table: TieredTable, parent: Relation, made: R
     moved = Relation(made.oid, parent.schema, made.name)
     connection.execute(SQL("ALTER TABLE {} RENAME TO {}").format(moved.identifier, Identifier(name)))
     partition = Relation(made.oid, parent.schema, name)
-    connection.execute(_attach(parent, partition.identifier, month))
+    connection.execute(attach_statement(parent, partition.identifier, month))
     grant_partition(connection, partition)
     return partition
 
@@ -397,60 +217,8 @@ def _bound(month: Month) -> sql.Composed:
     return SQL("{}::timestamptz").format(Literal(month.lower.strftime("%Y-%m-%d %H:%M:%S+00")))
 
 
-def _attach(parent: Relation, partition: Identifier, month: Month) -> sql.Composed:
+def attach_statement(parent: Relation, partition: Identifier, month: Month) -> sql.Composed:
+    """The statement that makes a table the partition of ``month``, by its UTC bounds."""
     return SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
         parent.identifier, partition, _bound(month), _bound(month.plus(1))
     )
-
-
-def move_to_warm(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> bool:
-    """Re-attach a hot month to the warm parent, in one short transaction; returns False when it is not hot.
-
-    No row is copied and nothing is scanned: the cost does not depend on the number of rows. Both parents are locked
-    before anything changes, in the order in which the view reads them. So no statement sees the month twice or not at
-    all. Safe to run again. Raises TransientError when the locks were not to be had. It does so too when the partition
-    lacks an index of the warm parent: `sql.partition_checks.ensure_indexes` makes it.
-    """
-
-    def move() -> bool:
-        _keep_vacuum_out(connection, table, month)
-        tier = connection.execute(
-            "SELECT tier FROM archive_months WHERE (table_name, month, tier) = (%s, %s, 'hot') FOR UPDATE",
-            (table.name, month.first_day),
-        ).fetchone()
-        if tier is None:
-            return False
-        _reattach(connection, table, month)
-        moved = connection.execute(
-            "UPDATE archive_months SET tier = 'warm', warm_at = now()"
-            " WHERE (table_name, month, tier) = (%s, %s, 'hot')",
-            (table.name, month.first_day),
-        )
-        check_stored(moved, 1, "archive_months")
-        return True
-
-    return run_ddl(connection, settings, move)
-
-
-def _keep_vacuum_out(connection: Connection, table: TieredTable, month: Month) -> None:
-    """First, while no parent is locked: what waits here holds nothing that a writer needs."""
-    partition = monthly_partitions(connection, Parents.of(connection, table).hot).get(month)
-    if partition is not None:
-        keep_vacuum_out(connection, partition.identifier)
-
-
-def _reattach(connection: Connection, table: TieredTable, month: Month) -> None:
-    """Lock both parents, then find the partition: whoever attaches, detaches or renames one comes before or after."""
-    parents = Parents.of(connection, table)
-    partition = monthly_partitions(connection, parents.hot).get(month)
-    if parents.hot is None or parents.warm is None or partition is None:
-        raise DataError(f"{table.name} {month}: the catalogue says hot, but {table.hot_parent} has no such partition")
-    hot, warm = parents.hot, parents.warm
-    connection.execute(
-        SQL("LOCK TABLE ONLY {}, ONLY {} IN ACCESS EXCLUSIVE MODE").format(hot.identifier, warm.identifier)
-    )
-    connection.execute(SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(partition.identifier))
-    check_partition(connection, partition, hot)
-    check_attachable(connection, partition, warm)
-    connection.execute(SQL("ALTER TABLE {} DETACH PARTITION {}").format(hot.identifier, partition.identifier))
-    connection.execute(_attach(warm, partition.identifier, month))

@@ -13,7 +13,7 @@ from typing import Any
 
 from config import Settings
 from sql.connection import Connection, connect
-from sql.deletions import DeletionRequest, RequestState, list_requests
+from sql.deletion_requests import DeletionRequest, RequestState, list_requests
 from sql.holds import HoldRecord, list_holds, read_now
 from sql.queries import load
 from tasks.reconciliation.audit.people import Person

@@ -20,7 +20,7 @@ from ledger.errors import TransientError
 from ledger.months import Month
 from ledger.retention import DeletionPlan
 from ledger.tables import TieredTable
-from sql.deletions import DeletionRequest
+from sql.deletion_requests import DeletionRequest
 from sql.restored import Request
 from tasks.admin.housekeeping import purge_health_results, purge_idempotency_keys, purge_sessions, record_job
 from tasks.alerting.notices import Sent, send_notices

@@ -32,7 +32,7 @@ from servers.lending import running
 from sql import migrate
 from sql.connection import connect
 from sql.ledger_tables import make_hot_parent
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
 from tests import costs, coverage_report, figures, sampling, stores
 from tests.archives import Archives

@@ -19,7 +19,7 @@ from sql.queries import load
 
 MOST_MONTHS = 120
 _QUERIES = load("verified")
-_DELETIONS = load("deletions")
+_MONTH_ENDS = load("old_months")
 _MonthName = Annotated[str, Meta(examples=["2024-11"])]
 _Hash = Annotated[str, Meta(description="SHA-256, in hex", pattern="^[0-9a-f]{64}$")]
 
@@ -176,7 +176,7 @@ class _End:
 
 async def _ends(database: Database, table: str | None, month: date | None) -> dict[tuple[str, str], _End]:
     async def fetch(connection: AsyncConnection) -> list[TupleRow]:
-        cursor = await connection.execute(_DELETIONS["month_ends"], {"table": table, "month": month})
+        cursor = await connection.execute(_MONTH_ENDS["month_ends"], {"table": table, "month": month})
         return await cursor.fetchall()
 
     rows = await database.run(fetch, "archive_month_ends")

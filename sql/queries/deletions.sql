@@ -1,5 +1,4 @@
--- The deletion of months: what is past its policy, requests and approvals, and how far each deletion has come. See
--- sql/deletions.py.
+-- How far each deletion of a month has come: its parts, its objects, its certificate. See sql/deletions.py.
 
 -- name: lock
 -- For the session: one run deletes at a time.
@@ -7,51 +6,6 @@ SELECT pg_try_advisory_lock(hashtextextended('treasury deletion', 7305824))
 
 -- name: unlock
 SELECT pg_advisory_unlock(hashtextextended('treasury deletion', 7305824))
-
--- name: lock_requests
--- Until the end of the transaction nobody else requests or decides.
-SELECT pg_advisory_xact_lock(hashtextextended('treasury deletion requests', 7305824))
-
--- name: old_parts
--- Every part that is not deleted, of the months up to a last one: all tables at once.
-SELECT table_name, month, part, tier, step, row_count, digest, manifest_sha256, kept, wholly_held
-FROM archive_months
-WHERE table_name = %(table)s AND month <= %(last_month)s AND tier <> 'deleted'
-ORDER BY month, part
-
--- name: undecided_objects
--- Objects that a copy of this database may have taken for its own: of these months nothing is deleted.
-SELECT month, min(object_key) FROM archive_uploads
-WHERE table_name = %(table)s AND state IN ('deciding', 'kept') AND month <= %(last_month)s
-GROUP BY month
-
--- name: next_request
-SELECT coalesce(max(request_id), 0) + 1, date_trunc('milliseconds', clock_timestamp()) FROM deletion_requests
-
--- name: add_request
-INSERT INTO deletion_requests (request_id, as_of, plan, plan_sha256, approvals, grace_days, actor, account, reason, requested_at)
-VALUES (%(request_id)s, %(as_of)s, %(plan)s, %(plan_sha256)s, %(approvals)s, %(grace_days)s, %(actor)s, %(account)s,
-        %(reason)s, %(requested_at)s)
-
--- name: requests
--- The requests, the newest first, each with its decisions in their order and the months that were deleted under it.
-SELECT r.request_id, r.as_of, r.plan, r.plan_sha256, r.approvals, r.grace_days, r.actor, r.account, r.reason, r.requested_at,
-       (SELECT coalesce(jsonb_agg(jsonb_build_array(d.action, d.actor, d.account, d.reason, d.decided_at) ORDER BY d.decision_id), '[]')
-        FROM deletion_decisions d WHERE d.request_id = r.request_id),
-       (SELECT coalesce(jsonb_agg(jsonb_build_array(x.table_name, to_char(x.month, 'YYYY-MM'), x.state, x.certificate)
-                                  ORDER BY x.number), '[]')
-        FROM deletions x WHERE x.request_id = r.request_id)
-FROM deletion_requests r
-WHERE (%(request_id)s::bigint IS NULL OR r.request_id = %(request_id)s)
-ORDER BY r.request_id DESC
-LIMIT %(limit)s
-
--- name: now
-SELECT date_trunc('milliseconds', clock_timestamp())
-
--- name: add_decision
-INSERT INTO deletion_decisions (request_id, action, actor, account, reason, decided_at)
-VALUES (%(request_id)s, %(action)s, %(actor)s, %(account)s, %(reason)s, %(decided_at)s)
 
 -- name: next_number
 SELECT coalesce(max(number), 0) + 1 FROM deletions
@@ -200,32 +154,3 @@ UPDATE deletions SET last_error = %(error)s WHERE number = %(number)s AND state 
 SELECT part, manifest_sha256 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s AND part = ANY(%(parts)s::smallint[])
 ORDER BY part
-
--- name: month_ends
--- How the life of each month that is there goes on: the open holds on all of it or on rows of it, and the newest request to
--- delete it that is open, with its state and the end of its grace period.
-SELECT m.table_name, m.month,
-       ARRAY(SELECT 'HOLD-' || h.hold_id FROM holds h
-             WHERE coalesce(h.table_name, m.table_name) = m.table_name AND m.month BETWEEN h.first_month AND h.last_month
-               AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released')
-             ORDER BY h.hold_id),
-       r.request_id,
-       CASE WHEN r.request_id IS NULL THEN NULL WHEN r.due_at IS NULL THEN 'waiting' WHEN now() < r.due_at THEN 'grace'
-            ELSE 'approved' END,
-       r.due_at
-FROM (SELECT DISTINCT table_name, month FROM archive_months
-      WHERE tier <> 'deleted' AND (%(table)s::text IS NULL OR table_name = %(table)s)
-        AND (%(month)s::date IS NULL OR month = %(month)s)) AS m
-LEFT JOIN LATERAL (
-    SELECT q.request_id,
-           (SELECT d.decided_at + q.grace_days * interval '1 day' FROM deletion_decisions d
-            WHERE d.request_id = q.request_id AND d.action = 'approved'
-            ORDER BY d.decision_id OFFSET q.approvals - 1 LIMIT 1) AS due_at
-    FROM deletion_requests q
-    WHERE q.plan @> jsonb_build_array(jsonb_build_object('table', m.table_name, 'month', to_char(m.month, 'YYYY-MM')))
-      AND NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = q.request_id AND d.action <> 'approved')
-      AND NOT EXISTS (SELECT FROM deletions x
-                      WHERE (x.request_id, x.table_name, x.month) = (q.request_id, m.table_name, m.month))
-    ORDER BY q.request_id DESC LIMIT 1
-) AS r ON true
-ORDER BY m.table_name, m.month

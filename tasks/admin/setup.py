@@ -11,7 +11,7 @@ from sql.clock import require_clock
 from sql.connection import connect
 from sql.errors import translate
 from sql.obstacles import unlogged_relations
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from sql.roles import own_relations, prepare_roles
 from tasks.admin.schedules import note_expected
 from tasks.admin.session_key import replace_session_key

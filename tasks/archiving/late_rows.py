@@ -21,7 +21,8 @@ from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.fields import read_fields
 from sql.maintenance import run_ddl
-from sql.partitions import create_partition, monthly_partitions, prepare_table
+from sql.partitions import create_partition, monthly_partitions
+from sql.preparation import prepare_table
 from sql.queries import load
 from sql.relations import Parents, Relation, find_relation
 from sql.storing import check_stored

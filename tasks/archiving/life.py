@@ -20,11 +20,11 @@ from ledger.retention import due_on
 from ledger.tables import TieredTable
 from sql.archive_objects import object_amounts
 from sql.connection import Connection, connect, fetch_one
-from sql.deletions import MonthEnd, month_ends
 from sql.holds import read_now
 from sql.installation import read_installation
 from sql.log import LogRow, count_waiting, read_log
 from sql.obstacles import dependents, missing_constraints, unlogged_relations
+from sql.old_months import MonthEnd, month_ends
 from sql.queries import load
 from sql.relations import Parents, Relation
 from sql.verified import PartAge, part_ages

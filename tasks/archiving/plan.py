@@ -13,7 +13,7 @@ from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
 from sql.obstacles import missing_constraints, obstacles
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from sql.relations import Parents, Relation
 from sql.seal import count_unfinished
 from tasks.archiving.calendar import check_as_of

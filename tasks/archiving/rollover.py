@@ -14,7 +14,8 @@ from sql.catalog import check_exactness, columns_of
 from sql.connection import Connection, connect
 from sql.obstacles import obstacles
 from sql.partition_checks import ensure_bounds_check
-from sql.partitions import Partition, list_partitions, monthly_partitions, prepare_table, try_partition
+from sql.partitions import Partition, list_partitions, monthly_partitions, try_partition
+from sql.preparation import prepare_table
 from sql.relations import Parents, Relation
 from tasks.archiving.calendar import check_as_of, utc_today
 from tasks.archiving.catalogue import (

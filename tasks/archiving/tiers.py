@@ -17,10 +17,10 @@ from ledger.retention import due_on
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect
-from sql.deletions import MonthEnd, month_ends
 from sql.fields import read_fields
 from sql.holds import read_now
 from sql.obstacles import hidden_relations
+from sql.old_months import MonthEnd, month_ends
 from sql.relations import Parents, Relation
 from tasks.archiving.catalogue import (
     CatalogueMonth,

@@ -9,10 +9,11 @@ from ledger.tables import TieredTable
 from sql.connection import Connection, connect, fetch_one
 from sql.maintenance import keep_vacuum_out, run_ddl
 from sql.partition_checks import ensure_bounds_check, ensure_indexes
-from sql.partitions import monthly_partitions, move_to_warm
+from sql.partitions import monthly_partitions
 from sql.queries import load
 from sql.relations import Parents, check_partition
 from sql.storing import check_stored
+from sql.warm import move_to_warm
 
 _QUERIES = load("tiers")
 

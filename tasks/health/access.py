@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from ledger.counts import counted
 from sql.connection import Connection
+from sql.guards import lacking_guards
 from sql.obstacles import policed_relations, unlogged_relations
-from sql.partitions import lacking_guards, list_partitions
+from sql.partitions import list_partitions
 from sql.relations import Parents, Relation
 from sql.roles import own_relations
 from sql.storing import alterers

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ledger.counts import counted
-from sql.deletions import Deletion, DeletionRequest, RequestState, list_requests, unfinished
+from sql.deletion_requests import DeletionRequest, RequestState, list_requests
+from sql.deletions import Deletion, unfinished
 from sql.holds import review_holds
 from tasks.health.context import Context
 from tasks.health.result import Measure

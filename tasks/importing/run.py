@@ -14,7 +14,7 @@ from ledger.counts import counted
 from ledger.errors import ConfigError, FieldError
 from ledger.tables import BUILT_IN, TieredTable
 from sql.connection import Connection, connect
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from sql.queries import load
 from sql.storing import check_stored
 from tasks.importing.alike_amounts import warnings

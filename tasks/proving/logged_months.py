@@ -12,9 +12,9 @@ from ledger.tables import TieredTable
 from ledger.transparency.events import Archived, Event
 from ledger.transparency.tiles import root_of_size, roots_from
 from sql.connection import Connection
-from sql.deletions import rows_in_postgres
 from sql.installation import read_installation
 from sql.log import LogRow, find_archived, read_log
+from sql.old_months import rows_in_postgres
 from storage.manifest import Manifest
 from storage.store import ObjectStore, StoredFile
 from tasks.archiving.calendar import utc_today

@@ -21,7 +21,8 @@ from sql.catalog import columns_of
 from sql.connection import Connection
 from sql.fields import read_fields
 from sql.obstacles import hidden_relations
-from sql.partitions import Partition, check_key, readable_partitions, rows_through
+from sql.partitions import Partition, readable_partitions, rows_through
+from sql.preparation import check_key
 from sql.relations import Parents, Relation, lock_parents
 from storage.archive_files import path_of
 from storage.branches import Branch, ColdFile, Described, FileColumns, Need

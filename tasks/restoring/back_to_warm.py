@@ -33,7 +33,8 @@ from sql.deep import find_copy
 from sql.log import record_event
 from sql.maintenance import keep_vacuum_out, run_ddl
 from sql.partition_checks import check_attachable
-from sql.partitions import attach, list_partitions, make_like, monthly_partitions, prepare_table
+from sql.partitions import attach, list_partitions, make_like, monthly_partitions
+from sql.preparation import prepare_table
 from sql.queries import load
 from sql.relations import Parents, Relation, find_in_schema
 from sql.restored import Request, add_copy, copies, drop_copy, ensure_schema, restore_lock

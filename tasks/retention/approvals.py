@@ -11,7 +11,7 @@ from ledger.errors import RefusalError
 from ledger.retention import DeletionPlan, DoomedMonth, plan_hash
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
-from sql.deletions import (
+from sql.deletion_requests import (
     DeletionRequest,
     RequestState,
     add_decision,

@@ -19,7 +19,8 @@ from ledger.months import Month
 from ledger.retention import DoomedMonth, certificate_number
 from ledger.transparency.events import Event
 from sql.connection import Connection
-from sql.deletions import Deletion, DeletionRequest, DoomedObject, MonthPart, doomed_objects, event_index
+from sql.deletion_requests import DeletionRequest
+from sql.deletions import Deletion, DoomedObject, MonthPart, doomed_objects, event_index
 from sql.log import find_archived, read_log
 from storage.marker import location_of
 from storage.store import StoredFile

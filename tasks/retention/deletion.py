@@ -19,13 +19,11 @@ from ledger.retention import DoomedMonth
 from ledger.transparency.events import Deleted, DeletionBegun, LoggedObject, logged
 from sql.archive_objects import objects_of_month
 from sql.connection import Connection, connect
+from sql.deletion_requests import DeletionRequest, RequestState, add_decision, get_request, list_requests, lock_requests
 from sql.deletions import (
     Deletion,
-    DeletionRequest,
     DoomedObject,
     MonthPart,
-    RequestState,
-    add_decision,
     add_deletion,
     add_kept_part,
     begin_parts,
@@ -34,10 +32,7 @@ from sql.deletions import (
     doomed_objects,
     finish,
     get_deletion,
-    get_request,
     leftovers,
-    list_requests,
-    lock_requests,
     manifests,
     mark_removed,
     mark_upload_removed,

@@ -13,9 +13,9 @@ from ledger.policy import Tier
 from ledger.retention import DeletionPlan, DoomedMonth, DoomedPart, KeptMonth, due_on
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
-from sql.deletions import OldPart, old_parts, rows_in_postgres, undecided_objects
 from sql.holds import list_holds, open_holds, read_now, wrongly_released
 from sql.locks import promised_until
+from sql.old_months import OldPart, old_parts, rows_in_postgres, undecided_objects
 from tasks.retention.subjects import has_column
 
 _IN_POSTGRES = (Tier.HOT, Tier.WARM)

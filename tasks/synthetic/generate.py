@@ -19,7 +19,8 @@ from ledger.policy import Tier
 from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS
 from ledger.transactions import SUPPLIERS
 from sql.connection import Connection, connect, fetch_one
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from sql.queries import load
 from sql.relations import Parents, Relation
 from sql.storing import check_stored

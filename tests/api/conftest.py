@@ -21,7 +21,8 @@ from config import Settings
 from ledger.months import Month
 from ledger.scopes import CLIENT_SCOPES
 from sql.connection import connect
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from tasks.admin.keys import create_key
 from tests.api.ledger_rows import Ledger
 from tests.conftest import own_database

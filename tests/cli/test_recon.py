@@ -19,7 +19,7 @@ from cli.reports import print_report
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, NotFoundError, VerificationError
 from sql.connection import connect
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from storage.store import ObjectStore, describe_file
 from tasks.reconciliation.audit.people import account_of_process
 from tasks.reconciliation.casework.breaks import resolve

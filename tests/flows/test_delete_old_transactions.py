@@ -18,7 +18,7 @@ from config import Settings
 from config.retention import RetentionSettings
 from flows.delete_old_transactions import delete_old_transactions
 from sql.connection import connect
-from sql.deletions import list_requests
+from sql.deletion_requests import list_requests
 from tasks.retention.approvals import approve
 from tests.archives import Archives
 from tests.flows.test_flows import artifacts

@@ -24,7 +24,7 @@ from prefect.states import Pending
 from flows.archive_months import archive_months
 from flows.delete_old_transactions import delete_old_transactions
 from sql.connection import connect
-from sql.deletions import RequestState, list_requests
+from sql.deletion_requests import RequestState, list_requests
 from tests.api.dashboard.test_browser import PICTURES
 from tests.api.documentation.browser import Page, open_page
 from tests.flows.test_delete_old_transactions import OWN, WAITING, old

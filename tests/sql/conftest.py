@@ -9,7 +9,8 @@ import pytest
 from config import Settings
 from ledger.tables import BUILT_IN
 from sql.connection import Connection, connect
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from tests.sql.ledger_rows import FEBRUARY
 
 Connector = Callable[[], Connection]

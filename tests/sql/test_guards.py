@@ -12,8 +12,10 @@ from ledger.identifiers import new_id
 from ledger.tables import BUILT_IN, VAS_TRANSACTIONS, TieredTable
 from sql.connection import Connection
 from sql.errors import HISTORY_IS_FIXED
-from sql.partitions import lacking_guards, move_to_warm, prepare_table
+from sql.guards import lacking_guards
+from sql.preparation import prepare_table
 from sql.relations import Parents
+from sql.warm import move_to_warm
 from tests.sql.ledger_rows import FEBRUARY, add_row
 
 TERMINAL = ["completed", "failed", "cancelled", "reversed"]

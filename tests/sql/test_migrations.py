@@ -20,7 +20,9 @@ from sql import migrate
 from sql.connection import Connection, connect, connection_parameters
 from sql.ledger_tables import make_hot_parent
 from sql.lookups import filter_blocks, found_lookups
-from sql.partitions import ensure_partition, move_to_warm, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
+from sql.warm import move_to_warm
 from storage.filters import hash_of, make_filter, may_have
 from tasks.reconciliation.audit.chain import verify_chain
 from tests.sql.ledger_rows import add_row

@@ -15,8 +15,10 @@ from sql import migrate
 from sql.connection import Connection, check_session, connect, limited
 from sql.ledger_tables import make_hot_parent
 from sql.own_schema import VERSIONS, made_until, make_schema, require_catalogue, require_set_up
-from sql.partitions import ensure_partition, move_to_warm, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from sql.roles import CATALOGUE, own_relations, prepare_roles
+from sql.warm import move_to_warm
 from tasks.admin.setup import prepare_database
 from tests.sql.ledger_rows import FEBRUARY, add_row
 

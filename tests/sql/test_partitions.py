@@ -16,7 +16,8 @@ from ledger.months import Month
 from ledger.tables import BUILT_IN, TRANSACTIONS, TieredTable
 from sql.connection import Connection, connect
 from sql.maintenance import run_ddl
-from sql.partitions import create_partition, ensure_partition, move_to_warm
+from sql.partitions import create_partition, ensure_partition
+from sql.warm import move_to_warm
 from tasks.archiving.catalogue import register_months
 from tests.dropping import dropping
 from tests.relations import hot_months, hot_partitions, relation, warm_months

@@ -9,7 +9,7 @@ from ledger.errors import ConfigError
 from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from sql.relations import find_relation
 from tests.relations import relation
 

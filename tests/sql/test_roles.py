@@ -18,8 +18,10 @@ from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TRANSACTIONS
 from sql import roles
 from sql.connection import Connection, connect
-from sql.partitions import ensure_partition, move_to_warm, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from sql.roles import API, AUDITOR, CATALOGUE, prepare_roles
+from sql.warm import move_to_warm
 from tasks.admin.setup import prepare_database
 from tests.sql.ledger_rows import FEBRUARY
 

@@ -12,9 +12,9 @@ from ledger.tables import TRANSACTIONS
 from sql.connection import Connection
 from sql.errors import HISTORY_IS_FIXED, MONTH_IS_SEALED
 from sql.maintenance import run_ddl
-from sql.partitions import move_to_warm
 from sql.relations import Relation
 from sql.seal import count_unfinished, is_sealed, seal
+from sql.warm import move_to_warm
 from tests.relations import relation
 from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row

@@ -15,7 +15,8 @@ from ledger.errors import ConfigError
 from ledger.tables import TRANSACTIONS
 from sql import migrate
 from sql.connection import PINNED, Connection, check_found, check_session_of, connect, connection_parameters
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from sql.relations import find_relation
 from storage.engine import engine
 from tasks.querying.link import linked, postgres_query

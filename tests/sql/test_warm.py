@@ -14,7 +14,8 @@ from ledger.errors import DataError, TransientError
 from ledger.months import months_between
 from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS
 from sql.connection import Connection, connect
-from sql.partitions import ensure_partition, move_to_warm
+from sql.partitions import ensure_partition
+from sql.warm import move_to_warm
 from tests.relations import hot_months, warm_months
 from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row

@@ -28,7 +28,8 @@ from ledger.statements import BreakClass
 from ledger.tables import VAS_TRANSACTIONS
 from ledger.transactions import VasType, new_transaction
 from sql.connection import connect
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from suppliers.errors import BadCredentialsError
 from suppliers.protocol import Outcome, SupplierClient
 from suppliers.registry import definition_of, definitions, open_suppliers

@@ -44,7 +44,7 @@ ALTER TABLE recon_breaks DROP CONSTRAINT recon_breaks_class_check;
 ALTER TABLE recon_breaks ADD CONSTRAINT recon_breaks_class_check CHECK (class IN ('missing_here', 'missing_there',
     'duplicate', 'amount', 'status', 'late_posting', 'product', 'time', 'commission', 'closed_period_changed'));
 
--- Before an UPDATE of a row of a former Johannesburg day (the trigger's condition, see sql/partitions.py). In a closed day a
+-- Before an UPDATE of a row of a former Johannesburg day (the trigger's condition, see sql/guards.py). In a closed day a
 -- row under way may still end as its purchase did, which `processed_at` marks (sql/queries/vending.sql, `finish`); nothing
 -- else that reconciliation compares may change. The shared lock keeps a closing out until the transaction ends. It runs
 -- as its owner: whoever may update the ledger needs no privilege on reconciliation's tables, and no search path of a

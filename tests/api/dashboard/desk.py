@@ -9,7 +9,7 @@ from typing import Any
 from config import Settings
 from ledger.scopes import Scope
 from sql.connection import connect
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from tasks.admin.keys import create_key
 from tests.api.conftest import serving, unlimited
 from tests.api.dashboard.person import Person

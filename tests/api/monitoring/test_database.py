@@ -22,7 +22,8 @@ from servers import lease, process
 from servers.postgres import Postgres
 from sql import migrate
 from sql.connection import connect
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from sql.roles import API, ensure_login, prepare_roles
 from tasks.admin.keys import create_key
 from tests.api.conftest import serving

@@ -20,7 +20,8 @@ from servers import lease
 from servers.postgres import Postgres
 from sql import migrate
 from sql.connection import connect
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from tasks.admin.keys import create_key
 from tests.api.conftest import Headers, serving
 from tests.api.ledger_rows import BODY, keyed

@@ -13,7 +13,7 @@ from config import Settings
 from ledger.business_days import day_of
 from ledger.scopes import Scope
 from sql.connection import connect
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from tasks.admin.keys import create_key
 from tests.api.conftest import serving
 from tests.tasks.reconciliation.books import DAY, Books

@@ -18,7 +18,8 @@ from ledger.identifiers import new_id
 from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import connect
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from storage.manifest import Manifest
 from storage.marker import KEY as MARKER
 from tasks.archiving.move_month import finish_leftovers, move_month

@@ -12,8 +12,9 @@ from ledger.errors import ConfigError, TransientError
 from ledger.months import Month
 from sql.connection import connect
 from sql.partition_checks import ensure_bounds_check
-from sql.partitions import move_to_warm, prepare_table
+from sql.preparation import prepare_table
 from sql.relations import Parents
+from sql.warm import move_to_warm
 from tasks.admin.setup import prepare_database
 from tasks.archiving.catalogue import register_months
 from tasks.archiving.outcome import MoveResult

@@ -13,7 +13,8 @@ from ledger.errors import ConfigError, DataError
 from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import connect
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from tasks.archiving.move_month import move_month
 from tasks.archiving.outcome import MoveResult
 from tasks.archiving.plan import plan_table

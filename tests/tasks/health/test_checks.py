@@ -24,9 +24,10 @@ from ledger.months import Month
 from servers.lease import lease
 from servers.prefect import Worker
 from sql.connection import Connection, connect
-from sql.partitions import ensure_partition, move_to_warm
+from sql.partitions import ensure_partition
 from sql.queries import load
 from sql.roles import prepare_roles
+from sql.warm import move_to_warm
 from storage.store import ObjectStore
 from tasks.admin.housekeeping import record_job
 from tasks.admin.setup import prepare_database

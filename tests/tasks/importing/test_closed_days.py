@@ -8,7 +8,7 @@ import pytest
 
 from config import Settings
 from sql.connection import connect
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from tasks.importing.closed_days import ClosedDays
 from tasks.importing.rows import Row
 from tasks.reconciliation.closing.periods import Closing, close_period

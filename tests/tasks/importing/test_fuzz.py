@@ -13,7 +13,7 @@ import pytest
 from config import Settings
 from ledger.errors import ConfigError, DataError
 from sql.connection import connect
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from tasks.importing.run import ImportReport, ImportRequest, import_file
 from tests.tasks.importing.conftest import physical_lines
 from tests.tasks.importing.damaged import ORIGINALS, damaged

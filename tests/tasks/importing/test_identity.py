@@ -13,7 +13,7 @@ from ledger.errors import ConfigError, DataError, NotStoredError
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
-from sql.partitions import move_to_warm
+from sql.warm import move_to_warm
 from tasks.importing import known_rows
 from tasks.importing.rows import Row
 from tasks.importing.run import ImportReport, ImportRequest, import_file

@@ -16,8 +16,10 @@ from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
 from sql.maintenance import run_ddl
-from sql.partitions import ensure_partition, move_to_warm, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from sql.seal import seal
+from sql.warm import move_to_warm
 from tasks.importing.loading import Loader
 from tasks.importing.rows import Row
 from tests.relations import hot_months, relation, warm_months

@@ -11,7 +11,7 @@ from config import Settings
 from ledger.errors import NotStoredError
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from tasks.synthetic.generate import GenerateParameters, generate
 from tests.tasks.importing.conftest import Run
 

@@ -14,7 +14,7 @@ import pytest
 from config import Settings
 from ledger.errors import ConfigError, DataError
 from sql.connection import connect
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from tests.tasks.importing.conftest import Run
 from tests.tasks.importing.test_identity import HEADER, M, count
 

@@ -19,7 +19,8 @@ from ledger.identifiers import new_id
 from ledger.months import Month, months_between
 from ledger.policy import Tier
 from sql.connection import Connection, connect
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from storage.archive_files import ArchiveFiles
 from storage.branches import Branch, Described, Need
 from storage.engine import engine

@@ -20,7 +20,7 @@ import pytest
 from config import Settings
 from ledger.errors import DataError, TransientError, TreasuryError
 from sql.connection import connect
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from storage.engine import engine
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month

@@ -17,7 +17,8 @@ from config.reconciliation import ReconciliationSettings
 from ledger.identifiers import new_id
 from ledger.months import Month
 from sql.connection import connect, fetch_one
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from suppliers.statement import STATEMENT_SCHEMA
 from tasks.reconciliation.closing.periods import Closing, close_period
 from tasks.reconciliation.runs.request import RunRequest

@@ -8,7 +8,7 @@ from config import Settings
 from ledger.holds import HoldScope, Subject
 from ledger.months import Month
 from sql.connection import connect
-from sql.deletions import DeletionRequest
+from sql.deletion_requests import DeletionRequest
 from sql.holds import HoldRecord, read_now
 from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today

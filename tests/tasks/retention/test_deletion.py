@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from config.retention import RetentionSettings
 from ledger.errors import ConfigError, NotFoundError, RefusalError
 from sql.connection import connect
-from sql.deletions import RequestState, get_request
+from sql.deletion_requests import RequestState, get_request
 from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.to_cold import archive_month

@@ -15,7 +15,7 @@ from ledger.proof_files import check_proof
 from ledger.retention import KeptMonth
 from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
-from sql.deletions import RequestState, get_request
+from sql.deletion_requests import RequestState, get_request
 from storage.manifest import Manifest
 from storage.store import ObjectStore
 from tasks.archiving.late_rows import open_late_rows

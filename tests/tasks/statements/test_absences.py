@@ -11,7 +11,7 @@ from config import Settings
 from ledger.business_days import bounds
 from ledger.errors import ConfigError, FieldError, RefusalError
 from sql.connection import Connection, connect
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from storage.store import ObjectStore
 from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.audit.objects import verify_objects

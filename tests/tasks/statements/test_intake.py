@@ -31,7 +31,7 @@ from config.suppliers import Suppliers
 from ledger.errors import ConfigError, DataError, NotFoundError, OwnershipError, TransientError
 from servers.s3 import executable
 from sql.connection import connect
-from sql.partitions import prepare_table
+from sql.preparation import prepare_table
 from storage.store import ObjectStore
 from suppliers.registry import definitions
 from suppliers.statement import StatementError

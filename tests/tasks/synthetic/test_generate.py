@@ -17,7 +17,7 @@ from ledger.months import Month
 from ledger.tables import BUILT_IN, TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
 from ledger.transactions import field_names, new_transaction
 from sql.connection import connect
-from sql.partitions import move_to_warm
+from sql.warm import move_to_warm
 from tasks.synthetic import payments as synthetic
 from tasks.synthetic.generate import GeneratedMonth, GenerateParameters, generate
 from tasks.synthetic.payments import MonthPlan, World, month_tables

@@ -20,7 +20,8 @@ from ledger.errors import ConflictError, FieldError, MissingRowsError, RefusalEr
 from ledger.months import Month
 from ledger.totals import Question, TotalsGroup, Zone
 from sql.connection import connect
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from sql.restored import Request
 from sql.totals import totals_lock
 from tasks.archiving.late_rows import open_late_rows

@@ -23,7 +23,8 @@ from ledger.months import Month
 from ledger.transactions import Status
 from sql.connection import connect
 from sql.errors import translate
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from suppliers.registry import open_suppliers
 from suppliers.simulation.faults import Fault
 from suppliers.verdicts import PurchaseState, Verdict, failure_of

@@ -11,7 +11,8 @@ from config import Settings
 from ledger.months import Month
 from ledger.tables import BUILT_IN, TRANSACTIONS, TieredTable
 from sql.connection import Connection, connect
-from sql.partitions import ensure_partition, prepare_table
+from sql.partitions import ensure_partition
+from sql.preparation import prepare_table
 from tasks.watch import WatchReport, watch_transactions
 from tests.databases import make_template
 from tests.sql.ledger_rows import add_row

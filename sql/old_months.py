@@ -1,0 +1,92 @@
+"""Months near the end of their life: what is past its policy, and what holds and requests say of each month."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.sql import SQL, Identifier
+
+from ledger.months import Month
+from ledger.tables import TieredTable
+from sql.connection import Connection
+from sql.queries import load
+from sql.relations import Parents
+
+_QUERIES = load("old_months")
+
+
+@dataclass(frozen=True, slots=True)
+class OldPart:
+    """A part of a month that no certificate is about, as the catalogue has it."""
+
+    table_name: str
+    month: date
+    part: int
+    tier: str
+    step: str
+    row_count: int | None
+    digest: bytes | None
+    manifest_sha256: bytes | None
+    kept: Mapping[str, Any] | None
+    wholly_held: Sequence[str] | None
+
+    @property
+    def held_by(self) -> Sequence[Sequence[str]]:
+        """The names of holds that keep every row of the part together; there may be several such sets, or none."""
+        return [names for names in (self.kept and self.kept["holds"], self.wholly_held) if names]
+
+
+def old_parts(connection: Connection, table: str, last: Month) -> list[OldPart]:
+    """The parts of a table's months up to ``last`` that are not deleted, the oldest first."""
+    with connection.cursor(row_factory=class_row(OldPart)) as cursor:
+        return cursor.execute(_QUERIES["old_parts"], {"table": table, "last_month": last.first_day}).fetchall()
+
+
+def rows_in_postgres(
+    connection: Connection, table: TieredTable, last: Month, first: Month | None = None
+) -> dict[Month, str]:
+    """Where PostgreSQL has rows of the months from ``first`` (default: all) to ``last``: for each month a partition,
+    whatever somebody made for them. Only partitions of these months, and a DEFAULT one, are read.
+    """
+    partitions: dict[Month, str] = {}
+    time = Identifier(table.time_column)
+    query = SQL(
+        "SELECT date_trunc('month', {} AT TIME ZONE 'UTC')::date, min(tableoid::regclass::text) FROM {} WHERE {} < %s"
+        " AND {} >= %s GROUP BY 1"
+    )
+    for parent in Parents.of(connection, table).found:
+        since = "-infinity" if first is None else first.lower
+        rows = connection.execute(query.format(time, parent.identifier, time, time), (last.upper, since))
+        partitions |= {Month.of(day): partition for day, partition in rows}
+    return partitions
+
+
+def undecided_objects(connection: Connection, table: str, last: Month) -> dict[Month, str]:
+    """An object of each month up to ``last`` that another database may have taken for its own."""
+    rows = connection.execute(_QUERIES["undecided_objects"], {"table": table, "last_month": last.first_day})
+    return {Month.of(month): key for month, key in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class MonthEnd:
+    """How the life of a month goes on: the open holds, and the open request to delete it.
+
+    ``state`` is ``waiting`` for approvals, ``grace`` or ``approved``, None without a request. ``due_at``: the end of
+    its grace period, UTC.
+    """
+
+    held_by: tuple[str, ...] = ()
+    request_id: int | None = None
+    state: str | None = None
+    due_at: datetime | None = None
+
+
+def month_ends(connection: Connection, table: str | None = None) -> dict[tuple[str, Month], MonthEnd]:
+    """How the life of each month that is not deleted goes on, by table and month."""
+    rows = connection.execute(_QUERIES["month_ends"], {"table": table, "month": None})
+    return {
+        (name, Month.of(month)): MonthEnd(tuple(held_by), request_id, state, due_at)
+        for name, month, held_by, request_id, state, due_at in rows
+    }

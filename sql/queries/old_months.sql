@@ -1,0 +1,43 @@
+-- Months near the end of their life: past their policy, held, or asked to be deleted. See sql/old_months.py.
+
+-- name: old_parts
+-- Every part that is not deleted, of the months up to a last one: all tables at once.
+SELECT table_name, month, part, tier, step, row_count, digest, manifest_sha256, kept, wholly_held
+FROM archive_months
+WHERE table_name = %(table)s AND month <= %(last_month)s AND tier <> 'deleted'
+ORDER BY month, part
+
+-- name: undecided_objects
+-- Objects that a copy of this database may have taken for its own: of these months nothing is deleted.
+SELECT month, min(object_key) FROM archive_uploads
+WHERE table_name = %(table)s AND state IN ('deciding', 'kept') AND month <= %(last_month)s
+GROUP BY month
+
+-- name: month_ends
+-- How the life of each month that is there goes on: the open holds on all of it or on rows of it, and the newest request to
+-- delete it that is open, with its state and the end of its grace period.
+SELECT m.table_name, m.month,
+       ARRAY(SELECT 'HOLD-' || h.hold_id FROM holds h
+             WHERE coalesce(h.table_name, m.table_name) = m.table_name AND m.month BETWEEN h.first_month AND h.last_month
+               AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released')
+             ORDER BY h.hold_id),
+       r.request_id,
+       CASE WHEN r.request_id IS NULL THEN NULL WHEN r.due_at IS NULL THEN 'waiting' WHEN now() < r.due_at THEN 'grace'
+            ELSE 'approved' END,
+       r.due_at
+FROM (SELECT DISTINCT table_name, month FROM archive_months
+      WHERE tier <> 'deleted' AND (%(table)s::text IS NULL OR table_name = %(table)s)
+        AND (%(month)s::date IS NULL OR month = %(month)s)) AS m
+LEFT JOIN LATERAL (
+    SELECT q.request_id,
+           (SELECT d.decided_at + q.grace_days * interval '1 day' FROM deletion_decisions d
+            WHERE d.request_id = q.request_id AND d.action = 'approved'
+            ORDER BY d.decision_id OFFSET q.approvals - 1 LIMIT 1) AS due_at
+    FROM deletion_requests q
+    WHERE q.plan @> jsonb_build_array(jsonb_build_object('table', m.table_name, 'month', to_char(m.month, 'YYYY-MM')))
+      AND NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = q.request_id AND d.action <> 'approved')
+      AND NOT EXISTS (SELECT FROM deletions x
+                      WHERE (x.request_id, x.table_name, x.month) = (q.request_id, m.table_name, m.month))
+    ORDER BY q.request_id DESC LIMIT 1
+) AS r ON true
+ORDER BY m.table_name, m.month
