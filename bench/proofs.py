@@ -28,10 +28,10 @@ from tasks.archiving.catalogue import month_states
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.proving.proofs import ProofFile, Prover
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.querying.query import run_query
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
+from tasks.verifying.verification import VerificationScope, verify_archive
 
 ROWS = 1_000_000
 MONTH = Month(2021, 2)

@@ -9,7 +9,7 @@ from cli import terminal
 from cli.session import session
 from cli.verify import read_policy
 from ledger.counts import counted
-from tasks.proving.rebuilding import rebuild_catalogue
+from tasks.rebuilding.catalogue import rebuild_catalogue
 
 
 def rebuild(

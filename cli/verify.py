@@ -19,9 +19,9 @@ from ledger.months import Month
 from ledger.transparency.policies import LogPolicy
 from sql.connection import Connection, connect
 from tasks.proving.audit_kit import write_kit
-from tasks.proving.findings import VerificationReport
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.report import policy_text
+from tasks.verifying.findings import VerificationReport
+from tasks.verifying.verification import VerificationScope, verify_archive
 
 _SPAN = re.compile(r"(\d{4}-\d{2})(?:\.\.(\d{4}-\d{2}))?")
 

@@ -6,8 +6,8 @@ from config import load_settings
 from flows.console import explained, finished
 from flows.schedule import HOOKS
 from ledger.counts import counted
-from tasks.proving.drill import Drill
 from tasks.steps import drill_archive_step
+from tasks.verifying.drill import Drill
 
 
 @flow(name="drill-archive", **HOOKS)

@@ -9,8 +9,8 @@ from flows.schedule import HOOKS
 from ledger.counts import counted
 from ledger.errors import TreasuryError
 from ledger.sizes import human_bytes
-from tasks.proving.reverification import Night
 from tasks.steps import check_locks_step, drill_again_step, publish_log_step, verify_archive_step
+from tasks.verifying.reverification import Night
 
 
 @flow(name="verify-archive", **HOOKS)

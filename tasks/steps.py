@@ -30,8 +30,6 @@ from tasks.archiving.plan import PlannedMove, plan_table
 from tasks.archiving.rollover import RolloverReport, roll_table
 from tasks.health import CheckResult, run_checks
 from tasks.health.record import Recorded, record
-from tasks.proving.drill import Drill, drill, drill_again
-from tasks.proving.reverification import Night, reverify
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day
 from tasks.restoring.back_to_warm import ReturnedMonth, return_month
@@ -48,6 +46,8 @@ from tasks.totals.keeping import TotalsOutcome, keep_daily_totals
 from tasks.transparency.publish import Published, publish_log
 from tasks.vending.purchase import SettleReport, settle_vends
 from tasks.vending.supplier_tests import TrialCheck, check_suppliers
+from tasks.verifying.drill import Drill, drill, drill_again
+from tasks.verifying.reverification import Night, reverify
 from tasks.watch import WatchReport, watch_transactions
 
 _RETRIES = 2
@@ -207,7 +207,7 @@ def publish_log_step(settings: Settings) -> Published | None:
 
 @task(name="verify archive", **OPTIONS)
 def verify_archive_step(settings: Settings) -> Night:
-    """`tasks.proving.reverification.reverify`."""
+    """`tasks.verifying.reverification.reverify`."""
     return reverify(settings)
 
 
@@ -225,13 +225,13 @@ def keep_daily_totals_step(settings: Settings) -> list[TotalsOutcome]:
 
 @task(name="drill doubted parts", **OPTIONS)
 def drill_again_step(settings: Settings) -> None:
-    """`tasks.proving.drill.drill_again`."""
+    """`tasks.verifying.drill.drill_again`."""
     drill_again(settings)
 
 
 @task(name="drill archive", **OPTIONS)
 def drill_archive_step(settings: Settings) -> Drill | None:
-    """`tasks.proving.drill.drill`."""
+    """`tasks.verifying.drill.drill`."""
     return drill(settings)
 
 

@@ -11,12 +11,12 @@ from tasks.alerting.incidents import process_rules
 from tasks.alerting.request_rules import request_rules
 from tasks.health.checks import CHECKS
 from tasks.health.record import RULE_PREFIX
-from tasks.proving.reverification import verification_rules
 from tasks.reconciliation.alert_rules import closed_rules
 from tasks.retention.locks import lock_rules
 from tasks.statements.alert_rules import statement_rules
 from tasks.transparency.alert_rules import log_rules
 from tasks.vending.alert_rules import vend_rules
+from tasks.verifying.reverification import verification_rules
 from tasks.watch.rules import transaction_rules
 
 

@@ -36,8 +36,8 @@ from tasks.archiving.ownership import (
     put_marker,
     why_not_free,
 )
-from tasks.proving.rebuilding import add_archived
-from tasks.proving.returned_months import take_over_returns
+from tasks.rebuilding.catalogue import add_archived
+from tasks.rebuilding.returned_months import take_over_returns
 from tasks.retention.recovery import kept_parts, restore_life
 from tasks.transparency.recovery import Ahead, find_ahead, has_leftovers, record_incarnation
 

@@ -1,1 +1,1 @@
-"""Proofs for outsiders: that a row is in the archive, that a statement is complete, that something is not there."""
+"""Proofs for outsiders: of rows, of statements and of absence, and the kit that an auditor checks everything with."""

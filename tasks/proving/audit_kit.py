@@ -15,12 +15,12 @@ from ledger.errors import ConfigError, NotFoundError, VerificationError
 from ledger.transparency.policies import LogPolicy
 from sql.connection import Connection
 from storage.store import ObjectStore
-from tasks.proving.findings import VerificationReport
-from tasks.proving.gone_months import certificate_keys, gone_months
-from tasks.proving.known_log import KnownLog, know_log
-from tasks.proving.log_verification import LogVerification
-from tasks.proving.verification import VerificationScope
-from tasks.proving.verified_log import ExpectedMonth, VerifiedLog
+from tasks.verifying.findings import VerificationReport
+from tasks.verifying.gone_months import certificate_keys, gone_months
+from tasks.verifying.known_log import KnownLog, know_log
+from tasks.verifying.log_verification import LogVerification
+from tasks.verifying.verification import VerificationScope
+from tasks.verifying.verified_log import ExpectedMonth, VerifiedLog
 
 _EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 VERIFIER = "verify_kit.py"

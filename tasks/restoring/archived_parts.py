@@ -20,7 +20,7 @@ from storage.month_tree import ReadFile, read_file
 from storage.store import ObjectStore, StoredFile
 from tasks.archiving.catalogue import MonthState
 from tasks.archiving.verify import compare, read_held_rows
-from tasks.proving.month_verification import table_of
+from tasks.verifying.month_verification import table_of
 
 
 @dataclass(frozen=True, slots=True)

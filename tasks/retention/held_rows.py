@@ -42,8 +42,8 @@ from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
 from tasks.archiving.object_keys import object_key
 from tasks.archiving.verify import check_bytes
-from tasks.proving.month_verification import table_of
 from tasks.retention.subjects import archived_columns
+from tasks.verifying.month_verification import table_of
 
 FORMAT = "treasury-kept-rows-v1"
 

@@ -13,8 +13,8 @@ from cli.main import main
 from config import Settings
 from servers.lending import running
 from tests.cli.in_process import run_here
-from tests.tasks.archiving.conftest import ledger, store  # noqa: F401  # fixtures
 from tests.tasks.archiving.copies import copied  # noqa: F401  # a fixture
+from tests.tasks.archiving.fixtures import ledger, store  # noqa: F401  # fixtures
 from tests.tasks.archiving.ledger import PROJECT
 
 Treasury = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -17,7 +17,7 @@ from cli import terminal
 from cli.sql_shell import Shell, run_shell
 from tasks.querying.query import Querier
 from tests.cli.in_process import run_here
-from tests.tasks.archiving.conftest import ledger, store
+from tests.tasks.archiving.fixtures import ledger, store
 from tests.tasks.archiving.ledger import HOT, ROWS, Ledger
 
 __all__ = ["ledger", "store"]

@@ -26,11 +26,11 @@ from sql.restored import Request
 from tasks.archiving.to_cold import archive_month
 from tasks.proving.audit_kit import write_kit
 from tasks.proving.proofs import Prover
-from tasks.proving.verification import VerificationScope
 from tasks.restoring.back_to_warm import return_month
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
+from tasks.verifying.verification import VerificationScope
 from tests.ledger.test_month_tree import SPELLINGS
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger, make_row, moment
 

@@ -9,7 +9,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from config import Settings
 from ledger.months import Month
 from servers.lending import running
-from tests.tasks.archiving.conftest import store  # noqa: F401  # a fixture of the ledger's
+from tests.tasks.archiving.fixtures import store  # noqa: F401  # a fixture of the ledger's
 from tests.tasks.archiving.ledger import TODAY, Ledger
 
 

@@ -22,7 +22,7 @@ from sql.deletion_requests import list_requests
 from tasks.retention.approvals import approve
 from tests.archives import Archives
 from tests.flows.test_flows import artifacts
-from tests.tasks.archiving.conftest import store  # noqa: F401  # a fixture of the ledger's
+from tests.tasks.archiving.fixtures import store  # noqa: F401  # a fixture of the ledger's
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.retention.aged import OLD, objects_of, two_old_months, wrong
 

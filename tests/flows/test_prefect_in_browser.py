@@ -29,7 +29,7 @@ from tests.api.dashboard.test_browser import PICTURES
 from tests.api.documentation.browser import Page, open_page
 from tests.flows.test_delete_old_transactions import OWN, WAITING, old
 from tests.flows.test_deployments import deployed
-from tests.tasks.archiving.conftest import store
+from tests.tasks.archiving.fixtures import store
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
 
 __all__ = ["deployed", "old", "store"]  # fixtures

@@ -27,9 +27,9 @@ from tasks.archiving.ownership import check_ownership
 from tasks.archiving.to_cold import HeldBackError, archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.proving.proofs import Prover
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.life.model import FINISHED, Model, PartKey, Refusal
 from tests.life.world import World, row_of, verifying
 

@@ -27,9 +27,9 @@ from storage.marker import KEY as MARKER
 from storage.store import ObjectStore
 from tasks.archiving.outcome import MoveResult
 from tasks.archiving.to_cold import Step, archive_month
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.archived_log import ArchivedLog
 from tasks.transparency.publish import publish_log
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.databases import looking_into_both_schemas
 from tests.tasks.archiving.ledger import HOT, Ledger
 

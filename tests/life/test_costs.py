@@ -26,7 +26,7 @@ from tasks.admin.keys import create_key
 from tasks.admin.setup import prepare_database
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.to_deep import deepen
-from tasks.proving.rebuilding import rebuild_catalogue
+from tasks.rebuilding.catalogue import rebuild_catalogue
 from tasks.restoring.back_to_warm import return_month
 from tasks.retention.costs import table_costs
 from tasks.transparency.publish import publish_log

@@ -24,10 +24,10 @@ from storage.store import ObjectStore
 from storage.versions import KeptVersionError, VersionedStore
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_deep import deepen
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.restoring.requests import RetrievalTier, request_restore
 from tasks.retention.locks import check_locks
 from tasks.transparency.publish import publish_log
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.databases import Databases
 from tests.life.places import Place
 from tests.life.runs import KILLED, Work

@@ -1,41 +1,6 @@
 """What the tests of the archive share: a ledger on real servers, with a bucket that can be looked into from behind."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from tests.tasks.archiving.copies import copied
+from tests.tasks.archiving.fixtures import ledger, store, three_tiers
 
-import pytest
-
-from config import Settings
-from tests.conftest import own_database
-from tests.databases import Databases
-from tests.tasks.archiving.copies import copied  # noqa: F401  # a fixture
-from tests.tasks.archiving.ledger import COLD, HOT, WARM, Ledger
-
-
-@pytest.fixture
-def store(server_settings: Settings, settings: Settings) -> Path:
-    """The folder that the S3 server keeps this test's part of the bucket in."""
-    return _store(server_settings, settings)
-
-
-@pytest.fixture
-def ledger(settings: Settings, store: Path) -> Ledger:
-    """An empty ledger: a migrated database and an empty bucket."""
-    return Ledger(settings, store)
-
-
-@pytest.fixture(scope="module")
-def three_tiers(
-    databases: Databases, server_settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ledger]:
-    """A month in each tier, for those tests of a module that only look."""
-    with own_database(databases, server_settings, template, tmp_path_factory.mktemp("tiers")) as settings:
-        ledger = Ledger(settings, _store(server_settings, settings))
-        for month in (COLD, WARM, HOT):
-            ledger.fill(month)
-        ledger.night()
-        yield ledger
-
-
-def _store(server: Settings, settings: Settings) -> Path:
-    return server.home / "s3" / settings.archive_location.removeprefix("s3://")
+__all__ = ["copied", "ledger", "store", "three_tiers"]

@@ -28,17 +28,17 @@ from tasks.archiving.plan import plan_table
 from tasks.archiving.tiers import tier_rows
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_deep import DeepStep, deepen
-from tasks.proving.drill import drill
-from tasks.proving.findings import VerificationReport
 from tasks.proving.proofs import Prover
-from tasks.proving.reverification import DAMAGED, reverify
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.restoring.back_to_warm import return_month
 from tasks.restoring.requests import Readability, RetrievalTier, request_restore
 from tasks.restoring.restore import restore_month
 from tasks.retention.recovery import restore_life
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
+from tasks.verifying.drill import drill
+from tasks.verifying.findings import VerificationReport
+from tasks.verifying.reverification import DAMAGED, reverify
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.stores import Store
 from tests.tasks.archiving.ledger import COLD, HOT, TODAY, Ledger
 from tests.tasks.retention.aged import hold

@@ -18,10 +18,10 @@ from sql.restored import Request
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_deep import DeepStep, deepen
 from tasks.proving.proofs import Prover
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.restoring.back_to_warm import return_month
 from tasks.restoring.requests import RetrievalTier, request_restore
 from tasks.transparency.publish import publish_log
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.stores import Store
 from tests.tasks.archiving.ledger import COLD, Ledger
 

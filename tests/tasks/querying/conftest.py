@@ -8,7 +8,7 @@ import pytest
 from config import Settings
 from tests.conftest import own_database
 from tests.databases import Databases
-from tests.tasks.archiving.conftest import ledger, store, three_tiers
+from tests.tasks.archiving.fixtures import ledger, store, three_tiers
 from tests.tasks.querying.placements import Placements, placements
 
 __all__ = ["ledger", "store", "three_tiers"]

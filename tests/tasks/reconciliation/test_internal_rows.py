@@ -17,7 +17,7 @@ from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.reconciliation.closing.internal_days import own_days
 from tasks.reconciliation.runs.internal_rows import TABLE, Window, own_side
-from tests.tasks.archiving.conftest import store
+from tests.tasks.archiving.fixtures import store
 from tests.tasks.archiving.ledger import COLD, Ledger, make_row
 
 __all__ = ["store"]  # a fixture

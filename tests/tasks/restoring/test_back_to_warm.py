@@ -24,11 +24,11 @@ from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_deep import deepen
 from tasks.archiving.to_warm import warm_month
 from tasks.proving.proofs import Prover
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.querying.query import Querier
 from tasks.restoring.back_to_warm import ReturnedMonth, return_month
 from tasks.restoring.restore import drop_copies, restore_month
 from tasks.transparency.publish import publish_log
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, Ledger, make_row
 
 WHO = Request("anna", "os anna", "a correction that the auditors ask for", timedelta(days=7))

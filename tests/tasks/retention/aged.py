@@ -13,12 +13,12 @@ from sql.holds import HoldRecord, read_now
 from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.to_cold import archive_month
-from tasks.proving.findings import VerificationReport
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.retention.approvals import approve, request_deletion
 from tasks.retention.deletion import DeletionOutcome, OnStep, delete_months
 from tasks.retention.holds import place_hold, release_hold
 from tasks.transparency.publish import publish_log
+from tasks.verifying.findings import VerificationReport
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.tasks.archiving.ledger import Ledger
 
 OLDER = Month(2014, 1)

@@ -7,15 +7,12 @@ import pytest
 from config import Settings
 from config.retention import RetentionSettings
 from tests.archives import Archives
-from tests.tasks.archiving.copies import copied  # noqa: F401  # a fixture
+from tests.tasks.archiving.copies import copied
+from tests.tasks.archiving.fixtures import store
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.retention.aged import two_old_months
 
-
-@pytest.fixture
-def store(server_settings: Settings, settings: Settings) -> Path:
-    """The folder that the S3 server keeps this test's part of the bucket in."""
-    return server_settings.home / "s3" / settings.archive_location.removeprefix("s3://")
+__all__ = ["aged", "copied", "ledger", "old", "store"]
 
 
 @pytest.fixture

@@ -28,10 +28,10 @@ from storage.store import ObjectStore
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.proving.proofs import Prover
-from tasks.proving.reverification import reverify
 from tasks.retention.approvals import approve
 from tasks.totals.keeping import keep_daily_totals
 from tasks.transparency.publish import publish_log
+from tasks.verifying.reverification import reverify
 from tasks.watch import watch_transactions
 from tests.tasks.archiving.ledger import ROWS, Ledger
 from tests.tasks.retention.aged import (

@@ -18,13 +18,13 @@ from storage.store import ObjectStore
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.tiers import tier_rows
 from tasks.proving.audit_kit import write_kit
-from tasks.proving.drill import drill
 from tasks.proving.proofs import Prover
-from tasks.proving.reverification import reverify
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.querying.query import Querier, run_query
 from tasks.retention.certificate_checks import find, verify_certificate
 from tasks.transparency.report import policy_text
+from tasks.verifying.drill import drill
+from tasks.verifying.reverification import reverify
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.archives import Archives
 from tests.tasks.archiving.ledger import ROWS, Ledger
 from tests.tasks.retention.aged import OLD, OLDER, YOUNG, age, approved, delete, hold, verified, wrong

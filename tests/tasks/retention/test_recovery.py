@@ -9,7 +9,7 @@ from ledger.errors import RefusalError
 from ledger.transparency.policies import LogPolicy
 from tasks.admin.setup import prepare_database
 from tasks.archiving.installation import continue_installation
-from tasks.proving.rebuilding import rebuild_catalogue
+from tasks.rebuilding.catalogue import rebuild_catalogue
 from tasks.retention.certificate_checks import verify_certificate
 from tasks.retention.deletion import DeletionResult
 from tasks.retention.deletion_plan import plan_deletion

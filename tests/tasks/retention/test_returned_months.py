@@ -19,7 +19,7 @@ from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_deep import deepen
 from tasks.archiving.to_warm import warm_month
-from tasks.proving.rebuilding import rebuild_catalogue
+from tasks.rebuilding.catalogue import rebuild_catalogue
 from tasks.restoring.back_to_warm import ReturnedMonth, return_month
 from tasks.retention.approvals import revoke
 from tasks.retention.deletion import DeletionResult

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.tasks.archiving.conftest import ledger, store, three_tiers
+from tests.tasks.archiving.fixtures import ledger, store, three_tiers
 from tests.tasks.totals.rows import READERS
 
 __all__ = ["ledger", "store", "three_tiers"]

@@ -20,14 +20,14 @@ from sql.connection import connect
 from storage.marker import KEY as MARKER
 from storage.store import ObjectStore
 from tasks.archiving.to_cold import archive_month
-from tasks.proving.findings import VerificationReport
 from tasks.proving.proofs import Prover
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.archived_log import ArchivedLog
 from tasks.transparency.keys import load_signers
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
+from tasks.verifying.findings import VerificationReport
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.archives import Archives, two_cold_months
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger, make_row
 

@@ -15,16 +15,16 @@ from sql.connection import connect
 from sql.restored import Request
 from storage.marker import KEY as MARKER
 from tasks.archiving.to_cold import archive_month
-from tasks.proving.findings import VerificationReport
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.restoring.back_to_warm import return_month
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
+from tasks.verifying.findings import VerificationReport
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.tasks.archiving.ledger import COLD, Ledger
-from tests.tasks.proving.tampering import CHANGES, Bucket, kind_of, read_objects
 from tests.tasks.retention.aged import OLD, OLDER, approved, delete, hold
 from tests.tasks.transparency.time_stamping import Authority, stamping
+from tests.tasks.verifying.tampering import CHANGES, Bucket, kind_of, read_objects
 
 KINDS = {
     "checkpoint",

@@ -27,11 +27,11 @@ from storage.manifest import Manifest, ManifestObject
 from storage.marker import location_of, read_marker
 from storage.store import ObjectStore, StoredFile
 from tasks.archiving.ownership import put_marker
-from tasks.proving.known_log import KnownLog, know_log
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.restoring.recovery import restore_returns
 from tasks.retention.recovery import restore_life
 from tasks.transparency.archived_log import ArchivedLog, LogContent
+from tasks.verifying.known_log import KnownLog, know_log
+from tasks.verifying.verification import VerificationScope, verify_archive
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from config import Settings
 from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
 from storage.store import ObjectStore
-from tasks.proving.findings import VerificationReport
-from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
+from tasks.verifying.findings import VerificationReport
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.tasks.transparency.installation import Installation
 from tests.tasks.transparency.time_stamping import Authority, stamping
 

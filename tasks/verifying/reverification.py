@@ -21,9 +21,9 @@ from storage.marker import KEY as MARKER
 from storage.unreadable import MOVED
 from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.ownership import check_ownership
-from tasks.proving.findings import ArchiveFinding, CheckedMonth, VerificationReport
-from tasks.proving.storage_classes import look_at_classes
-from tasks.proving.verification import VerificationScope, verify_archive
+from tasks.verifying.findings import ArchiveFinding, CheckedMonth, VerificationReport
+from tasks.verifying.storage_classes import look_at_classes
+from tasks.verifying.verification import VerificationScope, verify_archive
 
 DAMAGED = "archive-damaged"
 ARCHIVE = "archive"

@@ -10,7 +10,7 @@ from sql.connection import Connection
 from sql.log import cold_parts, record_event
 from sql.rebuild import replace_parts
 from storage.store import ObjectStore
-from tasks.proving.rebuilding import add_archived
+from tasks.rebuilding.catalogue import add_archived
 from tasks.restoring.recovery import restore_returns
 
 

@@ -26,8 +26,8 @@ from storage.engine import identifier, literal
 from storage.spool import spool_folder
 from storage.store import ObjectStore
 from tasks.alerting.store import list_alerts
-from tasks.proving.findings import VerificationReport
-from tasks.proving.reverification import ARCHIVE, DAMAGED, report_damage
+from tasks.verifying.findings import VerificationReport
+from tasks.verifying.reverification import ARCHIVE, DAMAGED, report_damage
 
 Sums = Mapping[str, Mapping[str, str]]
 Reader = Callable[[Path, Archived], list[list[Any]]]

@@ -20,12 +20,12 @@ from ledger.transparency.tiles import WIDTH, Tile, Tree, decode_bundle, tiles_of
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
 from storage.store import ObjectStore
 from storage.unreadable import MOVED
-from tasks.proving.findings import VerificationReport
-from tasks.proving.known_log import KnownLog
-from tasks.proving.remembered_log import RememberedLog
-from tasks.proving.verified_log import ExpectedMonth, VerifiedLog, _expected, _named_keys, _records
 from tasks.transparency.archived_log import CHECKPOINT
 from tasks.transparency.timestamps import require_imprint, verify_timestamp
+from tasks.verifying.findings import VerificationReport
+from tasks.verifying.known_log import KnownLog
+from tasks.verifying.remembered_log import RememberedLog
+from tasks.verifying.verified_log import ExpectedMonth, VerifiedLog, _expected, _named_keys, _records
 
 _STAMP = re.compile(r"timestamps/(0|[1-9][0-9]{0,18})\.tsr")
 _INDEX = "index/"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ledger.transparency.events import Archived, Event, LoggedManifest, LoggedObject, LoggedTree, Returned
 from ledger.transparency.replay import Gone, MonthKey
-from tasks.proving.remembered_log import RememberedLog
+from tasks.verifying.remembered_log import RememberedLog
 
 
 @dataclass(frozen=True, slots=True)

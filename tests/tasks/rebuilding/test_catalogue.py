@@ -11,10 +11,10 @@ from sql.connection import connect
 from storage.store import ObjectStore
 from tasks.admin.setup import prepare_database
 from tasks.archiving.to_cold import archive_month
-from tasks.proving.rebuilding import rebuild_catalogue
-from tasks.proving.verification import VerificationScope, verify_archive
+from tasks.rebuilding.catalogue import rebuild_catalogue
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.archives import Archives
 from tests.conftest import own_database
 from tests.databases import Databases

@@ -7,8 +7,8 @@ from ledger.transparency.events import LoggedObject
 from ledger.transparency.replay import Gone, MonthKey
 from storage.store import ObjectStore, StoredFile
 from storage.unreadable import MOVED
-from tasks.proving.findings import VerificationReport
-from tasks.proving.verified_log import ExpectedMonth, keys_of
+from tasks.verifying.findings import VerificationReport
+from tasks.verifying.verified_log import ExpectedMonth, keys_of
 
 
 def gone_keys(gone: Mapping[MonthKey, Gone]) -> set[str]:

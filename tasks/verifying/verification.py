@@ -21,15 +21,15 @@ from storage.marker import KEY as MARKER
 from storage.marker import Marker
 from storage.store import ObjectStore
 from storage.unreadable import MOVED
-from tasks.proving.findings import VerificationReport
-from tasks.proving.gone_months import certificate_keys, check_gone, check_records, gone_keys, gone_months
-from tasks.proving.known_log import KnownLog, know_log
-from tasks.proving.log_verification import LogVerification
-from tasks.proving.month_verification import MonthVerification
-from tasks.proving.remembered_log import RememberedLog, recall, remember
-from tasks.proving.verified_log import ExpectedMonth, VerifiedLog
 from tasks.transparency.archived_log import CHECKPOINT
 from tasks.transparency.timestamps import read_certificates
+from tasks.verifying.findings import VerificationReport
+from tasks.verifying.gone_months import certificate_keys, check_gone, check_records, gone_keys, gone_months
+from tasks.verifying.known_log import KnownLog, know_log
+from tasks.verifying.log_verification import LogVerification
+from tasks.verifying.month_verification import MonthVerification
+from tasks.verifying.remembered_log import RememberedLog, recall, remember
+from tasks.verifying.verified_log import ExpectedMonth, VerifiedLog
 
 _ATTEMPTS = 3
 PartKey = tuple[str, str, int]

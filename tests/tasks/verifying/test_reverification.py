@@ -17,8 +17,8 @@ from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.health import HealthState, run_checks
 from tasks.health.checks import CHECKS
-from tasks.proving.drill import READERS, drill, drill_again
-from tasks.proving.reverification import DAMAGED, choose_parts, reverify
+from tasks.verifying.drill import READERS, drill, drill_again
+from tasks.verifying.reverification import DAMAGED, choose_parts, reverify
 from tests.archives import Archives, two_cold_months
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
 

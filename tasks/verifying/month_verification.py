@@ -20,8 +20,8 @@ from storage.month_tree import ReadFile, read_file
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile
 from storage.unreadable import MOVED
-from tasks.proving.findings import CheckedMonth, VerificationReport
-from tasks.proving.verified_log import ExpectedMonth
+from tasks.verifying.findings import CheckedMonth, VerificationReport
+from tasks.verifying.verified_log import ExpectedMonth
 
 
 class MonthVerification:
