@@ -205,11 +205,11 @@ def list_alerts(
     return [AlertRecord(*(*row[:3], Severity(row[3]), *row[4:])) for row in rows]
 
 
-def open_alerts(connection: Connection) -> list[AlertRecord]:
-    """Every open alert: the critical ones before the warnings, each newest first."""
-    records = page = list_alerts(connection, state="open", limit=PAGE_LIMIT)
+def open_alerts(connection: Connection, rule: str | None = None) -> list[AlertRecord]:
+    """Every open alert, or those of one rule: the critical ones before the warnings, each newest first."""
+    records = page = list_alerts(connection, state="open", rule=rule, limit=PAGE_LIMIT)
     while page:
-        page = list_alerts(connection, state="open", before=page[-1].alert_id, limit=PAGE_LIMIT)
+        page = list_alerts(connection, state="open", rule=rule, before=page[-1].alert_id, limit=PAGE_LIMIT)
         records = records + page
     return sorted(records, key=lambda alert: alert.severity != Severity.CRITICAL)
 

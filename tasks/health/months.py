@@ -204,13 +204,15 @@ def last_archive(context: Context) -> Measure:
 def last_verification(context: Context) -> Measure:
     """Return how long ago an archived month was last read back and found equal."""
     with context.connect() as connection:
-        verified, archived, failed = fetch_one(connection, _QUERIES["newest_proof"])
+        verified, archived, failed = fetch_one(connection, _QUERIES["newest_proof"], {"now": context.now})
     if failed is not None:
         return Measure(f"{failed}: the archive does not hold what PostgreSQL holds", None, HealthState.CRITICAL)
-    if not archived or verified is None:
+    if not archived:
         return Measure("nothing is archived yet", 0)
-    days = _hours(context, verified) / 24
     months = counted(archived, "month is", "months are")
+    if verified is None:
+        return Measure(f"{months} archived; no time of a proof is before now", None, HealthState.WARNING)
+    days = _hours(context, verified) / 24
     return Measure(f"{months} archived; the last was proved {days:.0f} days ago", days)
 
 

@@ -25,7 +25,7 @@ from sql.log import cold_parts
 from storage.engine import identifier, literal
 from storage.spool import spool_folder
 from storage.store import ObjectStore
-from tasks.alerting.store import list_alerts
+from tasks.alerting.store import open_alerts
 from tasks.verifying.findings import VerificationReport
 from tasks.verifying.reverification import ARCHIVE, DAMAGED, report_damage
 
@@ -68,7 +68,7 @@ def drill_again(settings: Settings) -> None:
     part is tried; several failures become one error.
     """
     with connect(settings.database_dsn, "verify") as connection:
-        doubted = {alert.subject for alert in list_alerts(connection, state="open", rule=DAMAGED)} - {ARCHIVE}
+        doubted = {alert.subject for alert in open_alerts(connection, DAMAGED)} - {ARCHIVE}
         parts = {_subject(month): month for month in cold_parts(connection)} if doubted else {}
         wrong: list[Exception] = []
         for subject in sorted(doubted):

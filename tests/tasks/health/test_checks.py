@@ -492,6 +492,10 @@ def test_the_time_since_an_archived_month_was_proved_is_told(ledger: Settings, c
         for days in (1, 41, 101)
     ]
     assert states == [HealthState.HEALTHY, HealthState.WARNING, HealthState.CRITICAL]
+    connection.execute("UPDATE archive_months SET verified_at = now() + interval '400 days' WHERE tier = 'cold'")
+    found = run(ledger, "last_verification", now=datetime.now(UTC) + timedelta(days=101))["last_verification"]
+    assert (found.state, found.value) == (HealthState.WARNING, None)  # a clock was wrong when the month was proved
+    assert "no time of a proof is before now" in found.line
 
 
 def add_run(connection: Connection, supplier: str, day: date, *, early: bool = False) -> None:

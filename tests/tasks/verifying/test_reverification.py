@@ -6,13 +6,14 @@ from decimal import Decimal
 import pytest
 
 from config import Settings
-from ledger.alerts import fingerprint
+from ledger.alerts import Alert, Severity, fingerprint
 from ledger.archive_objects import EVERY_PART
 from ledger.errors import VerificationError
 from ledger.transparency.events import Event, Reverified
 from sql.connection import connect
 from sql.verified import PartAge, part_ages
 from storage.store import ObjectStore
+from tasks.alerting.store import raise_alert
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.health import HealthState, run_checks
@@ -149,6 +150,15 @@ def test_an_alert_of_the_drill_ends_when_its_part_is_archived_no_more(archived: 
                  fingerprint(DAMAGED, "transactions 2011-01, part 1"))  # fmt: skip
     drill_again(settings)
     assert [is_open for _, is_open in alerts(archived)] == [False]
+
+
+def test_every_alert_of_the_drill_is_looked_at_however_many_there_are(archived: Ledger, settings: Settings) -> None:
+    with connect(settings.database_dsn, "tests") as connection:
+        for part in range(101):  # more than a list of alerts has by default
+            subject = f"transactions 2011-01, part {part}"
+            raise_alert(connection, Alert(DAMAGED, subject, Severity.CRITICAL, "damaged", "look at it", {}))
+    drill_again(settings)
+    assert {is_open for _, is_open in alerts(archived)} == {False}
 
 
 def test_a_sum_of_zero_is_the_catalogue_s_zero(ledger: Ledger) -> None:
