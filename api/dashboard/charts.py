@@ -70,18 +70,18 @@ def line(
     Without any value there are no rows.
     """
     assert len(series) <= MOST_LINES, title  # noqa: S101  # a slip of a page
-    most = _end((value for one in series for value in one.values if value is not None), form, least)
+    most = _end((value for curve in series for value in curve.values if value is not None), form, least)
     xs = _places(times)
-    paths = [path for number, one in enumerate(series, 1) for path in _line(number, _runs(xs, one.values, most))]
+    paths = [path for number, curve in enumerate(series, 1) for path in _line(number, _runs(xs, curve.values, most))]
     labels = [f"{moment:%Y-%m-%d}" if by_day else f"{moment:%Y-%m-%d %H:%M}" for moment in times]
-    is_measured = any(value is not None for one in series for value in one.values)
+    is_measured = any(value is not None for curve in series for value in curve.values)
     rows = tuple(
         (label, *(NOTHING if value is None else form(value) for value in values))
-        for label, *values in zip(labels, *(one.values for one in series), strict=True)
+        for label, *values in zip(labels, *(curve.values for curve in series), strict=True)
         if is_measured
     )
-    legend = tuple(one.name for one in series) if len(series) > 1 else ()
-    columns = ("day" if by_day else "time (UTC)", *(one.name for one in series))
+    legend = tuple(curve.name for curve in series) if len(series) > 1 else ()
+    columns = ("day" if by_day else "time (UTC)", *(curve.name for curve in series))
     described = _described(title, labels, series, form)
     svg = _svg(title, described, paths)
     return _chart(
@@ -148,14 +148,14 @@ def _described(title: str, labels: Sequence[str], series: Sequence[Series], form
     if not labels:
         return "Nothing was measured yet."
     sentences = []
-    for one in series:
-        known = [value for value in one.values if value is not None]
+    for curve in series:
+        known = [value for value in curve.values if value is not None]
         said = (
             f"from {form(known[0])} to {form(known[-1])}, lowest {form(min(known))}, highest {form(max(known))}"
             if known
             else "nothing was measured"
         )
-        sentences.append(f"{one.name}: {said}.")
+        sentences.append(f"{curve.name}: {said}.")
     return f"{labels[0]} to {labels[-1]}. {' '.join(sentences)}"
 
 

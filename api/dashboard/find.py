@@ -61,7 +61,7 @@ async def show_search(call: PageCall) -> Mapping[str, Any]:
     try:
         wanted = _search(call)
         is_counted = parsing.choice(_COUNT, call.query.get(_COUNT, ""), ("", _YES)) == _YES
-        found = await search(call.services, wanted, call.query.get(_CURSOR), ROWS_OF_A_PAGE)
+        answer = await search(call.services, wanted, call.query.get(_CURSOR), ROWS_OF_A_PAGE)
         total = await call.services.downloads.count(wanted) if is_counted else None
     except FieldError as error:
         if error.field not in entered:
@@ -77,10 +77,12 @@ async def show_search(call: PageCall) -> Mapping[str, Any]:
         )
         return _shown(call, entered) | {"refusal": slow, HTTP_STATUS: UNAVAILABLE.status}
     page = _shown(call, entered)
-    older = "" if found.cursor is None else urlencode(page["asked"] | {_CURSOR: found.cursor})
-    shown_rows = _rows(found)
+    older = "" if answer.cursor is None else urlencode(page["asked"] | {_CURSOR: answer.cursor})
+    shown_rows = _rows(answer)
     whole = len(shown_rows) if not older and page["is_first"] else total
-    return page | {"found": found, "rows": shown_rows, "wanted": wanted, "older": older, "total": whole} | _way_on(page)
+    return (
+        page | {"found": answer, "rows": shown_rows, "wanted": wanted, "older": older, "total": whole} | _way_on(page)
+    )
 
 
 def _way_on(page: Mapping[str, Any]) -> dict[str, str]:
@@ -249,12 +251,12 @@ def _shown(call: PageCall, entered: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _rows(found: Found) -> list[dict[str, Any]]:
+def _rows(answer: Found) -> list[dict[str, Any]]:
     """The rows as the table of the page shows them."""
     return [
         {**{name: shown(name, value) for name, value in row.row.items()}, "table": row.table.name, "tier": row.tier,
          "place": f"{FIND}/{row.table.name}/{row.row[row.table.key_column]}", "time": row.place[0]}
-        for row in found.rows
+        for row in answer.rows
     ]  # fmt: skip
 
 

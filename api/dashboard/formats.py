@@ -135,10 +135,14 @@ def prose(text: str) -> Markup:
 def _rough(seconds: float) -> str:
     """One unit is enough for an age."""
     whole = round(seconds)
-    for unit_s, one, many in ((_DAY_S, "day", "days"), (_HOUR_S, "hour", "hours"), (_MINUTE_S, "minute", "minutes")):
+    for unit_s, singular, plural in (
+        (_DAY_S, "day", "days"),
+        (_HOUR_S, "hour", "hours"),
+        (_MINUTE_S, "minute", "minutes"),
+    ):
         if whole >= unit_s:
             count = whole // unit_s
-            return f"{count} {one if count == 1 else many}"
+            return f"{count} {singular if count == 1 else plural}"
     return f"{whole} {'second' if whole == 1 else 'seconds'}"
 
 

@@ -106,7 +106,7 @@ async def search(services: Services, wanted: RowSearch, cursor: str | None, limi
     shown = rows[:limit]
     more = len(rows) > limit or any(page.more for page in pages)
     last = services.cursors.write(wanted.question, *shown[-1].place) if more else None
-    months = MonthsRead(_read(wanted, read, known, before), len({(one.table, one.month) for one in _living(known)}))
+    months = MonthsRead(_read(wanted, read, known, before), len({(part.table, part.month) for part in _living(known)}))
     return Found(shown, last, months, _deleted(wanted, known))
 
 
@@ -123,7 +123,9 @@ async def known_months(database: Database, tables: Iterable[TieredTable]) -> lis
 
 def tiers_of(known: Iterable[MonthInTier]) -> Mapping[tuple[str, Month, bool], Tier]:
     """The tier of the rows of a table's month, by whether they are in the archive."""
-    return {(one.table, one.month, _is_archived(one.tier)): one.tier for one in known if one.tier is not Tier.DELETED}
+    return {
+        (part.table, part.month, _is_archived(part.tier)): part.tier for part in known if part.tier is not Tier.DELETED
+    }
 
 
 def _is_archived(tier: Tier) -> bool:
@@ -136,12 +138,12 @@ def _rows(table: TieredTable, page: RowPage, tiers: Mapping[tuple[str, Month, bo
         yield FoundRow(table, row, tiers.get(place))
 
 
-def _newest_first(found: FoundRow) -> tuple[datetime, UUID]:
-    return found.place
+def _newest_first(row: FoundRow) -> tuple[datetime, UUID]:
+    return row.place
 
 
 def _living(known: Iterable[MonthInTier]) -> list[MonthInTier]:
-    return [one for one in known if one.tier is not Tier.DELETED]
+    return [part for part in known if part.tier is not Tier.DELETED]
 
 
 def _read(
@@ -151,15 +153,15 @@ def _read(
     before: tuple[datetime, UUID] | None,
 ) -> Mapping[tuple[str, Tier], Sequence[Month]]:
     """The months that were read: of PostgreSQL all between the days, of the archive those that were opened."""
-    found: dict[tuple[str, Tier], set[Month]] = {}
+    months_by_place: dict[tuple[str, Tier], set[Month]] = {}
     for table, page in pages:
         opened = {cold.month for cold in page.opened}
-        for one in known:
-            in_postgres = one.tier in _IN_POSTGRES and wanted.includes(one.month) and _is_open(one.month, before)
-            if one.table == table.name and (in_postgres or (_is_archived(one.tier) and one.month in opened)):
-                found.setdefault((table.name, one.tier), set()).add(one.month)
-    places = sorted(found, key=lambda place: (place[0], tuple(Tier).index(place[1])))
-    return {place: sorted(found[place], reverse=True) for place in places}
+        for part in known:
+            in_postgres = part.tier in _IN_POSTGRES and wanted.includes(part.month) and _is_open(part.month, before)
+            if part.table == table.name and (in_postgres or (_is_archived(part.tier) and part.month in opened)):
+                months_by_place.setdefault((table.name, part.tier), set()).add(part.month)
+    places = sorted(months_by_place, key=lambda place: (place[0], tuple(Tier).index(place[1])))
+    return {place: sorted(months_by_place[place], reverse=True) for place in places}
 
 
 def _is_open(month: Month, before: tuple[datetime, UUID] | None) -> bool:
@@ -170,17 +172,17 @@ def _deleted(wanted: RowSearch, known: Sequence[MonthInTier]) -> list[DeletedMon
     """The deleted months between the days; of a search by an id that contains its month, that one alone."""
     moment = time_of(UUID(wanted.value)) if wanted.by is By.ID else None
     gone = [
-        one
-        for one in known
-        if one.tier is Tier.DELETED
-        and wanted.includes(one.month)
-        and (moment is None or one.month.lower <= moment < one.month.upper)
+        part
+        for part in known
+        if part.tier is Tier.DELETED
+        and wanted.includes(part.month)
+        and (moment is None or part.month.lower <= moment < part.month.upper)
     ]
     made = []
-    for table, months in groupby(gone, key=lambda one: one.table):
+    for table, months in groupby(gone, key=lambda part: part.table):
         some = list(months)
-        numbers = tuple(dict.fromkeys(one.certificate for one in some if one.certificate is not None))
-        made.append(DeletedMonths(table, _spans({one.month for one in some}), numbers))
+        numbers = tuple(dict.fromkeys(part.certificate for part in some if part.certificate is not None))
+        made.append(DeletedMonths(table, _spans({part.month for part in some}), numbers))
     return made
 
 

@@ -126,11 +126,11 @@ def draw(life: Life) -> Mapping[str, Markup]:
 async def show_month(call: PageCall) -> Mapping[str, Any]:
     """One month: where it is, what it holds, what happened to it, and the proofs that can be had."""
     table, month = _named(call)
-    found = await months.month_of(call.services.database, table, month)
+    archived = await months.month_of(call.services.database, table, month)
     every = await call.services.life.life()
     sees_matters = Scope.ARCHIVE_HOLDS in call.key.scopes
     events = await call.services.life.events(table, month, sees_matters=sees_matters)
-    life = next((one for one in _months_of(every, table) if one.month == month), None)
+    life = next((other for other in _months_of(every, table) if other.month == month), None)
     held = _held(every, table, month)
     may_read = table.name in readable(call.key)
     return {
@@ -138,11 +138,11 @@ async def show_month(call: PageCall) -> Mapping[str, Any]:
         "form": Form(),
         "table": table.name,
         "month": month,
-        "found": found,
+        "found": archived,
         "life": life,
         "said": "" if life is None else life_grid.said(life),
-        "tier": found.tier if life is None else life.tier,
-        "letter": life_grid.LETTERS[found.tier if life is None else life.tier],
+        "tier": archived.tier if life is None else life.tier,
+        "letter": life_grid.LETTERS[archived.tier if life is None else life.tier],
         "story": story(table, month, events, datetime.now(UTC).date(), held),
         "held": held,
         "most_unfinished": MOST_UNFINISHED,
@@ -175,7 +175,7 @@ async def _unfinished(call: PageCall, table: TieredTable, month: Month, held: Pl
 
 async def _holds(call: PageCall, life: MonthLife) -> list[Hold]:
     """The open holds on a month, for a key that may read them."""
-    return [one.hold for one in await in_thread(call.services, holds) if one.hold.name in life.held_by]
+    return [record.hold for record in await in_thread(call.services, holds) if record.hold.name in life.held_by]
 
 
 async def download_checkpoint(call: PageCall) -> Response:
@@ -207,10 +207,10 @@ async def download_row(call: PageCall) -> Mapping[str, Any] | Response:
 async def download_statement(call: PageCall) -> Mapping[str, Any] | Response:
     """The proof file of a wallet's month, as the operation `proveStatement` gives it; or the month, as for a row."""
     table, month = _named(call)
-    given = {name: value for name, value in call.query.items() if value}  # a field that was left empty
+    fields = {name: value for name, value in call.query.items() if value}  # a field that was left empty
     try:
-        wallet = parsing.required(_WALLET, given)
-        return await archive.statement_proof(call.services, call.key, table, wallet, month, archive.part_of(given))
+        wallet = parsing.required(_WALLET, fields)
+        return await archive.statement_proof(call.services, call.key, table, wallet, month, archive.part_of(fields))
     except (FieldError, HttpError) as error:
         return await _refused(call, error, _WALLET)
 
@@ -236,13 +236,13 @@ def _named(call: PageCall) -> tuple[TieredTable, Month]:
 
 
 def _months_of(life: Life, table: TieredTable) -> Sequence[MonthLife]:
-    return next((one.months for one in life.tables if one.name == table.name), ())
+    return next((listed.months for listed in life.tables if listed.name == table.name), ())
 
 
 def _neighbour(life: Life, table: TieredTable, month: Month, distance: int) -> Month | None:
     """The nearest month of the table before or after one, if it is there."""
-    known = [one.month for one in _months_of(life, table)]
-    wanted = [one for one in known if (one > month if distance > 0 else one < month)]
+    known = [other.month for other in _months_of(life, table)]
+    wanted = [other for other in known if (other > month if distance > 0 else other < month)]
     return (min(wanted) if distance > 0 else max(wanted)) if wanted else None
 
 

@@ -90,11 +90,11 @@ class TierSum:
 
 def years(table: TableLife) -> list[Year]:
     """The years of a table, the newest first."""
-    found = []
-    for year, months in groupby(table.months, key=lambda one: one.month.year):
-        by_number = {one.month.month: cell(one) for one in months}
-        found.append(Year(year, tuple(by_number.get(number) for number in range(1, 13))))
-    return found[::-1]
+    listed = []
+    for year, months in groupby(table.months, key=lambda life: life.month.year):
+        by_number = {life.month.month: cell(life) for life in months}
+        listed.append(Year(year, tuple(by_number.get(number) for number in range(1, 13))))
+    return listed[::-1]
 
 
 def cell(month: MonthLife) -> Cell:
@@ -142,7 +142,7 @@ DELETIONS: Mapping[str, str] = {
 def sums(months: Sequence[MonthLife]) -> list[TierSum]:
     """What each tier holds, in their order; only those that hold a part of a month."""
     held = [((month.table, month.month), part) for month in months for part in month.parts]
-    return [_sum(tier, parts) for tier in Tier if (parts := [one for one in held if one[1].tier is tier])]
+    return [_sum(tier, parts) for tier in Tier if (parts := [pair for pair in held if pair[1].tier is tier])]
 
 
 def _sum(tier: Tier, held: Sequence[tuple[tuple[str, Month], KnownPart]]) -> TierSum:

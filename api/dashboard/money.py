@@ -117,31 +117,31 @@ async def show_totals(call: PageCall) -> Mapping[str, Any]:
     try:
         asked = _asked(call, entered)
         start = parsing.integer(_START, call.query.get(_START, "0"), 0, 2 * MOST_TOTALS)
-        found = await _found(call, asked)
+        totals = await _totals_of(call, asked)
     except FieldError as error:
         if error.field == _START:
             raise
         field = "groups" if error.field == "group_by" else error.field
         rule = "make more lines than one answer has: choose fewer, or fewer days" if field == "groups" else error.rule
         return page | {"errors": {field: rule}, HTTP_STATUS: INVALID.status}
-    return page | _summed(asked, found) | _listed(call, found.lines, start)
+    return page | _summed(asked, totals) | _listed(call, totals.lines, start)
 
 
 async def download(call: PageCall) -> Response:
     """Every line of the answer as CSV."""
     parsing.choice("form", call.request.path_params["form"], (_CSV,))
     asked = _asked(call, _entered(call))
-    found = await _found(call, asked)
+    totals = await _totals_of(call, asked)
     heads = ["month" if asked.months else "day", *(group.value for group in asked.columns), "currency", "rows"]
     name = f"totals-{asked.question.first}-to-{asked.question.last}.csv"
     return Response(
-        csv_of(found.lines, [*heads, *sums_of(asked.tables)], asked.when),
+        csv_of(totals.lines, [*heads, *sums_of(asked.tables)], asked.when),
         headers={"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"'},
         media_type="text/csv; charset=utf-8",
     )
 
 
-async def _found(call: PageCall, asked: AskedTotals) -> TotalsFound:
+async def _totals_of(call: PageCall, asked: AskedTotals) -> TotalsFound:
     totals = call.services.totals
     try:
         answers = await asyncio.gather(*(totals.answer(table, asked.question, MOST_TOTALS) for table in asked.tables))
@@ -161,16 +161,16 @@ def _entered(call: PageCall) -> dict[str, str]:
     """What is in the fields of the form; by default the 30 days up to the last one, which is today."""
     zone = call.query.get("zone", Zone.UTC.value)
     today = call.services.now().astimezone(Zone(zone).timezone if zone in set(Zone) else Zone.UTC.timezone).date()
-    given = {name: call.query[name] for name in _FIELDS if call.query.get(name)}
-    first = _last_day(given, today) - timedelta(days=DAYS - 1)
+    fields = {name: call.query[name] for name in _FIELDS if call.query.get(name)}
+    first = _last_day(fields, today) - timedelta(days=DAYS - 1)
     usual = {"table": readable(call.key)[0], "from": first.isoformat(), "to": today.isoformat(), "zone": zone}
-    return dict.fromkeys(_FIELDS, "") | usual | given
+    return dict.fromkeys(_FIELDS, "") | usual | fields
 
 
-def _last_day(given: Mapping[str, str], today: date) -> date:
+def _last_day(fields: Mapping[str, str], today: date) -> date:
     """The last day that is entered, or today where none is, or where no thirty days lie before it."""
     try:
-        last = parsing.day("to", given.get("to", today.isoformat()))
+        last = parsing.day("to", fields.get("to", today.isoformat()))
     except FieldError:
         return today
     return last if last.year >= FIRST_YEAR else today
@@ -237,8 +237,8 @@ def _form(call: PageCall, entered: Mapping[str, str]) -> dict[str, Any]:
         "errors": {},
         "tables": tables if len(tables) == 1 else {**tables, _EVERY_TABLE: "Both"},
         "zones": _ZONE_NAMES,
-        "types": {"": "All", **{one.value: words(one.value) for one in TransactionType}},
-        "statuses": {"": "All", **{one.value: words(one.value) for one in Status}},
+        "types": {"": "All", **{member.value: words(member.value) for member in TransactionType}},
+        "statuses": {"": "All", **{member.value: words(member.value) for member in Status}},
         "groups": {group.value: _GROUP_NAMES[group] for group in _GROUPS if group not in left_out},
         "chosen": {group.value for group in _GROUPS if group.value in call.query},
         "longest": LONGEST_NAME,
@@ -248,9 +248,9 @@ def _form(call: PageCall, entered: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _summed(asked: AskedTotals, found: TotalsFound) -> dict[str, Any]:
+def _summed(asked: AskedTotals, totals: TotalsFound) -> dict[str, Any]:
     """The values of a page with totals."""
-    question, lines = asked.question, found.lines
+    question, lines = asked.question, totals.lines
     whole = by_currency(lines)
     return {
         "answered": True,
@@ -259,7 +259,7 @@ def _summed(asked: AskedTotals, found: TotalsFound) -> dict[str, Any]:
         "columns": [_GROUP_NAMES[group] for group in asked.columns],
         "is_client": [group is TotalsGroup.CLIENT for group in asked.columns],
         "sums": [words(name) for name in sums_of(asked.tables)],
-        "summary": with_both(found.by_table) if asked.columns or len(asked.tables) > 1 else [],
+        "summary": with_both(totals.by_table) if asked.columns or len(asked.tables) > 1 else [],
         "is_both": len(asked.tables) > 1,
         "unit": "Month" if asked.months else "Day",
         "when": asked.when,
@@ -268,9 +268,9 @@ def _summed(asked: AskedTotals, found: TotalsFound) -> dict[str, Any]:
         "zone_name": _ZONE_NAMES[question.zone.value],
         "client": question.client_id,
         "only": {name: value if name == "currency" else words(value) for name, value in asked.only.items()},
-        "kept": sum(answer.kept for answer in found.answers),
-        "read": sum(answer.read for answer in found.answers),
-        "deleted": _spans(found.answers),
+        "kept": sum(answer.kept for answer in totals.answers),
+        "read": sum(answer.read for answer in totals.answers),
+        "deleted": _spans(totals.answers),
         "commands": [_command(table, question) for table in asked.tables],
     }
 
@@ -303,9 +303,9 @@ def _charts(asked: AskedTotals, lines: Sequence[TotalsLine], whole: Sequence[Tot
     labels = [place.strftime(asked.when) for place in places]
     rows = _by_place(lines, places, lambda line: Decimal(line.rows))
     made = [charts.bars("rows", f"Rows per {unit}", labels, rows, partial(formats.number, places=0))]
-    for one in whole[:_MOST_CHARTS]:
-        own = [line for line in lines if line.currency == one.currency]
-        name, currency = words(TRANSACTIONS.money_columns[0]), one.currency or ""
+    for total in whole[:_MOST_CHARTS]:
+        own = [line for line in lines if line.currency == total.currency]
+        name, currency = words(TRANSACTIONS.money_columns[0]), total.currency or ""
         sums = _by_place(own, places, lambda line: line.sums[0])
         title = f"{name} per {unit}, {currency or 'no currency'}"
         made.append(charts.bars(f"sum-{currency or 'none'}", title, labels, sums, partial(_amount, currency)))

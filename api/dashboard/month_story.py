@@ -74,7 +74,7 @@ def story(
         for day, said, move in plans
         if day > today or (move and move is at)
     ]
-    return sorted(known, key=lambda one: one.at) + ahead
+    return sorted(known, key=lambda chapter: chapter.at) + ahead
 
 
 def _start(day: date) -> datetime:

@@ -108,8 +108,8 @@ async def _open_alerts(monitor: Monitor) -> AlertPage:
         monitor.alerts({"state": "open", "severity": Severity.CRITICAL}, MOST_ALERTS),
         monitor.alerts({"state": "open"}, MOST_ALERTS),
     )
-    items = list({one.id: one for one in (*critical.items, *newest.items)}.values())
-    items.sort(key=lambda one: one.severity != Severity.CRITICAL)
+    items = list({alert.id: alert for alert in (*critical.items, *newest.items)}.values())
+    items.sort(key=lambda alert: alert.severity != Severity.CRITICAL)
     return msgspec.structs.replace(newest, items=items[:MOST_ALERTS])
 
 
@@ -134,7 +134,7 @@ async def acknowledge(call: PageCall) -> Response:
 
 def state_of(health: HealthReport, alerts: AlertPage | None) -> ComponentState:
     """The worst of the checks and of the open alerts."""
-    severities = {one.severity for one in alerts.items} if alerts else set()
+    severities = {alert.severity for alert in alerts.items} if alerts else set()
     if health.state is ComponentState.CRITICAL or Severity.CRITICAL in severities:
         return ComponentState.CRITICAL
     return ComponentState.WARNING if severities else health.state
@@ -142,32 +142,36 @@ def state_of(health: HealthReport, alerts: AlertPage | None) -> ComponentState:
 
 def sentence(health: HealthReport, alerts: AlertPage | None) -> str:
     """The state in one sentence, with its worst reason: a check, or an alert that is worse than every check."""
-    found = troubles(health)
-    if alerts and alerts.items and (not found or state_of(health, alerts) is not health.state):
-        return f"{_worst_of(alerts)}{_others(found, 'check is', 'checks are')}"
-    if not found:
+    components = troubles(health)
+    if alerts and alerts.items and (not components or state_of(health, alerts) is not health.state):
+        return f"{_worst_of(alerts)}{_others(components, 'check is', 'checks are')}"
+    if not components:
         return f"Everything works: all {len(health.components)} checks are healthy."
     begins = "Something does not work" if health.state is ComponentState.CRITICAL else "Something needs attention"
-    others = _others(found[1:], "more check is", "more checks are")
-    return f"{begins}: {_reason(found[0])}{others}"
+    others = _others(components[1:], "more check is", "more checks are")
+    return f"{begins}: {_reason(components[0])}{others}"
 
 
 def _worst_of(alerts: AlertPage) -> str:
     count = len(alerts.items)
-    worst = next((one for one in alerts.items if one.severity == Severity.CRITICAL), alerts.items[0])
+    worst = next((alert for alert in alerts.items if alert.severity == Severity.CRITICAL), alerts.items[0])
     named = f"{worst.title} ({worst.subject})"
     more = "" if alerts.next_before is None else " or more"
     return f"An alert is open: {named}." if count == 1 else f"{count}{more} alerts are open, the worst: {named}."
 
 
-def _others(found: Sequence[Component], one: str, many: str) -> str:
-    return f" {len(found)} {one if len(found) == 1 else many} not healthy: {names_of(found)}." if found else ""
+def _others(components: Sequence[Component], singular: str, plural: str) -> str:
+    return (
+        f" {len(components)} {singular if len(components) == 1 else plural} not healthy: {names_of(components)}."
+        if components
+        else ""
+    )
 
 
-def names_of(found: Sequence[Component]) -> str:
+def names_of(components: Sequence[Component]) -> str:
     """The names of checks, for people; of many the worst ones."""
-    named = [one.name.replace("_", " ") for one in found[:MOST_NAMES]]
-    more = len(found) - len(named)
+    named = [component.name.replace("_", " ") for component in components[:MOST_NAMES]]
+    more = len(components) - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")
 
 
@@ -244,7 +248,11 @@ def _worst(values: Any) -> float | None:
 
 def _postgres_answers(health: HealthReport) -> bool:
     """Return whether PostgreSQL answered a moment ago: nobody waits for one that is known to be away."""
-    return all(one.state is not ComponentState.CRITICAL for one in health.components if one.name == "postgres")
+    return all(
+        component.state is not ComponentState.CRITICAL
+        for component in health.components
+        if component.name == "postgres"
+    )
 
 
 async def _or_none(work: Awaitable[T]) -> T | None:

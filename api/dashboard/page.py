@@ -90,4 +90,4 @@ class Page:
 
     def scope_for(self, key: ApiKey) -> Scope | None:
         """The scope that opens the page to the key; where it has none of them, the first one. None for none needed."""
-        return next((one for one in (self.scope, *sorted(self.or_scopes)) if one in key.scopes), self.scope)
+        return next((scope for scope in (self.scope, *sorted(self.or_scopes)) if scope in key.scopes), self.scope)

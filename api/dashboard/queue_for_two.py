@@ -94,8 +94,8 @@ async def decide_release(call: PageCall) -> Mapping[str, Any] | Response:
     number = _hold(call)
     try:
         decision = parsing.member("decision", parsing.required("decision", call.form), HoldReleaseDecision)
-        given = HoldRelease(reason=parsing.required("reason", call.form), decision=decision)
-        done = await holds.decide_release(call.services, call.key, number, given)
+        release = HoldRelease(reason=parsing.required("reason", call.form), decision=decision)
+        done = await holds.decide_release(call.services, call.key, number, release)
     except REFUSALS as error:
         return await _shown(call, refused(call.form, error, _FIELDS), f"HOLD-{number}")
     if decision is HoldReleaseDecision.REJECT:
@@ -112,16 +112,19 @@ def _hold(call: PageCall) -> int:
 
 async def _shown(call: PageCall, form: Form, hold: str = "") -> Mapping[str, Any]:
     """The page; ``form`` is that of ``hold`` after a refusal, with the reason at its place in the list."""
-    scopes, found = call.key.scopes, await waiting_for(call)
+    scopes, waiting = call.key.scopes, await waiting_for(call)
     who = person_of(call.key)
-    items = [Item.of(one, who, scopes, form if hold and one.number == hold else Form()) for one in found[:MOST]]
+    items = [
+        Item.of(proposal, who, scopes, form if hold and proposal.number == hold else Form())
+        for proposal in waiting[:MOST]
+    ]
     is_there = any(item.waiting.number == hold for item in items)
     return {
         HTTP_STATUS: form.status,
         "form": form if hold and not is_there else Form(),
         "items": items,
         "for_you": sum(item.is_for_you and not item.needs and not item.commands for item in items),
-        "is_more": len(found) > len(items),
+        "is_more": len(waiting) > len(items),
         "hidden": [words.KINDS_OF_SCOPE[scope] for scope in _SHOWN if scope not in scopes],
     }
 
@@ -147,20 +150,20 @@ class Item:
     form: Form
 
     @classmethod
-    def of(cls, one: Waiting, who: Person, scopes: Collection[str], form: Form = Form()) -> "Item":  # noqa: B008
+    def of(cls, waiting: Waiting, who: Person, scopes: Collection[str], form: Form = Form()) -> "Item":  # noqa: B008
         """The entry of a proposal."""
-        needed = _DECIDED_WITH.get(one.kind)
+        needed = _DECIDED_WITH.get(waiting.kind)
         return cls(
-            waiting=one,
-            kind=words.KINDS[one.kind],
-            subject=mask_text(_subject(one)),
-            notes=tuple(_notes(one)),
-            reason=words.sentence(one.reason),
-            is_for_you=one.is_for(who),
-            why_not=_why_not(one, who),
+            waiting=waiting,
+            kind=words.KINDS[waiting.kind],
+            subject=mask_text(_subject(waiting)),
+            notes=tuple(_notes(waiting)),
+            reason=words.sentence(waiting.reason),
+            is_for_you=waiting.is_for(who),
+            why_not=_why_not(waiting, who),
             needs="" if needed is None or needed in scopes else str(needed),
-            commands=_commands(one),
-            link=f"{HOME}/reconciliation/breaks/{one.number}" if one.kind in _OF_BREAKS else "",
+            commands=_commands(waiting),
+            link=f"{HOME}/reconciliation/breaks/{waiting.number}" if waiting.kind in _OF_BREAKS else "",
             form=replace(form, said=words.sentence(form.said)),
         )
 
@@ -168,36 +171,36 @@ class Item:
 _OF_BREAKS = frozenset({WaitingKind.DECISION, WaitingKind.SETTLEMENT, WaitingKind.WITHDRAWAL})
 
 
-def _subject(one: Waiting) -> str:
+def _subject(waiting: Waiting) -> str:
     """What it is about, in a line."""
-    facts = one.facts
-    if one.kind in _OF_BREAKS:
-        return f"Break {one.number}: {words.of_class(facts['class'])}, {one.supplier} {one.first_day}"
-    if one.kind is WaitingKind.CLOSING:
-        return f"{one.supplier}, {one.first_day} to {one.last_day}"
-    if one.kind is WaitingKind.ABSENCE:
-        return f"{one.supplier} {one.first_day}"
-    if one.kind is WaitingKind.RELEASE:
-        return f"{one.number}, matter {facts['matter']}: {facts['scope']}"
+    facts = waiting.facts
+    if waiting.kind in _OF_BREAKS:
+        return f"Break {waiting.number}: {words.of_class(facts['class'])}, {waiting.supplier} {waiting.first_day}"
+    if waiting.kind is WaitingKind.CLOSING:
+        return f"{waiting.supplier}, {waiting.first_day} to {waiting.last_day}"
+    if waiting.kind is WaitingKind.ABSENCE:
+        return f"{waiting.supplier} {waiting.first_day}"
+    if waiting.kind is WaitingKind.RELEASE:
+        return f"{waiting.number}, matter {facts['matter']}: {facts['scope']}"
     months = [str(month) for month in facts["months"]]
     rest = f" and {len(months) - _SHOWN_MONTHS} more" if len(months) > _SHOWN_MONTHS else ""
-    return f"Request {one.number}: {', '.join(months[:_SHOWN_MONTHS])}{rest}"
+    return f"Request {waiting.number}: {', '.join(months[:_SHOWN_MONTHS])}{rest}"
 
 
 _SHOWN_MONTHS = 6
 
 
-def _notes(one: Waiting) -> list[str]:
+def _notes(waiting: Waiting) -> list[str]:
     """What else there is to know before somebody confirms it."""
-    facts = one.facts
-    if one.kind is WaitingKind.CLOSING:
+    facts = waiting.facts
+    if waiting.kind is WaitingKind.CLOSING:
         return [_carried(facts["breaks"], facts["carry"])]
-    if one.kind in _OF_BREAKS:
+    if waiting.kind in _OF_BREAKS:
         together = [f"together with break {other}" for other in facts["together"]]
         return [f"decision: {words.of_decision(facts['decision'])}", *together]
-    if one.kind is WaitingKind.RELEASE:
+    if waiting.kind is WaitingKind.RELEASE:
         return [f"placed by {facts['placed_by'].name} ({facts['placed_by'].account})"]
-    if one.kind is WaitingKind.DELETION:
+    if waiting.kind is WaitingKind.DELETION:
         by = ", ".join(f"{person.name} ({person.account})" for person in facts["approved_by"])
         return [
             counted(facts["rows"], "row"),
@@ -216,22 +219,22 @@ def _carried(breaks: int, carry: bool) -> str:
     )
 
 
-def _why_not(one: Waiting, who: Person) -> str:
+def _why_not(waiting: Waiting, who: Person) -> str:
     """Why this person may not confirm it; empty where they may."""
-    if one.is_for(who):
+    if waiting.is_for(who):
         return ""
-    if one.kind is WaitingKind.DELETION:
+    if waiting.kind is WaitingKind.DELETION:
         return "You have approved it."
-    if not who.is_same_as(one.proposer.name, one.proposer.account):
+    if not who.is_same_as(waiting.proposer.name, waiting.proposer.account):
         return "You have placed this hold."
     return "You have proposed it."
 
 
-def _commands(one: Waiting) -> tuple[str, ...]:
+def _commands(waiting: Waiting) -> tuple[str, ...]:
     """The commands that confirm and refuse what no key can decide."""
-    if one.kind is WaitingKind.DELETION:
-        return tuple(f"treasury delete {verb} {one.number} --reason …" for verb in ("approve", "refuse"))
-    if one.kind is WaitingKind.ABSENCE:
-        command = f"treasury statements none {one.supplier} {one.first_day} --reason …"
+    if waiting.kind is WaitingKind.DELETION:
+        return tuple(f"treasury delete {verb} {waiting.number} --reason …" for verb in ("approve", "refuse"))
+    if waiting.kind is WaitingKind.ABSENCE:
+        command = f"treasury statements none {waiting.supplier} {waiting.first_day} --reason …"
         return command, f"{command} --reject"
     return ()

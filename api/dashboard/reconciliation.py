@@ -212,10 +212,10 @@ def _breaks(count: int) -> str:
 
 def rates(overview: Overview, suppliers: Sequence[str]) -> list[Chart]:
     """The share of lines and rows that were matched, by day; at most `charts.MOST_LINES` suppliers to a chart."""
-    shares = {(one.supplier, one.day): one.matched_share for one in overview.days}
+    shares = {(supplier_day.supplier, supplier_day.day): supplier_day.matched_share for supplier_day in overview.days}
     if not any(share is not None for share in shares.values()):
         return []
-    days = sorted({one.day for one in overview.days})
+    days = sorted({supplier_day.day for supplier_day in overview.days})
     times = [datetime.combine(day, time(), UTC) for day in days]
     line = partial(charts.line, times=times, form=formats.percent, unit="share of lines and rows", by_day=True)
     having = [name for name in suppliers if any(shares[name, day] is not None for day in days)]
@@ -233,14 +233,14 @@ def rates(overview: Overview, suppliers: Sequence[str]) -> list[Chart]:
 def waiting_rows(waiting: Sequence[WaitingBreaks], asked: AskedBreaks) -> list["WaitingRow"]:
     """The rows of the table by supplier and class, and totals: of a supplier, and where there are several, of all."""
     order = [str(break_class) for break_class in BreakClass]
-    lines = sorted(waiting, key=lambda one: (one.supplier, order.index(one.break_class), one.currency))
+    lines = sorted(waiting, key=lambda line: (line.supplier, order.index(line.break_class), line.currency))
     rows = []
-    for supplier, some in groupby(lines, key=lambda one: one.supplier):
+    for supplier, some in groupby(lines, key=lambda line: line.supplier):
         own = list(some)
-        rows += [WaitingRow(supplier, words.of_class(one.break_class), one, _link(asked, one)) for one in own]
+        rows += [WaitingRow(supplier, words.of_class(line.break_class), line, _link(asked, line)) for line in own]
         if len(own) > 1:
             rows += _totals(supplier, own)
-    if len({one.supplier for one in lines}) > 1:
+    if len({line.supplier for line in lines}) > 1:
         rows += _totals("All suppliers", lines)
     return rows
 
@@ -255,13 +255,13 @@ def _link(asked: AskedBreaks, waiting: WaitingBreaks) -> str:
 def _totals(name: str, lines: Sequence[WaitingBreaks]) -> list["WaitingRow"]:
     """The sums of lines, one for each currency: money of two currencies is never added."""
     rows = []
-    for currency in sorted({one.currency for one in lines}):
-        own = [one for one in lines if one.currency == currency]
-        counts = {field: sum(getattr(one, field) for one in own) for field in _COUNTS}
+    for currency in sorted({line.currency for line in lines}):
+        own = [line for line in lines if line.currency == currency]
+        counts = {field: sum(getattr(line, field) for line in own) for field in _COUNTS}
         money = {
-            field: reduce(add_exactly, (getattr(one, field) for one in own)) for field in ("difference", "variance")
+            field: reduce(add_exactly, (getattr(line, field) for line in own)) for field in ("difference", "variance")
         }
-        total = replace(own[0], oldest=min(one.oldest for one in own), **counts, **money)
+        total = replace(own[0], oldest=min(line.oldest for line in own), **counts, **money)
         rows.append(WaitingRow(name, "everything", total, ""))
     return rows
 

@@ -120,7 +120,7 @@ async def _shown(call: PageCall, break_id: int, form: Form) -> Mapping[str, Any]
         "age_days": record.age_days(day_of(datetime.now(UTC))),
         "note": words.sentence(record.note),
         "sides": sides(record, has_references=sees_references(scopes)),
-        "candidates": [CandidateSides.of(record, one, scopes) for one in fitting.candidates],
+        "candidates": [CandidateSides.of(record, candidate, scopes) for candidate in fitting.candidates],
         "matches": fitting.matches,
         "rows_at": f"{FIND}/{TABLE}" if Scope.VAS_READ in scopes else "",
         "history": [HistoryRow.of(entry) for entry in history],

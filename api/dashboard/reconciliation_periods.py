@@ -80,15 +80,15 @@ async def decide(call: PageCall) -> Mapping[str, Any] | Response:
     than the page showed. A form that confirms names its proposal, and one that proposes names none.
     """
     try:
-        given = {name: parsing.required(name, call.form) for name in ("supplier", "first_day", "last_day", "reason")}
-        first, last = (parsing.day(name, given[name]) for name in ("first_day", "last_day"))
+        fields = {name: parsing.required(name, call.form) for name in ("supplier", "first_day", "last_day", "reason")}
+        first, last = (parsing.day(name, fields[name]) for name in ("first_day", "last_day"))
         decision = parsing.member("decision", call.form.get("decision", PeriodDecision.CLOSE), PeriodDecision)
         if call.form.get("carry", YES) != YES:
             raise FieldError("carry", "must be yes, or not given")
         carry = "carry" in call.form
         seen = parsing.integer("proposal", call.form.get("proposal", "0"), 0, MOST_ID)
-        days = (given["supplier"], first, last)
-        closing = await decide_period(call.services, call.key, days, decision, given["reason"], carry=carry, seen=seen)
+        days = (fields["supplier"], first, last)
+        closing = await decide_period(call.services, call.key, days, decision, fields["reason"], carry=carry, seen=seen)
     except REFUSALS as error:
         if Scope.RECONCILIATION_READ not in call.key.scopes:
             raise
@@ -106,8 +106,8 @@ async def _shown(call: PageCall, form: Form) -> Mapping[str, Any]:
         HTTP_STATUS: form.status,
         "form": replace(form, said=words.sentence(form.said)),
         "suppliers": call.services.settings.suppliers.names,
-        "proposed": [Item.of(one, who, call.key.scopes) for one in waiting],
-        "closed": [Closed.of(one) for one in records if one.state == PeriodState.CLOSED],
+        "proposed": [Item.of(record, who, call.key.scopes) for record in waiting],
+        "closed": [Closed.of(record) for record in records if record.state == PeriodState.CLOSED],
         "may_decide": Scope.RECONCILIATION_RESOLVE in call.key.scopes,
     }
 
@@ -121,7 +121,7 @@ class Closed:
     reason: str
 
     @classmethod
-    def of(cls, one: PeriodRecord) -> "Closed":
+    def of(cls, record: PeriodRecord) -> "Closed":
         """The row of a record."""
-        sums = one.own_sums or {}
-        return cls(one, {name: Decimal(sums[name]["value"]) for name in sorted(sums)}, words.sentence(one.reason))
+        sums = record.own_sums or {}
+        return cls(record, {name: Decimal(sums[name]["value"]) for name in sorted(sums)}, words.sentence(record.reason))

@@ -130,9 +130,9 @@ class Sessions:
         """The token that a form of this session carries: no other site can know it."""
         return hmac.new(self._form_key, session.token_sha256, hashlib.sha256).hexdigest()
 
-    def check_form(self, session: Session, given: str) -> None:
+    def check_form(self, session: Session, token: str) -> None:
         """Raises a 403 problem unless ``token`` is the token of a form of this session."""
-        if not hmac.compare_digest(self.form_token(session).encode(), given.encode()):
+        if not hmac.compare_digest(self.form_token(session).encode(), token.encode()):
             said = (
                 "The form is not of this session, so nothing was recorded. Open its page again, and send it once more."
             )
@@ -154,10 +154,10 @@ class Sessions:
         asked_s = self._monotonic()  # what is found is as old as the question
         token_sha256, over_https = which
         row = {"token_sha256": token_sha256, "over_https": over_https, "idle": self._limits.idle}
-        found = await self._run("find", row)
+        rows = await self._run("find", row)
         session = None
-        if found:
-            session_id, key_id, expires_at, is_use_due = found[0]
+        if rows:
+            session_id, key_id, expires_at, is_use_due = rows[0]
             session = Session(session_id, token_sha256, key_id, expires_at, is_use_due)
         self._remembered[which] = asked_s, session
         self._remembered.move_to_end(which)

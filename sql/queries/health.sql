@@ -107,8 +107,8 @@ WHERE tier = 'warm' AND step IN ('sealed', 'uploaded', 'verified') AND last_erro
 ORDER BY month, table_name
 
 -- name: newest_proof
--- When an archived month was last proved, how many are archived, and which month's last proof failed. Times that a wrong
--- clock has set into the future are no times of a proof; a day is left to clocks that differ.
+-- When an archived month was last proved, how many are archived, and which month's last proof failed. A time that a wrong
+-- clock has set into the future does not count. A day is left to clocks that differ.
 SELECT max(verified_at) FILTER (WHERE verified_at < %(now)s + interval '1 day'), count(*) FILTER (WHERE tier IN ('cold', 'deep')),
        min(table_name || ' ' || to_char(month, 'YYYY-MM')) FILTER (WHERE last_error LIKE 'VerificationError%%')
 FROM archive_months

@@ -165,11 +165,8 @@ def test_the_zone_of_business_days_has_its_name_once() -> None:
     assert named == {"ledger/business_days.py"}
 
 
-# A variable is named by its noun. The dashboard still has others; fields that are stored keep theirs.
-WITHOUT_NOUN = {"found", "given", "sides", "told"}
-API_ROOMS = {f"api/{module.parent.name}" for module in (PROJECT / "api").glob("*/__init__.py")}
-NAMED_ROOMS = sorted({*ROOMS, "examples", *API_ROOMS} - {"api", "api/dashboard"})
-ROOMS_WITHOUT_ONE = NAMED_ROOMS
+# A variable is named by its noun. Fields that are stored keep their names.
+WITHOUT_NOUN = {"found", "given", "one", "sides", "told"}
 
 
 def _variables(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -183,30 +180,20 @@ def _variables(tree: ast.Module) -> Iterator[tuple[int, str]]:
                     yield node.lineno, node.id
 
 
-def _named(room: str, names: set[str]) -> list[str]:
-    """The variables of a room that have one of ``names``, each with its file and line."""
+def _without_noun(room: str) -> list[str]:
+    """The variables of a room that have such a name, each with its file and line."""
     return [
         f"{path}:{line}: {name}"
         for path, tree in _trees()
         if path.startswith(f"{room}/")
         for line, name in sorted(set(_variables(tree)))
-        if name in names
+        if name in WITHOUT_NOUN
     ]
 
 
-@pytest.mark.parametrize("room", NAMED_ROOMS)
-def test_variables_are_named_by_a_noun(room: str) -> None:
-    assert _named(room, WITHOUT_NOUN) == []
-
-
-@pytest.mark.parametrize("room", ROOMS_WITHOUT_ONE)
-def test_no_variable_is_named_one(room: str) -> None:
-    assert _named(room, {"one"}) == []
-
-
 @pytest.mark.parametrize("room", [*ROOMS, "examples"])
-def test_no_variable_is_named_told_or_sides(room: str) -> None:
-    assert _named(room, {"sides", "told"}) == []
+def test_variables_are_named_by_a_noun(room: str) -> None:
+    assert _without_noun(room) == []
 
 
 @pytest.mark.parametrize(
@@ -223,7 +210,7 @@ def test_no_variable_is_named_told_or_sides(room: str) -> None:
     ],
 )
 def test_a_variable_without_a_noun_would_be_noticed(source: str) -> None:
-    assert {name for _, name in _variables(ast.parse(source))} & {*WITHOUT_NOUN, "one"}
+    assert {name for _, name in _variables(ast.parse(source))} & WITHOUT_NOUN
 
 
 @pytest.mark.parametrize("package", ["api", "tasks"])
