@@ -29,7 +29,7 @@ from api.routing import parsing
 from ledger.alerts import Severity
 from ledger.errors import TransientError
 from ledger.scopes import Scope
-from tasks.reconciliation.overview import OpenBreaks, count_open
+from tasks.reconciliation.overview import UndecidedBreaks, count_undecided
 
 T = TypeVar("T")
 MOST_ALERTS = 20
@@ -79,7 +79,7 @@ async def show_now(call: PageCall) -> Mapping[str, Any]:
     alerts = await _or_none(_open_alerts(monitor)) if answers else None
     alerts = alerts and alerts.for_key(call.key.scopes)
     database = await _or_none(monitor.database_figures()) if answers else None
-    breaks, waiting = await asyncio.gather(_open_breaks(call, answers), _waiting(call, answers))
+    breaks, waiting = await asyncio.gather(_undecided_breaks(call, answers), _waiting(call, answers))
     return {
         "health": health,
         "breaks": breaks,
@@ -113,11 +113,11 @@ async def _open_alerts(monitor: Monitor) -> AlertPage:
     return msgspec.structs.replace(newest, items=items[:MOST_ALERTS])
 
 
-async def _open_breaks(call: PageCall, answers: bool) -> OpenBreaks | None:
-    """The open breaks, for a key that may read them."""
+async def _undecided_breaks(call: PageCall, answers: bool) -> UndecidedBreaks | None:
+    """The breaks that wait for a decision, for a key that may read them."""
     if not answers or Scope.RECONCILIATION_READ not in call.key.scopes:
         return None
-    return await _or_none(in_thread(call.services, count_open))
+    return await _or_none(in_thread(call.services, count_undecided))
 
 
 async def _waiting(call: PageCall, answers: bool) -> int:

@@ -34,9 +34,9 @@ SELECT DISTINCT supplier, name FROM statement_files
 WHERE state = 'quarantined' AND supplier = ANY (%(suppliers)s::text[])
   AND taken_at >= %(first)s::date::timestamp AT TIME ZONE %(zone)s::text
 
--- name: open
--- How many breaks are open, and how many of these are escalated.
-SELECT count(*), count(*) FILTER (WHERE escalated) FROM recon_breaks WHERE state = 'open'
+-- name: undecided
+-- How many breaks wait for a decision, the proposed ones too, and how many of these are escalated.
+SELECT count(*), count(*) FILTER (WHERE escalated) FROM recon_breaks WHERE state IN ('open', 'proposed')
 
 -- name: waiting
 -- The breaks that wait for a decision, by supplier, class and currency: their number, ages in whole days, and money.

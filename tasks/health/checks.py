@@ -132,7 +132,8 @@ CHECKS: tuple[Check, ...] = (
         "redis",
         "Redis stores, returns and deletes a key",
         servers.redis,
-        "Start Redis, or correct TREASURY_REDIS_URL. The API works on without it, but slower.",
+        "Start Redis, or correct TREASURY_REDIS_URL; where it answers slowly, look at the load of its machine. The API "
+        "works on without it, but slower.",
         _pair("redis_*_ms", "ms"),
     ),
     Check(

@@ -104,14 +104,14 @@ def read_overview(
 
 
 @dataclass(frozen=True, slots=True)
-class OpenBreaks:
-    """How many breaks are open, and how many of them are escalated."""
+class UndecidedBreaks:
+    """How many breaks wait for a decision, open or proposed, and how many of them are escalated."""
 
     count: int
     escalated: int
 
 
-def count_open(settings: Settings) -> OpenBreaks:
-    """The open breaks of every supplier and day. Raises the errors of `connect`."""
+def count_undecided(settings: Settings) -> UndecidedBreaks:
+    """The breaks of every supplier and day that wait for a decision. Raises the errors of `connect`."""
     with connect(settings.database_dsn, "reconciliation") as connection:
-        return OpenBreaks(*fetch_one(connection, _QUERIES["open"]))
+        return UndecidedBreaks(*fetch_one(connection, _QUERIES["undecided"]))

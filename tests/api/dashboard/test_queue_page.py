@@ -65,14 +65,14 @@ def decide(person: Person, number: int, decision: str, reason: str = "seen") -> 
     assert person.send(page, page, decision=decision, reason=reason).status_code == 303
 
 
-def test_now_counts_open_breaks_and_what_waits_for_keys_that_may_see_them(desk: Desk) -> None:
+def test_now_counts_undecided_breaks_and_what_waits_for_keys_that_may_see_them(desk: Desk) -> None:
     decide(desk.sit_down("thandi"), desk.number_of("1000.01"), "write_off")
     document = desk.sit_down("thandi", (Scope.MONITORING_READ, Scope.RECONCILIATION_READ)).read(HOME)
     check_html(document)
-    assert "3 breaks are open , 1 of them escalated. 1 proposal waits for a second person" in document.text
+    assert "4 breaks wait for a decision , 2 of them escalated. 1 proposal waits for a second person" in document.text
     assert {f"{RECONCILIATION}#breaks", QUEUE} <= set(document.links)
     without = desk.sit_down("thandi", (Scope.MONITORING_READ,)).read(HOME)
-    assert "are open" not in without.text
+    assert "for a decision" not in without.text
     assert "proposal" not in without.text
     archivist = desk.sit_down("thandi", (Scope.MONITORING_READ, Scope.ARCHIVE_READ)).read(HOME)
     assert "proposal" not in archivist.text  # nobody has asked to delete months
