@@ -163,7 +163,13 @@ def _entered(call: PageCall) -> dict[str, str]:
     today = call.services.now().astimezone(Zone(zone).timezone if zone in set(Zone) else Zone.UTC.timezone).date()
     fields = {name: call.query[name] for name in _FIELDS if call.query.get(name)}
     first = _last_day(fields, today) - timedelta(days=DAYS - 1)
-    usual = {"table": readable(call.key)[0], "from": first.isoformat(), "to": today.isoformat(), "zone": zone}
+    tables = readable(call.key)
+    usual = {
+        "table": tables[0] if len(tables) == 1 else _EVERY_TABLE,
+        "from": first.isoformat(),
+        "to": today.isoformat(),
+        "zone": zone,
+    }
     return dict.fromkeys(_FIELDS, "") | usual | fields
 
 
