@@ -77,7 +77,7 @@ class RateLimits(BaseModel):
     auth: Rate = Field("60/minute", description="Failed authentications; by address and key id, see docs/limits.md")
     transactions: Rate = Field("300000/minute", description="Requests to /api/v1/transactions, by key")
     vas: Rate = Field("300000/minute", description="Requests to /api/v1/vas-transactions, by key")
-    operations: Rate = Field("300/minute", description="Monitoring, archive and cache operations, by key")
+    operations: Rate = Field("300/minute", description="Monitoring, cache, reconciliation and hold operations, by key")
     ddos: Rate = Field("600000/minute", description="All requests of one address, before authentication")
     redis_timeout_ms: int = Field(250, ge=10, le=5000, description="How long Redis may take before it counts as away")
 

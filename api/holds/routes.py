@@ -35,7 +35,7 @@ def operations() -> tuple[Operation, ...]:
             path=PREFIX,
             summary="Place a legal hold",
             description="The hold is recorded for the client of the key, and keeps the months, or the rows of the "
-            "subject in them, from being deleted. A request that is sent twice places two holds.",
+            "subject in them, from being deleted. A request that is sent twice returns the same hold.",
             handler=handlers.place_hold,
             request=answers.NewHold,
             example={

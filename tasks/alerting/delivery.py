@@ -180,10 +180,11 @@ def _targets(settings: Settings, severity: Severity) -> list[_Target]:
 
 def _sending(target: _Target, notices: Sequence[Notice]) -> Callable[[], bool]:
     """The sending of one message. What is slow and local, loading apprise and its plugins, is done before it begins."""
-    from apprise import Apprise, NotifyType, OverflowMode  # noqa: PLC0415  # slow to import, and most runs send nothing
+    from apprise import Apprise, AppriseAsset, NotifyType, OverflowMode  # noqa: PLC0415  # slow to import
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it would log addresses; the answer is enough
-    apprise = Apprise()
+    # Behind a redirect a POST becomes a GET: whatever answers that has not taken the notice.
+    apprise = Apprise(asset=AppriseAsset(http_redirects=False))
     if not apprise.add(target.url.get_secret_value()):
         return lambda: _refuse(target)
     for service in apprise:

@@ -18,6 +18,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.status = 200
+        self.location = ""
         self.notices: list[dict[str, Any]] = []
         self._most: int | None = None
         self._lock = threading.Lock()
@@ -27,6 +28,12 @@ class Receiver:
             def do_POST(self) -> None:  # the name that http.server asks for
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 self.send_response(receiver.taken(body))
+                if receiver.location:
+                    self.send_header("Location", receiver.location)
+                self.end_headers()
+
+            def do_GET(self) -> None:  # the name that http.server asks for
+                self.send_response(200)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:

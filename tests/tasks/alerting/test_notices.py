@@ -62,6 +62,15 @@ def test_people_are_told_when_it_opens_and_when_it_is_over(
     assert (receiver.notices[0]["type"], receiver.notices[1]["type"]) == ("failure", "success")
 
 
+def test_a_target_that_only_redirects_has_not_taken_the_notice(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    receiver.status, receiver.location = 302, receiver.url.replace("json://", "http://")
+    raise_alert(connection, DOWN, at=NOON)
+    assert send_notices(told, NOON).delivered == 0
+    assert receiver.notices == []
+
+
 def test_a_notice_is_due_at_the_very_instant_of_its_alert_whatever_its_microseconds(
     told: Settings, receiver: Receiver, connection: Connection
 ) -> None:
