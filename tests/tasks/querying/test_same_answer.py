@@ -46,7 +46,8 @@ def answers_of(placed: Placements, question: Question, places: Sequence[str] = P
 def kind_of(error: duckdb.Error | psycopg.Error | DataError) -> str:
     """What is wrong with a question: a number that is too large, in whatever engine's words, or anything else."""
     is_overflow = isinstance(error, duckdb.OutOfRangeException | duckdb.ConversionException | psycopg.DataError)
-    return "too large" if is_overflow or "more than 38 digits" in str(error) else f"{type(error).__name__}: {error}"
+    is_named = any(words in str(error) for words in ("more than 38 digits", "Out of Range Error", "Conversion Error"))
+    return "too large" if is_overflow or is_named else f"{type(error).__name__}: {error}"
 
 
 def _check(placed: Placements, seed: str, count: int) -> None:
