@@ -87,6 +87,11 @@ class MonthState:
         return self.partition is None and self.tier in IN_POSTGRES
 
     @property
+    def is_sealed(self) -> bool:
+        """Whether the partition takes no writes. A claim begins the steps of a move again, and leaves the seal."""
+        return self.tier is Tier.WARM and self.catalogue.sealed_at is not None
+
+    @property
     def is_archived(self) -> bool:
         """Whether the rows are in an object of the archive."""
         return self.tier in ARCHIVED and self.catalogue.object_key is not None
