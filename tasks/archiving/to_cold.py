@@ -379,7 +379,8 @@ def _decide(connection: Connection, settings: Settings, claim: _Claim) -> None:
     """Once more before the drop: a copy that went on meanwhile, or takes over, must not find this attempt undecided."""
 
     def record() -> None:
-        connection.execute(_QUERIES["decide_uploads"], claim.row)
+        decided = connection.execute(_QUERIES["decide_uploads"], claim.row)
+        check_stored(decided, len(EVERY_PART), "archive_uploads")
 
     if check_ownership(connection, settings, record) != claim.owner:
         raise OwnershipError(f"{claim.table.name} {claim.month}: the installation changed while the month was archived")
