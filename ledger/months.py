@@ -75,6 +75,10 @@ class Month:
         return f"{self.year:04d}-{self.month:02d}"
 
 
+FIRST_MONTH = Month(FIRST_YEAR, 1)
+LAST_MONTH = Month(LAST_YEAR, 12)
+
+
 def months_between(first: Month, last: Month) -> Iterator[Month]:
     """Every month from ``first`` to ``last``, both included."""
     return (Month.from_index(index) for index in range(first.index, last.index + 1))

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from config.settings import OWN_SCHEMA, SCHEMA_OPTION
-from ledger.errors import ConfigError, TransientError
+from ledger.errors import ConfigError, ConflictError, DataError, TransientError
 from sql.errors import translate
 
 Connection = psycopg.Connection[TupleRow]
@@ -193,6 +193,15 @@ def check_found(values: TupleRow, schema: str = OWN_SCHEMA) -> None:
 
 def _plain(value: str) -> str:
     return value.replace(" ", "").lower()
+
+
+def is_rolled_back(connection: Connection, error: Exception) -> bool:
+    """Whether it is sure that the transaction of ``error`` was rolled back: PostgreSQL, or this project, has refused
+    it. Of a session that is lost nobody knows. To be called before the error is translated.
+    """
+    if isinstance(error, psycopg.Error):
+        return error.sqlstate is not None and not connection.closed
+    return isinstance(error, DataError | ConfigError | ConflictError)
 
 
 def fetch_one(connection: Connection, query: sql.Composed | str, parameters: Any = None) -> TupleRow:

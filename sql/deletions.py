@@ -16,7 +16,7 @@ from sql.connection import Connection, fetch_one
 from sql.lookups import forget_lookups
 from sql.queries import load
 from sql.session_lock import try_session_lock
-from sql.storing import check_stored
+from sql.storing import check_counted, check_stored
 from sql.totals import forget_deleted
 
 _QUERIES = load("deletions")
@@ -246,12 +246,12 @@ def mark_removed(connection: Connection, number: int, key: str) -> None:
     with connection.transaction():
         values = {"number": number, "object_key": key}
         check_stored(connection.execute(_QUERIES["mark_removed"], values), 1, "deletion_objects")
-        connection.execute(_QUERIES["mark_upload_removed"], values)
+        mark_upload_removed(connection, key)
 
 
 def mark_upload_removed(connection: Connection, key: str) -> None:
     """Record that an object which no month uses was removed."""
-    connection.execute(_QUERIES["mark_upload_removed"], {"object_key": key})
+    check_counted(connection.execute(_QUERIES["mark_upload_removed"], {"object_key": key}), "archive_uploads")
 
 
 def event_index(connection: Connection, owner: Owner, incarnation: int, number: int) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Identifier
 
-from ledger.months import Month
+from ledger.months import FIRST_MONTH, Month
 from ledger.tables import TieredTable
 from sql.connection import Connection
 from sql.queries import load
@@ -45,10 +45,10 @@ def old_parts(connection: Connection, table: str, last: Month) -> list[OldPart]:
 
 
 def rows_in_postgres(
-    connection: Connection, table: TieredTable, last: Month, first: Month | None = None
+    connection: Connection, table: TieredTable, last: Month, first: Month = FIRST_MONTH
 ) -> dict[Month, str]:
-    """Where PostgreSQL has rows of the months from ``first`` (default: all) to ``last``: for each month a partition,
-    whatever somebody made for them. Only partitions of these months, and a DEFAULT one, are read.
+    """Where PostgreSQL has rows of the months from ``first`` to ``last``: for each month a partition, whatever somebody
+    made for them. Only partitions of these months, and a DEFAULT one, are read. Rows before 1970 are of no month.
     """
     partitions: dict[Month, str] = {}
     time = Identifier(table.time_column)
@@ -57,8 +57,7 @@ def rows_in_postgres(
         " AND {} >= %s GROUP BY 1"
     )
     for parent in Parents.of(connection, table).found:
-        since = "-infinity" if first is None else first.lower
-        rows = connection.execute(query.format(time, parent.identifier, time, time), (last.upper, since))
+        rows = connection.execute(query.format(time, parent.identifier, time, time), (last.upper, first.lower))
         partitions |= {Month.of(day): partition for day, partition in rows}
     return partitions
 

@@ -59,7 +59,7 @@ def _check_shape(
     kinds = {column.name: column.kind for column in columns}
     wanted = {table.key_column: ColumnKind.UUID, table.time_column: ColumnKind.TIMESTAMP}
     wanted |= dict.fromkeys(table.money_columns, ColumnKind.DECIMAL)
-    wanted |= {name: ColumnKind.TEXT for name in (table.currency_column, table.status_column) if name}
+    wanted |= {name: ColumnKind.TEXT for name in table.kind_columns if name}
     for name, kind in wanted.items():
         if kinds.get(name) is not kind:
             raise ConfigError(f"{hot}.{name} must be a column of kind {kind}, found {kinds.get(name)}")

@@ -9,6 +9,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg.rows import TupleRow, class_row
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+from psycopg.types.json import Jsonb
 
 from ledger.errors import TransientError
 from ledger.months import Month
@@ -44,6 +45,11 @@ class KeptPlaces:
     objects: frozenset[str]
 
 
+def _columns(table: TieredTable) -> dict[str, list[Any]]:
+    """What kept totals are sums of, and what they are told apart by: totals of other columns do not hold."""
+    return {"money_columns": list(table.money_columns), "kind_columns": list(table.kind_columns)}
+
+
 @contextmanager
 def totals_lock(connection: Connection) -> Iterator[None]:
     """Keep totals alone, until the end of the block or the connection. Raises ConflictError while another run does."""
@@ -70,8 +76,8 @@ def _places(rows: Iterable[TupleRow]) -> KeptPlaces:
 
 def _asked(table: TieredTable, relations: Iterable[int], objects: Sequence[KeptObject]) -> dict[str, Any]:
     return {
+        **_columns(table),
         "table": table.name,
-        "money_columns": list(table.money_columns),
         "relations": list(relations),
         "objects": [stored.key for stored in objects],
         "fingerprints": [stored.fingerprint for stored in objects],
@@ -108,7 +114,7 @@ def kept_sums(
         day=day,
         client=SQL("" if question.client_id is None else "AND client_id = %(client)s"),
         nothing=SQL(", ").join([SQL("NULL")] * (len(COLUMNS) + 1)),
-        zeros=SQL(", ").join([SQL("0")] * len(table.money_columns)),
+        counted=SQL(", ").join([SQL("row_count"), *[SQL("0")] * len(table.money_columns)]),
         order=SQL(", ").join(order),
     )
     values = {"first": question.first, "last": question.last, "client": question.client_id, "detail": question.detail}
@@ -128,9 +134,8 @@ def partition_sums(
     where = [SQL("{} >= %(lower)s AND {} < %(upper)s").format(time_column, time_column)]
     if question.client_id is not None:
         where.append(SQL("{} = %(client)s").format(columns[TotalsGroup.CLIENT]))
-    query = SQL("SELECT {}, count(*), {} FROM {} WHERE {} GROUP BY 1, 2, 3, 4, 5, 6").format(
-        SQL(", ").join(expressions), SQL(", ").join(_sums(table)), item, SQL(" AND ").join(where)
-    )
+    selected = SQL(", ").join([*expressions, SQL("count(*)"), *_sums(table)])
+    query = SQL("SELECT {} FROM {} WHERE {} GROUP BY 1, 2, 3, 4, 5, 6").format(selected, item, SQL(" AND ").join(where))
     values = {"lower": question.lower, "upper": question.upper, "client": question.client_id}
     return connection.execute(query, values).fetchall()
 
@@ -260,7 +265,7 @@ def _add_place(
         "row_count": rows,
         **place,
     }
-    values |= {"table": table.name, "month": month.first_day, "money_columns": list(table.money_columns)}
+    values |= {"table": table.name, "month": month.first_day, **_columns(table)}
     return int(fetch_stored(connection, _QUERIES["add_place"], values, "daily_totals_places")[0])
 
 
@@ -290,4 +295,5 @@ class UnkeptMonth:
 def unkept(connection: Connection, tables: Iterable[TieredTable]) -> list[UnkeptMonth]:
     """The months that have ended and have no totals that hold, the longest without them first."""
     with connection.cursor(row_factory=class_row(UnkeptMonth)) as cursor:
-        return cursor.execute(_QUERIES["unkept"], {"tables": [table.name for table in tables]}).fetchall()
+        described = Jsonb([{"name": table.name, **_columns(table)} for table in tables])
+        return cursor.execute(_QUERIES["unkept"], {"tables": described}).fetchall()

@@ -125,7 +125,12 @@ SET removed_at = coalesce(removed_at, date_trunc('milliseconds', clock_timestamp
 WHERE number = %(number)s AND object_key = %(object_key)s
 
 -- name: mark_upload_removed
-UPDATE archive_uploads SET state = 'removed' WHERE object_key = %(object_key)s
+-- How many uploads have the key, and how many PostgreSQL marked: an object of before the uploads were recorded has none.
+WITH marked AS (
+    UPDATE archive_uploads SET state = 'removed' WHERE object_key = %(object_key)s
+    RETURNING object_key
+)
+SELECT (SELECT count(*) FROM archive_uploads WHERE object_key = %(object_key)s), (SELECT count(*) FROM marked)
 
 -- name: event_index
 -- The place in the log of an event, NULL before it has one.

@@ -100,10 +100,11 @@ WHERE table_name = %(table)s AND tier IN ('hot', 'warm') AND (work_until IS NULL
 ORDER BY month
 
 -- name: failed_after_the_seal
--- Warm months whose partition was sealed, so that it takes no writes, and whose last move failed.
+-- Warm months whose partition is sealed, so that it takes no writes, and whose last move failed. A claim begins the steps
+-- again and leaves the seal: `sealed_at` says whether it is there.
 SELECT table_name, month, last_error
 FROM archive_months
-WHERE tier = 'warm' AND step IN ('sealed', 'uploaded', 'verified') AND last_error IS NOT NULL
+WHERE tier = 'warm' AND sealed_at IS NOT NULL AND last_error IS NOT NULL
 ORDER BY month, table_name
 
 -- name: newest_proof

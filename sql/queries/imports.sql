@@ -53,9 +53,9 @@ SELECT line FROM (SELECT line, {columns} FROM pg_temp.import_staging) AS staged
 WHERE EXISTS (SELECT FROM {parent} AS there WHERE (there.{key}, there.{time}) = (staged.{key}, staged.{time}))
 
 -- name: months
--- Where each month of a table is, and how far its move to the archive has come.
+-- Where each month of a table is, and whether it is sealed.
 -- Of a month with several parts the newest comes last, and counts.
-SELECT month, tier, step FROM archive_months WHERE table_name = %(table)s ORDER BY month, part
+SELECT month, tier, sealed_at IS NOT NULL FROM archive_months WHERE table_name = %(table)s ORDER BY month, part
 
 -- name: record_import
 INSERT INTO imports (table_name, file_name, file_sha256, mapping_sha256, read_count, loaded_count, known_count,

@@ -13,7 +13,7 @@ SELECT treasury_totals_fingerprint(%(relation)s)
 -- The places whose totals may be used, of those that are asked for.
 SELECT p.place_id, p.relation_oid, p.object_key, p.row_count
 FROM daily_totals_places p
-WHERE p.table_name = %(table)s AND p.money_columns = %(money_columns)s::text[]
+WHERE p.table_name = %(table)s AND p.money_columns = %(money_columns)s::text[] AND p.kind_columns = %(kind_columns)s::text[]
   AND (p.relation_oid = ANY(%(relations)s::oid[]) AND p.fingerprint = treasury_totals_fingerprint(p.relation_oid)
        AND NOT EXISTS (SELECT FROM daily_totals_changes c WHERE c.relation_oid = p.relation_oid)
        OR (p.object_key, p.fingerprint) IN (SELECT * FROM unnest(%(objects)s::text[], %(fingerprints)s::text[])))
@@ -28,7 +28,7 @@ found AS (
       AND {day} BETWEEN %(first)s AND %(last)s {client}
     {grouped}
     UNION ALL
-    SELECT place_id, relation_oid, object_key, NULL, {nothing}, row_count, {zeros}
+    SELECT place_id, relation_oid, object_key, NULL, {nothing}, {counted}
     FROM valid)
 SELECT * FROM found ORDER BY place_id, {order}
 
@@ -65,8 +65,9 @@ WHERE table_name = %(table)s AND object_key = %(object)s AND tier IN ('cold', 'd
 FOR SHARE
 
 -- name: add_place
-INSERT INTO daily_totals_places (table_name, month, relation_oid, object_key, fingerprint, money_columns, row_count)
-VALUES (%(table)s, %(month)s, %(relation)s, %(object)s, %(fingerprint)s, %(money_columns)s, %(row_count)s)
+INSERT INTO daily_totals_places (table_name, month, relation_oid, object_key, fingerprint, money_columns, kind_columns,
+                                 row_count)
+VALUES (%(table)s, %(month)s, %(relation)s, %(object)s, %(fingerprint)s, %(money_columns)s, %(kind_columns)s, %(row_count)s)
 RETURNING place_id
 
 -- name: count_rows
@@ -84,15 +85,17 @@ COPY daily_totals (place_id, detail, utc_day, sa_day, client_id, type, status, c
 SELECT m.table_name, to_char(m.month, 'YYYY-MM') AS month,
        greatest(m.cold_at, m.warm_at, m.created_at, (m.month + interval '1 month') AT TIME ZONE 'UTC', p.kept_at) AS since
 FROM archive_months m
+JOIN jsonb_to_recordset(%(tables)s) AS t(name text, money_columns jsonb, kind_columns jsonb) ON t.name = m.table_name
 LEFT JOIN LATERAL (
-    SELECT p.kept_at, p.object_key IS NOT NULL
-               OR p.fingerprint = treasury_totals_fingerprint(p.relation_oid)
-                  AND NOT EXISTS (SELECT FROM daily_totals_changes c WHERE c.relation_oid = p.relation_oid) AS holds
+    SELECT p.kept_at, (to_jsonb(p.money_columns), to_jsonb(p.kind_columns)) = (t.money_columns, t.kind_columns)
+               AND (p.object_key IS NOT NULL
+                    OR p.fingerprint = treasury_totals_fingerprint(p.relation_oid)
+                       AND NOT EXISTS (SELECT FROM daily_totals_changes c WHERE c.relation_oid = p.relation_oid)) AS holds
     FROM daily_totals_places p
     WHERE p.table_name = m.table_name AND p.month = m.month
       AND (m.tier IN ('hot', 'warm') AND p.relation_oid IS NOT NULL OR p.object_key = m.object_key)
     ORDER BY 2 DESC LIMIT 1) AS p ON true
-WHERE m.table_name = ANY(%(tables)s) AND m.tier IN ('hot', 'warm', 'cold', 'deep') AND p.holds IS NOT TRUE
+WHERE m.tier IN ('hot', 'warm', 'cold', 'deep') AND p.holds IS NOT TRUE
   AND (m.month + interval '1 month') AT TIME ZONE 'UTC' <= now()
   AND NOT (m.tier IN ('hot', 'warm') AND m.part > 1)  -- late rows are read: some may be archived already
 ORDER BY 3, 1, 2

@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from ledger.columns import Column, ColumnKind
 from ledger.instants import FIRST_INSTANT, LAST_INSTANT
-from ledger.months import Month
+from ledger.months import FIRST_MONTH, LAST_MONTH, Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
@@ -85,6 +85,11 @@ class MonthState:
     def is_missing(self) -> bool:
         """Whether the catalogue says that PostgreSQL has the month, and it has not."""
         return self.partition is None and self.tier in IN_POSTGRES
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the partition takes no writes. A claim begins the steps of a move again, and leaves the seal."""
+        return self.tier is Tier.WARM and self.catalogue.sealed_at is not None
 
     @property
     def is_archived(self) -> bool:
@@ -181,9 +186,11 @@ def count_rows(connection: Connection, relation: Relation) -> int:
 
 
 def rows_by_month(connection: Connection, table: TieredTable, relation: Relation) -> dict[Month | None, int]:
-    """The exact number of rows of a relation by UTC month; None for those of no month, as at infinity."""
-    month = SQL("CASE WHEN {0} BETWEEN {1} AND {2} THEN date_trunc('month', {0} AT TIME ZONE 'UTC')::date END").format(
-        Identifier(table.time_column), Literal(FIRST_INSTANT), Literal(LAST_INSTANT)
+    """The exact number of rows of a relation by UTC month. None is for those of no month, as at infinity and before
+    1970.
+    """
+    month = SQL("CASE WHEN {0} >= {1} AND {0} < {2} THEN date_trunc('month', {0} AT TIME ZONE 'UTC')::date END").format(
+        Identifier(table.time_column), Literal(FIRST_MONTH.lower), Literal(LAST_MONTH.upper)
     )
     query = SQL("SELECT {}, count(*) FROM {} GROUP BY 1 ORDER BY 1").format(month, relation.identifier)
     return {None if first is None else Month.of(first): count for first, count in connection.execute(query)}

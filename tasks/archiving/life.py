@@ -304,7 +304,7 @@ def _condition(state: MonthState, move: PlannedMove | None) -> tuple[MonthCondit
         return MonthCondition.DELETING, f"it is being deleted under {known.certificate}"
     if state.partition is not None and known.last_error:
         return MonthCondition.FAILED, known.last_error
-    if state.partition is not None and known.sealed_at is not None:
+    if state.partition is not None and state.is_sealed:
         return (
             MonthCondition.SEALED,
             f"it takes no writes since {known.sealed_at:%Y-%m-%d %H:%M} UTC, step {known.step}",

@@ -22,8 +22,9 @@ from tasks.transparency.publish import publish_log
 def move_month(settings: Settings, move: PlannedMove) -> list[MoveOutcome]:
     """Carry out a planned move; one outcome per action, and none after the first that did not succeed.
 
-    Raises nothing of this project's own errors: they become outcomes, and the reason is kept in the catalogue. Safe
-    to run again; an action that is already done is not repeated.
+    Raises nothing of this project's own errors: they become outcomes, and the reason is kept in the catalogue. Of any
+    other error its kind is kept there, and the error is raised. Safe to run again; an action that is already done is
+    not repeated.
     """
     outcomes = []
     for action in move.actions:
@@ -56,6 +57,9 @@ def _attempt(settings: Settings, move: PlannedMove, action: MoveAction) -> MoveO
         outcome = _outcome(move, action, MoveResult.FAILED, reason=f"{type(error).__name__}: {error}")
         outcome = replace(outcome, transient=isinstance(error, TransientError))
         _record(settings, move, outcome.reason)
+    except Exception as error:  # nobody foresaw it: its text may quote a row, and stays in the log of the run
+        _record(settings, move, f"{type(error).__name__}: nobody foresaw it; the log of the run has its text")
+        raise
     return replace(outcome, duration_s=time.monotonic() - started)
 
 

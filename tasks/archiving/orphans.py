@@ -42,7 +42,7 @@ def remove_orphans(connection: Connection, settings: Settings, table: TieredTabl
             if key in reasons:
                 _keep(connection, table, month, key, reasons[key])
             elif _removed(VersionedStore(settings), key):
-                connection.execute(_QUERIES["mark_upload"], {"object_key": key, "state": "removed"})
+                _mark(connection, key, "removed")
                 removed += 1
     return removed
 
@@ -84,9 +84,13 @@ def _named_by(store: ObjectStore, manifest: str) -> Iterable[str] | None:
         return None
 
 
+def _mark(connection: Connection, key: str, state: str) -> None:
+    check_stored(connection.execute(_QUERIES["mark_upload"], {"object_key": key, "state": state}), 1, "archive_uploads")
+
+
 def _keep(connection: Connection, table: TieredTable, month: date, key: str, reason: str) -> None:
     with connection.transaction():
-        connection.execute(_QUERIES["mark_upload"], {"object_key": key, "state": "kept"})
+        _mark(connection, key, "kept")
         detail = Jsonb({"object_key": key, "reason": reason})
         event = {"table": table.name, "month": month, "event": "kept", "detail": detail}
         check_stored(connection.execute(_QUERIES["add_event"], event), 1, "archive_events")

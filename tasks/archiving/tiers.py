@@ -174,11 +174,10 @@ def _sums_query(table: TieredTable, relation: Relation) -> Composed:
     """(currency, rows, sums of the money columns) of a relation. No times: a partition that others made may have one
     that is infinite, and Python has no such instant.
     """
-    return SQL("SELECT {}, count(*), {} FROM {} GROUP BY 1").format(
-        Identifier(table.currency_column) if table.currency_column else SQL("''::text"),
-        SQL(", ").join(SQL("sum({})").format(Identifier(column)) for column in table.money_columns),
-        relation.identifier,
-    )
+    currency = Identifier(table.currency_column) if table.currency_column else SQL("''::text")
+    sums = (SQL("sum({})").format(Identifier(column)) for column in table.money_columns)
+    selected = SQL(", ").join([currency, SQL("count(*)"), *sums])
+    return SQL("SELECT {} FROM {} GROUP BY 1").format(selected, relation.identifier)
 
 
 def _row(connection: Connection, table: TieredTable, state: MonthState, columns: Sequence[Column]) -> TierRow:

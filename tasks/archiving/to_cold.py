@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
+import psycopg
 from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
@@ -33,7 +34,7 @@ from ledger.months import Month
 from ledger.proof import MonthContent, sums_per_currency
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
-from sql.connection import Connection, connect, fetch_one
+from sql.connection import Connection, connect, fetch_one, is_rolled_back
 from sql.fields import assign_fields
 from sql.keepable import unkeepable_value
 from sql.log import archived_part, record_event
@@ -378,7 +379,8 @@ def _decide(connection: Connection, settings: Settings, claim: _Claim) -> None:
     """Once more before the drop: a copy that went on meanwhile, or takes over, must not find this attempt undecided."""
 
     def record() -> None:
-        connection.execute(_QUERIES["decide_uploads"], claim.row)
+        decided = connection.execute(_QUERIES["decide_uploads"], claim.row)
+        check_stored(decided, len(EVERY_PART), "archive_uploads")
 
     if check_ownership(connection, settings, record) != claim.owner:
         raise OwnershipError(f"{claim.table.name} {claim.month}: the installation changed while the month was archived")
@@ -388,8 +390,9 @@ def _flip_or_reopen(connection: Connection, settings: Settings, claim: _Claim, v
     """The flip. Where it was rolled back, and only there, this attempt's objects are leftovers like any other."""
     try:
         _flip(connection, settings, claim, versions)
-    except TreasuryError:
-        connection.execute(_QUERIES["reopen_uploads"], claim.row)
+    except (TreasuryError, psycopg.Error) as error:
+        if is_rolled_back(connection, error) or isinstance(error, TransientError):  # no lock was free in time
+            connection.execute(_QUERIES["reopen_uploads"], claim.row)
         raise
 
 

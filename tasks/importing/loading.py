@@ -40,7 +40,6 @@ from tasks.importing.rows import Row
 _QUERIES = load("imports")
 _ATTEMPTS = 10
 _PAUSE_S = 0.05
-_SEALED_STEPS = frozenset({"sealed", "uploaded", "verified"})
 
 
 class Target(NamedTuple):
@@ -84,14 +83,14 @@ class MonthTargets:
 
     def _read(self) -> None:
         rows = self._connection.execute(_QUERIES["months"], {"table": self._table.name}).fetchall()
-        for first_day, tier, step in rows:
+        for first_day, tier, is_sealed in rows:
             month = Month.of(first_day)
-            self._known[month.index] = self._judge(month, tier, step)
+            self._known[month.index] = self._judge(month, tier, is_sealed=is_sealed)
 
-    def _judge(self, month: Month, tier: str, step: str) -> Target:
+    def _judge(self, month: Month, tier: str, *, is_sealed: bool) -> Target:
         if tier == Tier.HOT:
             return Target(self._parents.hot)
-        if tier == Tier.WARM and step not in _SEALED_STEPS:
+        if tier == Tier.WARM and not is_sealed:
             return Target(self._parents.warm)
         state = "sealed" if tier == Tier.WARM else tier
         return Target(None, f"month {month} is {state}: it takes no more rows")

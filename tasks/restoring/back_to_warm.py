@@ -28,7 +28,7 @@ from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transparency.events import Archived, LoggedObject, Returned, ReturnedPart, logged
 from sql.catalog import columns_of
-from sql.connection import Connection, connect
+from sql.connection import Connection, connect, is_rolled_back
 from sql.deep import find_copy
 from sql.log import record_event
 from sql.maintenance import keep_vacuum_out, run_ddl
@@ -231,18 +231,9 @@ def _returned(work: _Return) -> ReturnedMonth:
         work.on_step("merged")
         return _attach(work, loaded, versions)
     except (TreasuryError, psycopg.Error) as error:
-        if _changed_nothing(work, error):
+        if is_rolled_back(work.connection, error):
             _sweep(work)
         raise
-
-
-def _changed_nothing(work: _Return, error: Exception) -> bool:
-    """Whether it is sure that the transaction of an error was rolled back: PostgreSQL, or this project, has refused it.
-    Of a session that is lost nobody knows.
-    """
-    if isinstance(error, psycopg.Error):
-        return error.sqlstate is not None and not work.connection.closed
-    return isinstance(error, DataError | ConfigError | ConflictError)
 
 
 def _loaded(work: _Return, spool: Path) -> list[_Loaded]:
@@ -375,7 +366,7 @@ def _attach(work: _Return, loaded: Sequence[_Loaded], versions: tuple[int, Decim
     try:
         partition = run_ddl(connection, settings, lambda: _flip(work, loaded, versions, made, owner, stored))
     except (TreasuryError, psycopg.Error) as error:
-        if _changed_nothing(work, error):
+        if is_rolled_back(connection, error):
             store.remove(key)  # it is the record of what did not happen
         raise
     work.on_step("returned")

@@ -52,6 +52,6 @@ def _sealed(connection: Connection, table: TieredTable, month: Month) -> MonthSt
     state = states[-1]
     if state.tier is not Tier.WARM:
         raise DataError(f"{table.name} {month} is {state.tier}: only a warm month can be unsealed")
-    if state.catalogue.step in ("idle", "claimed"):
+    if not state.is_sealed:
         raise DataError(f"{table.name} {month} is not sealed: it takes writes")
     return state

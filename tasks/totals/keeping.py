@@ -173,10 +173,12 @@ def _require_proved(connection: Connection, table: TablePlaces, place: PlaceOfRo
     )
     if known is None:
         raise TransientError(f"{place.name}: {key} left the catalogue of months meanwhile; run it again")
+    proved = _proved(table, known)
     for detail in range(len(DETAILS)):
         records = [record for record in totals if record[0] == detail]
-        summed = sum(record[-2] for record in records), _summed(table, (record[-1] for record in records))
-        if summed != (known.row_count, _proved(table, known)):
+        summed = _summed(table, (record[-1] for record in records))
+        differs = any(proved_sum not in (None, own) for proved_sum, own in zip(proved, summed, strict=True))
+        if differs or sum(record[-2] for record in records) != known.row_count:
             raise DataError(f"{place.name}: {key} has other rows or sums than were proved: `treasury verify` says more")
     return known.row_count or 0
 
@@ -189,9 +191,11 @@ def _summed(table: TablePlaces, sums: Iterable[Sequence[Decimal]]) -> list[Decim
     return added
 
 
-def _proved(table: TablePlaces, known: CatalogueMonth) -> list[Decimal]:
-    """The sums of the catalogue as `_summed` has them; a column that came later adds up to nothing."""
+def _proved(table: TablePlaces, known: CatalogueMonth) -> list[Decimal | None]:
+    """The sums of the catalogue as `_summed` has them; None for a column that was not summed when the month left."""
     former = {new: old for old, new in matched(table.living, known.archived_columns)}
     names = [former.get(name, name) for name in table.table.money_columns]
     by_currency = (known.sums or {}).values()
-    return _summed(table, ([Decimal(sums.get(name, "0")) for name in names] for sums in by_currency))
+    sums = _summed(table, ([Decimal(sums.get(name, "0")) for name in names] for sums in by_currency))
+    were_summed = [all(name in sums for sums in by_currency) for name in names]
+    return [added if was_summed else None for added, was_summed in zip(sums, were_summed, strict=True)]

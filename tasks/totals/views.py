@@ -48,8 +48,8 @@ def read_view(
     first, last = asked_days(asked)
     groups = {group for group in COLUMNS if column_of(table, group, described.names)}
     question = Question(first, last, zone, frozenset({TotalsGroup.DAY, *groups}), may_be_any_year=True)
-    if (first, last) == (FIRST, LAST):
-        _refuse_endless(connection, described, question)
+    if (first, last) in ((FIRST, LAST), (FIRST, FIRST), (LAST, LAST)):
+        _refuse_endless(connection, described, zone)
     try:
         answer = answer_within(connection, settings, described, question, _MOST, timeout_s)
     except FieldError as error:
@@ -68,12 +68,12 @@ def _meant(places: Places, view: str) -> tuple[TieredTable, Zone]:
 
 
 def asked_days(asked: Asked) -> tuple[date, date]:
-    """The first and the last day that a query can want."""
+    """The first and the last day that a query can want, of those from `FIRST` to `LAST`."""
     if not asked.alternatives:
         return FIRST, LAST
     spans = [_span(conditions) for conditions in asked.alternatives]
     first, last = min(first for first, _ in spans), max(last for _, last in spans)
-    return first, max(first, last)
+    return min(first, LAST), min(max(first, last), LAST)
 
 
 def _span(conditions: tuple[Condition, ...]) -> tuple[date, date]:
@@ -89,10 +89,11 @@ def _span(conditions: tuple[Condition, ...]) -> tuple[date, date]:
     return first, last
 
 
-def _refuse_endless(connection: Connection, table: TablePlaces, question: Question) -> None:
-    """Raise DataError for rows that are on no day of the calendar: only partitions of no month can have them."""
+def _refuse_endless(connection: Connection, table: TablePlaces, zone: Zone) -> None:
+    """Raise DataError for rows that are on no day from `FIRST` to `LAST`: only partitions of no month can have them."""
     column = Identifier(table.table.time_column)
-    bounds = {"lower": question.lower, "upper": question.upper}
+    every_day = Question(FIRST, LAST, zone, may_be_any_year=True)
+    bounds = {"lower": every_day.lower, "upper": every_day.upper}
     for place in table.places:
         if place.attached is None or place.branch.month is not None:
             continue

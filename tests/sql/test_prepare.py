@@ -54,6 +54,13 @@ def test_a_third_table_gets_its_warm_parent_its_guards_and_its_view(settings: Se
     assert connection.execute("SELECT * FROM events").fetchall() == []
 
 
+def test_a_type_column_that_is_absent_or_of_another_kind_is_named(settings: Settings, connection: Connection) -> None:
+    typed = EVENTS.model_copy(update={"type_column": "kind"})
+    for kind in (None, "integer NOT NULL"):
+        _create(connection, kind=kind)
+        _refused(connection, settings, r"events_partitioned\.kind must be a column of kind text, found", typed)
+
+
 @pytest.mark.parametrize("table", [TRANSACTIONS, EVENTS], ids=lambda table: table.name)
 def test_a_second_time_it_only_looks(settings: Settings, connection: Connection, table: TieredTable) -> None:
     if table is EVENTS:
@@ -96,10 +103,10 @@ def test_a_table_that_does_not_exist_is_named(settings: Settings, connection: Co
         prepare_table(connection, settings, EVENTS)
 
 
-def _refused(connection: Connection, settings: Settings, reason: str) -> None:
+def _refused(connection: Connection, settings: Settings, reason: str, table: TieredTable = EVENTS) -> None:
     """The table that was made is refused with ``reason``, nothing was added to it; then it is dropped."""
     with pytest.raises(ConfigError, match=reason):
-        prepare_table(connection, settings, EVENTS)
+        prepare_table(connection, settings, table)
     assert connection.execute("SELECT to_regclass('events_archive_warm')").fetchone() == (None,)
     connection.execute("DROP TABLE events_partitioned")
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from config import Settings
 from config.settings import LOGINS
-from ledger.errors import TransientError
+from ledger.errors import DataError, TransientError
 from servers.lending import running
 from tasks.admin.setup import prepare_database
 from tasks.archiving.move_month import move_month
@@ -51,6 +51,23 @@ def test_sessions_that_are_ended_at_any_step_are_a_transient_failure(ledger: Led
     assert ledger.tier(COLD) == "cold"
     assert ledger.content() == before
     ledger.check_no_partition(COLD)
+    ledger.check_archive()
+
+
+def test_a_drop_that_postgresql_refuses_leaves_objects_like_those_of_any_attempt(ledger: Ledger) -> None:
+    """It was rolled back for sure: objects that count as perhaps in use would stay for good, and stop the deletion."""
+    ledger.warm(COLD)
+
+    def depend(at: Step) -> None:
+        if at is Step.LOCKED:
+            ledger.sql("CREATE VIEW watched AS SELECT id FROM transactions_2024_03")
+
+    with pytest.raises(DataError, match="PostgreSQL 2BP01"):
+        archive_month(ledger.settings, ledger.table, COLD, depend)
+    assert ledger.sql("SELECT DISTINCT state FROM archive_uploads") == [("intended",)]
+    ledger.sql("DROP VIEW watched")
+    ledger.night()
+    assert ledger.tier(COLD) == "cold"
     ledger.check_archive()
 
 

@@ -95,12 +95,13 @@ def test_rows_in_a_default_partition_are_counted_by_month(ledger: Ledger) -> Non
     roll(ledger)
     ledger.sql("CREATE TABLE heap PARTITION OF transactions_partitioned DEFAULT")
     assert roll(ledger).problems == []
-    for at in (moment(COLD), moment(COLD), moment(COLD.plus(1)), "infinity", "-infinity"):
+    times = ("infinity", "-infinity", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z", "0044-03-15T12:00:00Z BC")
+    for at in (moment(COLD), moment(COLD), moment(COLD.plus(1)), *times):
         ledger.sql(_ROW, at)
     assert roll(ledger).problems == [
         f"outside: 2 rows of {COLD} in the DEFAULT partition heap",
         f"outside: 1 row of {COLD.plus(1)} in the DEFAULT partition heap",
-        "outside: 2 rows of no month in the DEFAULT partition heap",
+        "outside: 5 rows of no month in the DEFAULT partition heap",
     ]
 
 

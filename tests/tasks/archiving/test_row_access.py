@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from bench.databases import on_database
 from config import Settings
-from ledger.errors import ConfigError, ConflictError, DataError, TreasuryError
+from ledger.errors import ConfigError, ConflictError, DataError, NotStoredError, TreasuryError
 from tasks.admin.setup import prepare_database
 from tasks.archiving.outcome import MoveAction, MoveResult
 from tasks.archiving.plan import plan_table
@@ -236,6 +236,26 @@ def test_the_catalogues_own_statements_do_not_pass_when_nothing_was_written(ledg
     assert refused == ["TransientError", "NotStoredError", "NotStoredError"]
     assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED]
     assert ledger.content() == before
+
+
+def test_a_flip_that_is_not_recorded_beforehand_is_not_made(ledger: Ledger) -> None:
+    """A copy of the database would remove the objects of the month as leftovers."""
+    ledger.warm(COLD)
+    ledger.sql("CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    lost = "CREATE TRIGGER lost BEFORE UPDATE ON archive_uploads FOR EACH ROW WHEN (NEW.state = '{}') {}"
+    nothing = "EXECUTE FUNCTION nothing()"
+    ledger.sql(lost.format("deciding", nothing))
+    with pytest.raises(NotStoredError, match="archive_uploads: 4 rows were sent"):
+        archive_month(ledger.settings, ledger.table, COLD)
+    assert ledger.tier(COLD) == "warm"
+    ledger.sql("DROP TRIGGER lost ON archive_uploads")
+    ledger.sql(lost.format("removed", nothing))
+    with pytest.raises(NotStoredError, match="archive_uploads: 1 row was sent"):
+        archive_month(ledger.settings, ledger.table, COLD)  # what the first attempt left is removed
+    assert ledger.tier(COLD) == "cold"
+    ledger.sql("DROP TRIGGER lost ON archive_uploads")
+    ledger.night()
+    ledger.check_archive()
 
 
 SEALS_IN_NAME = {

@@ -1,5 +1,6 @@
 """A third monthly table, registered by configuration alone: no code knows of it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,6 +8,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from pydantic import ValidationError
 
 from config import Settings
 from ledger.errors import ConfigError, DataError
@@ -16,7 +18,7 @@ from sql.connection import connect
 from sql.partitions import ensure_partition
 from sql.preparation import prepare_table
 from tasks.archiving.move_month import move_month
-from tasks.archiving.outcome import MoveResult
+from tasks.archiving.outcome import MoveAction, MoveResult
 from tasks.archiving.plan import plan_table
 from tasks.archiving.rollover import roll_table
 from tasks.archiving.tiers import tier_rows
@@ -117,6 +119,21 @@ def test_its_values_come_back_from_the_archive_exactly(registered: Settings, tab
         after = [tuple(row.values()) for row in answer.batches.read_all().to_pylist()]
     assert [row[:8] for row in before] == after
     assert isinstance(after[0][0], UUID)
+
+
+def test_an_error_that_nobody_foresaw_is_kept_with_the_month(registered: Settings, table: TieredTable) -> None:
+    """The month is sealed by then: what keeps it from ending must not be in a log alone."""
+    _insert(registered, table, OLD, 3)
+    (move,) = plan_table(registered, table, TODAY, TODAY)
+    fields = registered.model_dump()
+    fields["tables"]["loyalty_events"] |= {"type_column": "visits"}  # an integer: no preparation has seen it
+    with pytest.raises(ValidationError):
+        move_month(Settings.model_validate(fields), move)
+    ledger = Ledger(registered, registered.home)
+    ledger.table = table
+    assert str(ledger.catalogue(OLD)["last_error"]).startswith("ValidationError: ")
+    (outcome,) = move_month(registered, replace(move, actions=(MoveAction.TO_COLD,)))
+    assert outcome.result is MoveResult.MOVED
 
 
 def test_a_table_that_the_database_has_not_is_named(settings: Settings) -> None:

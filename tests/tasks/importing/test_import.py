@@ -255,7 +255,8 @@ def sealed(settings: Settings, month: Month) -> None:
 
         def work() -> None:
             seal(connection, relation(connection, partition))
-            connection.execute("UPDATE archive_months SET step = 'sealed' WHERE month = %s", (month.first_day,))
+            mark = "UPDATE archive_months SET step = 'sealed', sealed_at = now() WHERE month = %s"
+            connection.execute(mark, (month.first_day,))
 
         run_ddl(connection, settings, work)
 

@@ -1,5 +1,7 @@
 """A month that was sealed and not archived takes writes again."""
 
+from datetime import UTC, datetime
+
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Placeholder
@@ -7,7 +9,10 @@ from psycopg.sql import SQL, Identifier, Placeholder
 from ledger.errors import DataError, NotFoundError
 from ledger.months import Month
 from sql.connection import connect
+from tasks.archiving.outcome import MoveResult
 from tasks.archiving.to_cold import Step, archive_month
+from tasks.health import CHECKS, run_checks
+from tasks.importing.loading import MonthTargets
 from tasks.restoring.unseal import unseal_month
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, Ledger, make_row
 
@@ -49,6 +54,27 @@ def test_a_sealed_month_takes_writes_again_and_is_archived_later(ledger: Ledger,
     archive_month(ledger.settings, ledger.table, COLD)
     assert ledger.tier(COLD) == "cold"
     assert ledger.content()[str(COLD)][0] == ROWS + 1
+
+
+def test_a_sealed_month_that_is_claimed_again_in_vain_stays_sealed_for_everybody(ledger: Ledger) -> None:
+    """The claim begins the steps again, and the seal is still on the partition."""
+    ledger.warm(COLD)
+    stopped_after(ledger, Step.UPLOADED)
+    hurried = ledger.settings.model_copy(update={"lock_attempts": 1, "lock_timeout_ms": 20})
+    with psycopg.connect(ledger.settings.database_dsn) as writer:
+        writer.execute("LOCK TABLE transactions_2024_03 IN ROW EXCLUSIVE MODE")
+        (outcome,) = Ledger(hurried, ledger.store).night()
+    assert (outcome.result, ledger.catalogue(COLD)["step"]) == (MoveResult.FAILED, "claimed")
+    (check,) = [check for check in CHECKS if check.name == "months_overdue"]
+    (result,) = run_checks(ledger.settings, [check], datetime.now(UTC))
+    assert result.line.startswith("1 month takes no writes: a move failed after the seal, transactions 2024-03: ")
+    with connect(ledger.settings.database_dsn, "tests") as connection:
+        target = MonthTargets(connection, ledger.settings, ledger.table).target(COLD.index)
+    assert target.refusal == "month 2024-03 is sealed: it takes no more rows"
+    unseal(ledger)
+    ledger.sql("TRUNCATE transactions_2024_03")
+    with connect(ledger.settings.database_dsn, "tests") as connection:
+        assert MonthTargets(connection, ledger.settings, ledger.table).target(COLD.index).parent is not None
 
 
 def test_only_a_sealed_warm_month_is_unsealed(ledger: Ledger) -> None:

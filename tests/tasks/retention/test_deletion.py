@@ -110,6 +110,27 @@ def test_a_second_approval_by_the_same_person_does_not_count_however_it_came_int
     assert {one.result for one in delete(old)} == {DeletionResult.DELETED}
 
 
+def test_rows_of_no_month_stop_no_deletion(old: Ledger) -> None:
+    old.sql("CREATE TABLE heap PARTITION OF transactions_partitioned DEFAULT")
+    times = ("-infinity", "1969-12-31T23:59:59Z", "1066-10-14T12:00:00Z")
+    rows = [make_row(old.table, OLDER, 900 + number) | {"created_at": at} for number, at in enumerate(times)]
+    with connect(old.settings.database_dsn, "tests") as connection:
+        old.insert(connection, old.table, rows)
+    approved(old)
+    assert {one.result for one in delete(old)} == {DeletionResult.DELETED}
+
+
+def test_a_removal_that_is_not_recorded_of_the_upload_fails_and_is_done_again(old: Ledger) -> None:
+    approved(old)
+    old.sql("CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    old.sql("CREATE TRIGGER lost BEFORE UPDATE ON archive_uploads FOR EACH ROW EXECUTE FUNCTION nothing()")
+    outcomes = delete(old)
+    assert {one.result for one in outcomes} == {DeletionResult.FAILED}
+    assert outcomes[0].reason.startswith("archive_uploads: 1 row was sent")
+    old.sql("DROP TRIGGER lost ON archive_uploads")
+    assert {one.result for one in delete(old)} == {DeletionResult.DELETED}
+
+
 def test_a_plan_that_somebody_changed_in_the_table_is_neither_approved_nor_carried_out(old: Ledger) -> None:
     asked = request_deletion(old.settings, [old.table], "anna", "past", as_of=OLDER.plus(121).first_day)
     approve(old.settings, asked.request_id, "ben", "looked at")

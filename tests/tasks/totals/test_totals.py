@@ -18,15 +18,17 @@ from config import Settings
 from config.retention import RetentionSettings
 from ledger.errors import ConflictError, FieldError, MissingRowsError, RefusalError, TransientError, TreasuryError
 from ledger.months import Month
+from ledger.tables import TieredTable
 from ledger.totals import Question, TotalsGroup, Zone
 from sql.connection import connect
 from sql.partitions import ensure_partition
 from sql.preparation import prepare_table
 from sql.restored import Request
-from sql.totals import totals_lock
+from sql.totals import totals_lock, unkept
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.move_month import move_month
 from tasks.archiving.plan import plan_table
+from tasks.archiving.tiers import tier_rows
 from tasks.archiving.to_cold import archive_month
 from tasks.importing.mapping_text import column, constant, mapping_text
 from tasks.importing.run import ImportRequest, import_file
@@ -38,9 +40,9 @@ from tasks.totals.keeping import TotalsResult, keep_daily_totals
 from tasks.totals.places import places_of
 from tests.archives import Archives, month_in_each_tier
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger, make_row
-from tests.tasks.archiving.test_third_table import _CONFIGURED, _DDL
+from tests.tasks.archiving.test_third_table import _CONFIGURED, _DDL, Points
 from tests.tasks.retention.aged import OLD, OLDER, age, approved, delete, hold
-from tests.tasks.totals.rows import answer, check, counted, daily, told
+from tests.tasks.totals.rows import ALWAYS, PLENTY, answer, check, counted, daily, told
 
 PARTITION = "transactions_2026_10"
 NEXT = HOT.plus(-1)
@@ -461,6 +463,62 @@ def test_a_third_table_without_currency_type_and_status_has_totals(settings: Set
         answer(own, table, client="acme")
     with pytest.raises(FieldError, match="no column for status"):
         answer(own, table, groups=frozenset({TotalsGroup.STATUS}))
+
+
+def described(points: Points, **changes: Any) -> tuple[Settings, TieredTable]:
+    """The settings of a process that began after the description of the table was changed, and the table there."""
+    fields = points.settings.model_dump()
+    fields["tables"]["points"] |= changes
+    settings = Settings.model_validate(fields)
+    return settings, settings.table("points")
+
+
+def test_kept_totals_end_where_the_table_is_grouped_by_other_columns(settings: Settings) -> None:
+    """Of a partition and of an archived object: what was kept answered for columns that the table has not any more."""
+    points = Points(settings)
+    for currency in ("ZAR", "ZAR", "USD"):
+        points.add("done", currency, "1")
+    changed, table = described(points, currency_column=None, type_column="currency", status_column=None)
+    by_type = Question(*ALWAYS, groups=frozenset({TotalsGroup.TYPE}))
+    for tier in ("hot", "cold"):
+        assert [one.result for one in keep_daily_totals(points.settings, [points.table])] == [TotalsResult.KEPT]
+        for places in ((0, 1), (1, 0)):
+            found = answer_totals(changed, table, by_type, PLENTY, timeout_s=60)
+            assert {one.type: (one.rows, one.currency) for one in found.totals} == {"USD": (1, None), "ZAR": (2, None)}
+            assert (found.kept, found.read) == places, tier
+            with connect(settings.database_dsn, "tests") as connection:
+                assert bool(unkept(connection, [table])) is (places == (0, 1))
+            keep_daily_totals(changed, [table])
+        points.archive()
+
+
+def test_a_money_column_that_is_summed_from_now_on_is_no_corruption_of_archived_months(settings: Settings) -> None:
+    points = Points(settings, money_columns=["amount"])
+    points.add("done", "ZAR", "5", "0.25")
+    points.archive()
+    changed, table = described(points, money_columns=["amount", "share"])
+    assert [one.error for one in keep_daily_totals(changed, [table])] == [None]
+    (total,) = answer_totals(changed, table, Question(*ALWAYS), PLENTY, timeout_s=60).totals
+    assert (total.rows, total.sums) == (1, (Decimal(5), Decimal("0.25")))
+
+
+def test_a_table_without_money_has_totals_in_every_tier(settings: Settings) -> None:
+    points = Points(settings, money_columns=[])
+    for currency in ("ZAR", "USD"):
+        points.add("done", currency, "1")
+
+    def rows() -> list[tuple[str | None, int, tuple[Decimal, ...]]]:
+        found = answer_totals(points.settings, points.table, Question(*ALWAYS), PLENTY, timeout_s=60)
+        return [(one.currency, one.rows, one.sums) for one in found.totals]
+
+    for _ in range(2):
+        assert rows() == [("USD", 1, ()), ("ZAR", 1, ())]
+        assert [one.error for one in keep_daily_totals(points.settings, [points.table])] == [None]
+        assert rows() == [("USD", 1, ()), ("ZAR", 1, ())]
+        (month,) = tier_rows(points.settings, [points.table])
+        assert (month.rows, month.sums) == (2, {"USD": {}, "ZAR": {}})
+        points.archive()
+    assert month.tier == "cold"
 
 
 def _write(ledger: Ledger, number: int) -> None:

@@ -1,6 +1,6 @@
 """The views of daily totals in the auditor's SQL: the figures of `treasury totals`, wherever the rows are."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -99,6 +99,9 @@ def test_days_that_conditions_allow() -> None:
     assert asked_days(asked(("=", other, day))) == (day, other)
     assert asked_days(asked((">", day), ("<=", other))) == (day, other)
     assert asked_days(asked((">=", other), ("<", day))) == (other, other)  # nothing: the engine judges the rows
+    assert asked_days(asked(("=", date.max))) == (LAST, LAST)
+    assert asked_days(asked((">=", date.max))) == (LAST, LAST)
+    assert asked_days(asked(("=", date.min))) == (FIRST, FIRST)
     both = Asked(None, (*asked(("=", day)).alternatives, *asked((">=", other)).alternatives))
     assert asked_days(both) == (day, LAST)
 
@@ -111,6 +114,16 @@ def test_a_row_on_no_day_is_refused_by_name_unless_days_are_asked_for(tiers: Led
     assert rows_of(tiers, VIEW, "day <= '2026-12-31'") == told(
         answer(tiers.settings, tiers.table, Zone.UTC, GROUPS, days=(COLD.first_day, HOT.first_day + timedelta(days=60)))
     )
+
+
+def test_the_last_day_of_the_calendar_can_be_asked_for(tiers: Ledger) -> None:
+    for view in (VIEW, JOHANNESBURG):
+        for day in (date.max, date.min):
+            assert rows_of(tiers, view, f"day = DATE '{day.isoformat()}'") == {}
+    tiers.sql("CREATE TABLE endless PARTITION OF transactions_partitioned FOR VALUES FROM ('2200-01-01') TO (MAXVALUE)")
+    insert(tiers, 800, created_at=datetime(9999, 12, 31, 12, tzinfo=UTC))
+    with pytest.raises(DataError, match="1 row with a created_at outside"):  # an answer without it would look whole
+        rows_of(tiers, VIEW, "day = DATE '9999-12-31'")
 
 
 def test_a_month_that_somebody_took_away_is_refused_by_name(tiers: Ledger) -> None:
