@@ -126,9 +126,12 @@ def decided_by_absence(
     """
     candidates = []
     for row_id, reference in engine.execute(SETTLEMENT["absent"]).fetchall():
-        last = last_day(contract, created_at_of(row_id))
-        if row_id in breaks and is_reference_of(reference, row_id) and last is not None and last <= day:
-            candidates.append((row_id, reference, day_of(created_at_of(row_id)), last))
+        if row_id not in breaks or not is_reference_of(reference, row_id):
+            continue
+        created_at = created_at_of(row_id)
+        last = last_day(contract, created_at)
+        if last is not None and last <= day:
+            candidates.append((row_id, reference, day_of(created_at), last))
     likely = _unlikely(connection, [breaks[row_id] for row_id, *_ in candidates])
     return [
         _absent(row_id, reference, breaks[row_id], first, last)

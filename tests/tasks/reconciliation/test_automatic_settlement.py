@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -220,6 +221,17 @@ def test_a_purchase_that_no_statement_has_was_not_sold(books: Books) -> None:
     again = books.run(books.statement(), DAY)
     assert (again.summary.figures["breaks"], again.waiting) == (0, 0)
     assert proved(books) == 4
+
+
+@pytest.mark.parametrize("is_vend", [False, True])
+def test_a_row_whose_id_has_no_time_is_no_vend_and_keeps_no_other_from_its_end(books: Books, is_vend: bool) -> None:
+    stranger = vend(books, id=UUID("019c22f1-d8e8-426b-b2a7-4de452e6b438"))  # of version 4, though within its month
+    if not is_vend:
+        books.sql("UPDATE vas_transactions_partitioned SET supplier_reference = 'x' WHERE id = %s", stranger["id"])
+    row = vend(books)
+    books.run()
+    books.run(books.statement(NEXT), NEXT)
+    assert (look(books, row)["status"], look(books, stranger)["status"]) == ("failed", "processing")
 
 
 @pytest.mark.heavy("what a statement does not decide is tested beside it")
