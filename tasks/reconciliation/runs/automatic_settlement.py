@@ -184,10 +184,10 @@ def settle(
     for decision in decided:
         try:
             _count(settled, decision, _end(connection, table, supplier, decision, now or datetime.now(UTC)))
-        except psycopg.Error as error:
+        except (psycopg.Error, TreasuryError) as error:
             if connection.closed:
                 raise
-            settled.problems.append(_named(decision, translate(error)))
+            settled.problems.append(_named(decision, error))
     return settled
 
 
@@ -236,8 +236,9 @@ def _write(connection: Connection, query: str, record: dict[str, Any]) -> None:
         chain.record_resolution(connection, resolution_id)
 
 
-def _named(decision: Decided, error: TreasuryError) -> TreasuryError:
-    return type(error)(f"{decision.row_id}: {error}")
+def _named(decision: Decided, error: psycopg.Error | TreasuryError) -> TreasuryError:
+    translated = translate(error) if isinstance(error, psycopg.Error) else error
+    return combined([translated], f"{decision.row_id}: {translated}")
 
 
 def _listed(contract: Contract, row: Sequence[Any]) -> Decided:

@@ -409,3 +409,18 @@ def test_a_row_that_cannot_be_ended_stops_no_other_and_is_told(books: Books) -> 
     assert [look(books, row)["status"] for row in (bad, good)] == ["processing", "completed"]
     assert books.breaks("open") == [("status",)]
     assert proved(books) == 2
+
+
+def test_a_row_whose_record_is_not_stored_stops_no_other_and_is_told(books: Books) -> None:
+    bad, good = vend(books), vend(books)
+    line(books, bad)
+    line(books, good)
+    books.sql(
+        "CREATE FUNCTION drop_row() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;"
+        " CREATE TRIGGER dropping BEFORE INSERT ON recon_resolutions FOR EACH ROW WHEN (NEW.break_id = 1)"
+        " EXECUTE FUNCTION drop_row()"
+    )
+    with pytest.raises(DataError, match=f"could not end 1 row that it decides: {bad['id']}: recon_resolutions: 1 row"):
+        books.run()
+    assert [look(books, row)["status"] for row in (bad, good)] == ["processing", "completed"]
+    assert proved(books) == 2
