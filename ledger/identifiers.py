@@ -82,10 +82,13 @@ def derived_id(created_at: datetime, source: bytes) -> UUID:
 
 
 def created_at_of(row_id: UUID) -> datetime:
-    """The instant in an id, UTC. Raises FieldError when it is not a UUIDv7."""
+    """The instant in an id, UTC. Raises FieldError when it is not a UUIDv7, or of an instant beyond the year 9999."""
     if row_id.version != 7:
         raise FieldError("id", "must be a UUID of version 7")
-    return from_unix_ms(row_id.int >> 80)
+    try:
+        return from_unix_ms(row_id.int >> 80)
+    except OverflowError:
+        raise FieldError("id", "must be of an instant before the year 10000") from None
 
 
 def first_id(moment: datetime) -> UUID:
@@ -97,7 +100,7 @@ def time_of(row_id: UUID) -> datetime | None:
     """The instant in an id, UTC; None when it is not a UUIDv7 or its instant lies beyond the year 9999."""
     try:
         return created_at_of(row_id)
-    except (FieldError, OverflowError):
+    except FieldError:
         return None
 
 

@@ -7,6 +7,7 @@ id's time to the millisecond and 47 of its random bits, so the row is found agai
 from uuid import UUID
 
 from ledger.errors import DataError
+from ledger.identifiers import time_of
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LENGTH = 16
@@ -42,7 +43,7 @@ def id_range(reference: str) -> tuple[UUID, UUID]:
     for digit in reference:
         number = number * len(_DIGITS) + _DIGITS.index(digit)
     time = number >> _KEPT_BITS
-    if time >> 48:
-        raise DataError("reference: holds no time")
     first = (time << _TIME_SHIFT) | _FIXED
+    if time >> 48 or time_of(UUID(int=first)) is None:
+        raise DataError("reference: holds no time")
     return UUID(int=first), UUID(int=first | _FREE)

@@ -40,6 +40,19 @@ SELECT * FROM unnest(%(suppliers)s::text[], %(days)s::date[])
 SELECT change_id FROM recon_day_changes
 WHERE supplier = %(supplier)s::text AND day BETWEEN %(first)s::date AND %(last)s::date
 
+-- name: answered_changes
+-- Those that a look at the supplier's closed days answers. Whoever is closing days still looks for those of an open proposal.
+SELECT c.change_id FROM recon_day_changes c
+WHERE c.supplier = %(supplier)s::text AND NOT EXISTS (
+    SELECT FROM (
+        SELECT DISTINCT ON (first_day, last_day) first_day, last_day, action FROM recon_period_proposals
+        WHERE supplier = %(supplier)s::text
+        ORDER BY first_day, last_day, proposal_id DESC
+    ) AS newest
+    WHERE newest.action = 'proposed' AND c.day BETWEEN newest.first_day AND newest.last_day
+      AND NOT EXISTS (SELECT FROM recon_periods p WHERE p.supplier = %(supplier)s::text
+                      AND p.first_day <= newest.last_day AND p.last_day >= newest.first_day))
+
 -- name: forget_changes
 DELETE FROM recon_day_changes WHERE change_id = ANY(%(changes)s::bigint[])
 

@@ -112,8 +112,8 @@ LIMIT 1
 
 -- name: open_absence
 -- Who has proposed that a day has no statement, unless that was rejected or confirmed since.
-SELECT actor, account
-FROM (SELECT action, actor, account FROM statement_absences
+SELECT absence_id, actor, account
+FROM (SELECT absence_id, action, actor, account FROM statement_absences
       WHERE (supplier, day) = (%(supplier)s::text, %(day)s::date)
       ORDER BY absence_id DESC LIMIT 1) AS newest
 WHERE action = 'proposed'

@@ -88,7 +88,7 @@ def declare_absence(
         if proposal is None:
             return _proposed(connection, declared)
         _require_second(declared, proposal)
-        return _confirmed(settings, connection, declared)
+        return _confirmed(settings, connection, declared, proposal)
 
 
 def declare_by_settings(settings: Settings, supplier: str, day: date, now: datetime | None = None) -> bool:
@@ -106,7 +106,7 @@ def declare_by_settings(settings: Settings, supplier: str, day: date, now: datet
             _require_possible(connection, declared, now or datetime.now(UTC))
         except RefusalError:
             return False
-        _confirmed(settings, connection, declared)
+        _confirmed(settings, connection, declared, None)
     return True
 
 
@@ -124,14 +124,14 @@ def _require_possible(connection: Connection, declared: _Declaration, now: datet
 
 
 def _require_second(declared: _Declaration, proposal: tuple[Any, ...]) -> None:
-    actor, account = proposal
+    _, actor, account = proposal
     if declared.who.is_same_as(actor, account):
         name = f"{declared.supplier} {declared.day}"
         raise RefusalError(f"{name}: {actor} has proposed it under {account}; somebody else must confirm")
 
 
 def _proposal(connection: Connection, declared: _Declaration) -> tuple[Any, ...] | None:
-    """Actor and account of the proposal that nobody has rejected or confirmed."""
+    """Number, actor and account of the proposal that nobody has rejected or confirmed."""
     of_day = {"supplier": declared.supplier, "day": declared.day}
     return connection.execute(_QUERIES["open_absence"], of_day).fetchone()
 
@@ -140,7 +140,7 @@ def _proposed(connection: Connection, declared: _Declaration) -> AbsenceState:
     with connection.transaction():
         lock_intake(connection, declared.supplier)
         if (other := _proposal(connection, declared)) is not None:
-            raise RefusalError(f"{declared.supplier} {declared.day}: {other[0]} has just proposed it; confirm that")
+            raise RefusalError(f"{declared.supplier} {declared.day}: {other[1]} has just proposed it; confirm that")
         _insert(connection, declared.record(AbsenceState.PROPOSED))
     return AbsenceState.PROPOSED
 
@@ -155,13 +155,20 @@ def _rejected(connection: Connection, declared: _Declaration) -> AbsenceState:
     return AbsenceState.REJECTED
 
 
-def _confirmed(settings: Settings, connection: Connection, declared: _Declaration) -> AbsenceState:
-    """Take in the statement without lines, and write the record, together."""
+def _confirmed(
+    settings: Settings, connection: Connection, declared: _Declaration, proposal: tuple[Any, ...] | None
+) -> AbsenceState:
+    """Take in the statement without lines, and write the record, together. ``proposal`` is confirmed, which must still
+    be the open one; None where the settings declare the day.
+    """
     parsed = declared.statement
     key, stored = store_table(settings, connection, parsed)
     with connection.transaction():
         lock_intake(connection, declared.supplier)
         _require_possible(connection, declared, datetime.max.replace(tzinfo=UTC))  # again: now nobody else may add one
+        if proposal is not None and _proposal(connection, declared) != proposal:
+            name = f"{declared.supplier} {declared.day}"
+            raise RefusalError(f"{name}: the proposal was rejected meanwhile, so nothing is confirmed")
         row = file_row(declared.supplier, parsed.name, parsed.sha256, 0, declared.who.name) | {
             "day": declared.day,
             "state": "taken",

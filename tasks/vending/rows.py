@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from config import Settings
 from ledger.errors import DataError, FieldError, TransientError
-from ledger.identifiers import created_at_of
+from ledger.identifiers import created_at_of, time_of
 from ledger.tables import TieredTable
 from ledger.transactions import Status, VasType
 from sql.connection import Connection, check_session_of, connection_parameters
@@ -64,8 +64,10 @@ def order_of(row: Mapping[str, Any], reference: str) -> PurchaseRequest:
 
 
 def is_reference_of(reference: str | None, row_id: UUID) -> bool:
-    """Return whether a row's supplier_reference is the one that follows from its id: then the row is a vend."""
-    return reference in (plain_reference(row_id), short_reference(row_id))
+    """Return whether a row's supplier_reference is the one that follows from its id: then the row is a vend. One whose
+    id has no time is none; only others than this project store such rows.
+    """
+    return time_of(row_id) is not None and reference in (plain_reference(row_id), short_reference(row_id))
 
 
 class VendDatabase(Protocol):
@@ -147,7 +149,9 @@ def finish_in(connection: Connection, table: TieredTable, row_id: UUID, end: Fin
 
 
 def find_in(connection: Connection, table: TieredTable, row_id: UUID) -> VendRow | None:
-    """`VendRows.find` within the caller's transaction."""
+    """`VendRows.find` within the caller's transaction; None for an id without a time, too."""
+    if time_of(row_id) is None:
+        return None
     row = psycopg.ClientCursor(connection).execute(_located("find", connection, table), _of(row_id)).fetchone()
     return None if row is None else _row(row)
 
@@ -160,7 +164,7 @@ def find_by_reference_in(connection: Connection, table: TieredTable, reference: 
         if len(reference) == _PLAIN_LENGTH:
             return find_in(connection, table, UUID(reference))
         parameters = _by_short_reference(reference)
-    except (ValueError, DataError):  # not an id, or an id without a time
+    except (ValueError, DataError):  # not an id, or a reference without a time
         return None
     row = (
         psycopg.ClientCursor(connection)

@@ -15,6 +15,7 @@ from ledger.identifiers import (
     from_unix_ms,
     id_bounds,
     new_id,
+    time_of,
     truncate_ms,
     unix_ms,
     unix_us,
@@ -37,6 +38,13 @@ def test_an_id_carries_created_at_at_millisecond_precision(moment: datetime, tai
     row_id = _id(moment, tail)
     assert (row_id.version, row_id.variant) == (7, RFC_4122)
     assert created_at_of(row_id) == truncate_ms(moment)
+
+
+@pytest.mark.parametrize("text", ["00000000-0000-4000-8000-000000000000", "ffffffff-ffff-7fff-bfff-ffffffffffff"])
+def test_an_id_without_a_time_that_a_calendar_has_is_refused_by_name(text: str) -> None:
+    with pytest.raises(FieldError, match="id: must be"):
+        created_at_of(UUID(text))
+    assert time_of(UUID(text)) is None
 
 
 @given(instants, tails, tails)

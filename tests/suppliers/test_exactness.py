@@ -84,7 +84,7 @@ def test_a_plain_reference_fits_everywhere() -> None:
     assert len(plain_reference(UUID(int=0))) == 36
 
 
-@pytest.mark.parametrize("reference", ["", "short", "0KNGhgOri0aWapf!", "z" * 16, "0" * 17])
+@pytest.mark.parametrize("reference", ["", "short", "0KNGhgOri0aWapf!", "z" * 16, "0" * 17, "order00000012345"])
 def test_a_text_that_is_no_reference_leads_nowhere(reference: str) -> None:
     with pytest.raises(DataError):
         id_range(reference)

@@ -290,9 +290,10 @@ def verify_closed_days(settings: Settings, connection: Connection) -> int:
 def _states(
     settings: Settings, connection: Connection, supplier: str, most: int | None, *, archived_too: bool
 ) -> tuple[tuple[int, ...], list[ClosedDay]]:
-    """The notes of writes to closed days, and the days to look at. A note that comes later is for the next look."""
-    everything = {"supplier": supplier, "first": date.min, "last": date.max}
-    noted = connection.execute(_QUERIES["noted_changes"], everything).fetchall()
+    """The notes of writes that this look answers, and the days to look at. A note that comes later is for the next
+    look. One of a day that is proposed for closing is left to whoever closes it (`is_current`).
+    """
+    noted = connection.execute(_QUERIES["answered_changes"], {"supplier": supplier}).fetchall()
     with connection.cursor(row_factory=class_row(ClosedDay)) as cursor:
         states = cursor.execute(_QUERIES["newest_states"], {"supplier": supplier, "most": most}).fetchall()
     months = month_states(connection, settings.table(TABLE))

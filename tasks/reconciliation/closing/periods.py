@@ -128,9 +128,10 @@ def close_period(
         for _ in range(_ATTEMPTS):
             _check_closable(connection, period, name)
             done = None
+            known = _open_proposal(connection, period)  # first: who writes after this notes it
             if closed_days.writers_have_ended(settings, connection, supplier):
                 compared = closed_days.compare_with_runs(settings, connection, supplier, first, last)
-                done = _decided(settings, connection, period, who, compared, carry=carry, seen=seen)
+                done = _decided(settings, connection, period, who, compared, known, carry=carry, seen=seen)
             if done is not None:
                 return done
             time.sleep(_PAUSE_S)
@@ -143,17 +144,18 @@ def _decided(
     period: dict[str, Any],
     who: Person,
     compared: closed_days.Compared,
+    known: tuple[Any, ...] | None,
     *,
     carry: bool,
     seen: int | None,
 ) -> Closing | None:
     """Propose or close, in one transaction; None when the days are not what was compared any more, or are being
-    written.
+    written. ``known`` is the proposal that was open before they were compared.
     """
     try:
         with connection.transaction() as transaction:
             connection.execute(_AUDIT["lock_chain"])  # no run of the period is written down meanwhile
-            done = _decide(settings, connection, period, who, compared, carry=carry, seen=seen)
+            done = _decide(settings, connection, period, who, compared, known, carry=carry, seen=seen)
             if done is None:
                 raise psycopg.Rollback(transaction)
     except errors.LockNotAvailable:
@@ -167,6 +169,7 @@ def _decide(
     period: dict[str, Any],
     who: Person,
     compared: closed_days.Compared,
+    known: tuple[Any, ...] | None,
     *,
     carry: bool,
     seen: int | None,
@@ -181,12 +184,14 @@ def _decide(
             f"{name}: {counted(len(waiting), 'break still waits', 'breaks still wait')}, such as {shown}"
         )
     under_way = sum(sums["under_way"] for sums in sums_of(compared.together).values())
-    proposal = connection.execute(_PERIODS["open_proposal"], period).fetchone()
+    proposal = _open_proposal(connection, period)
     if proposal is None:
         _check_seen(name, proposal, seen)
         _propose(connection, period | {"action": PeriodState.PROPOSED, "carry": carry})
         return Closing(PeriodState.PROPOSED, len(waiting), under_way)
     _check_second(name, who, proposal, carry=carry, seen=seen)
+    if proposal != known:
+        return None  # writes since the comparison may have found no proposal, and left no note
     if waiting:
         _carry(connection, period, waiting)
     # Last, so that nobody waits for anything but what follows.
@@ -236,7 +241,7 @@ def reject_closing(
     period = _period(settings.suppliers, supplier, first, last, Person(actor, account or actor), reason)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute(_AUDIT["lock_chain"])
-        proposal = connection.execute(_PERIODS["open_proposal"], period).fetchone()
+        proposal = _open_proposal(connection, period)
         if proposal is None or connection.execute(_PERIODS["overlapping_periods"], period).fetchone() is not None:
             raise RefusalError(f"{supplier} {first} to {last}: nothing is proposed that could be rejected")
         _check_seen(f"{supplier} {first} to {last}", proposal, seen)
@@ -272,6 +277,11 @@ def _check_closable(connection: Connection, period: dict[str, Any], name: str) -
             f"{name}: {counted(len(missing), *late)}, the first is {missing[0]}:"
             " run each with the statement that counts now; `treasury statements none` declares a day without one"
         )
+
+
+def _open_proposal(connection: Connection, period: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Number, carrying, actor and account of the proposal to close these very days."""
+    return connection.execute(_PERIODS["open_proposal"], period).fetchone()
 
 
 def _check_second(name: str, who: Person, proposal: tuple[Any, ...], *, carry: bool, seen: int | None) -> None:

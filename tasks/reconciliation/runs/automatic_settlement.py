@@ -126,9 +126,12 @@ def decided_by_absence(
     """
     candidates = []
     for row_id, reference in engine.execute(SETTLEMENT["absent"]).fetchall():
-        last = last_day(contract, created_at_of(row_id))
-        if row_id in breaks and is_reference_of(reference, row_id) and last is not None and last <= day:
-            candidates.append((row_id, reference, day_of(created_at_of(row_id)), last))
+        if row_id not in breaks or not is_reference_of(reference, row_id):
+            continue
+        created_at = created_at_of(row_id)
+        last = last_day(contract, created_at)
+        if last is not None and last <= day:
+            candidates.append((row_id, reference, day_of(created_at), last))
     likely = _unlikely(connection, [breaks[row_id] for row_id, *_ in candidates])
     return [
         _absent(row_id, reference, breaks[row_id], first, last)
@@ -181,10 +184,10 @@ def settle(
     for decision in decided:
         try:
             _count(settled, decision, _end(connection, table, supplier, decision, now or datetime.now(UTC)))
-        except psycopg.Error as error:
+        except (psycopg.Error, TreasuryError) as error:
             if connection.closed:
                 raise
-            settled.problems.append(_named(decision, translate(error)))
+            settled.problems.append(_named(decision, error))
     return settled
 
 
@@ -233,8 +236,9 @@ def _write(connection: Connection, query: str, record: dict[str, Any]) -> None:
         chain.record_resolution(connection, resolution_id)
 
 
-def _named(decision: Decided, error: TreasuryError) -> TreasuryError:
-    return type(error)(f"{decision.row_id}: {error}")
+def _named(decision: Decided, error: psycopg.Error | TreasuryError) -> TreasuryError:
+    translated = translate(error) if isinstance(error, psycopg.Error) else error
+    return combined([translated], f"{decision.row_id}: {translated}")
 
 
 def _listed(contract: Contract, row: Sequence[Any]) -> Decided:

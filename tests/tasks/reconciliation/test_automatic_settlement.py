@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -222,6 +223,17 @@ def test_a_purchase_that_no_statement_has_was_not_sold(books: Books) -> None:
     assert proved(books) == 4
 
 
+@pytest.mark.parametrize("is_vend", [False, True])
+def test_a_row_whose_id_has_no_time_is_no_vend_and_keeps_no_other_from_its_end(books: Books, is_vend: bool) -> None:
+    stranger = vend(books, id=UUID("019c22f1-d8e8-426b-b2a7-4de452e6b438"))  # of version 4, though within its month
+    if not is_vend:
+        books.sql("UPDATE vas_transactions_partitioned SET supplier_reference = 'x' WHERE id = %s", stranger["id"])
+    row = vend(books)
+    books.run()
+    books.run(books.statement(NEXT), NEXT)
+    assert (look(books, row)["status"], look(books, stranger)["status"]) == ("failed", "processing")
+
+
 @pytest.mark.heavy("what a statement does not decide is tested beside it")
 def test_a_day_without_its_statement_proves_no_absence(books: Books) -> None:
     row = vend(books)
@@ -396,4 +408,19 @@ def test_a_row_that_cannot_be_ended_stops_no_other_and_is_told(books: Books) -> 
         books.run()
     assert [look(books, row)["status"] for row in (bad, good)] == ["processing", "completed"]
     assert books.breaks("open") == [("status",)]
+    assert proved(books) == 2
+
+
+def test_a_row_whose_record_is_not_stored_stops_no_other_and_is_told(books: Books) -> None:
+    bad, good = vend(books), vend(books)
+    line(books, bad)
+    line(books, good)
+    books.sql(
+        "CREATE FUNCTION drop_row() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;"
+        " CREATE TRIGGER dropping BEFORE INSERT ON recon_resolutions FOR EACH ROW WHEN (NEW.break_id = 1)"
+        " EXECUTE FUNCTION drop_row()"
+    )
+    with pytest.raises(DataError, match=f"could not end 1 row that it decides: {bad['id']}: recon_resolutions: 1 row"):
+        books.run()
+    assert [look(books, row)["status"] for row in (bad, good)] == ["processing", "completed"]
     assert proved(books) == 2

@@ -28,7 +28,7 @@ from tasks.reconciliation.casework.breaks import resolve
 from tasks.reconciliation.closing import closed_days
 from tasks.reconciliation.closing.closed_days import verify_closed_days
 from tasks.reconciliation.closing.internal_days import own_days
-from tasks.reconciliation.closing.periods import PeriodState, close_period, list_periods
+from tasks.reconciliation.closing.periods import PeriodState, close_period, list_periods, reject_closing
 from tasks.reconciliation.vocabulary import BreakState, Decision
 from tasks.vending.rows import Finish, finish_in
 from tests.tasks.reconciliation.books import DAY, NOON, PARENT, Books, closed_by_two
@@ -433,6 +433,61 @@ def test_a_write_between_the_reading_and_the_closing_is_seen(books: Books, monke
 
     monkeypatch.setattr(closed_days, "compare_with_runs", compare_then_write)
     with pytest.raises(ConflictError, match="1 ended"):
+        close_period(books.settings, "flash", DAY, DAY, "sipho", "seen")
+
+
+def test_a_run_of_another_day_leaves_the_note_of_a_write_to_the_closing(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = books.both(status="processing")
+    books.run()
+    close_period(books.settings, "flash", DAY, DAY, "thandi", "month end")
+    compare = closed_days.compare_with_runs
+
+    def compare_then_write_and_run(*arguments: Any) -> closed_days.Compared:
+        monkeypatch.setattr(closed_days, "compare_with_runs", compare)
+        compared = compare(*arguments)
+        books.sql(f"UPDATE {PARENT} SET status = 'completed' WHERE id = %s", row["id"])
+        run_next(books)
+        return compared
+
+    monkeypatch.setattr(closed_days, "compare_with_runs", compare_then_write_and_run)
+    with pytest.raises(ConflictError, match="1 ended"):
+        close_period(books.settings, "flash", DAY, DAY, "sipho", "seen")
+
+
+@pytest.mark.heavy("a note that a run must leave is tested beside it")
+def test_the_note_of_a_write_is_forgotten_once_nobody_proposes_to_close_its_day(books: Books) -> None:
+    row = books.both(status="processing")
+    books.run()
+    close_period(books.settings, "flash", DAY, DAY, "thandi", "month end")
+    books.sql(f"UPDATE {PARENT} SET status = 'completed' WHERE id = %s", row["id"])
+    run_next(books)
+    assert len(books.sql("SELECT * FROM recon_day_changes")) == 1
+    reject_closing(books.settings, "flash", DAY, DAY, "thandi", "too early")
+    run_next(books, LATER)
+    assert books.sql("SELECT * FROM recon_day_changes") == []
+
+
+def test_a_closing_compares_again_under_a_proposal_that_is_newer_than_its_comparison(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs forget the notes of writes to days that nobody proposes to close."""
+    row = books.both(status="processing")
+    books.run()
+    close_period(books.settings, "flash", DAY, DAY, "thandi", "month end")
+    reject_closing(books.settings, "flash", DAY, DAY, "thandi", "too early")
+    compare = closed_days.compare_with_runs
+
+    def compare_then_propose(*arguments: Any) -> closed_days.Compared:
+        monkeypatch.setattr(closed_days, "compare_with_runs", compare)
+        compared = compare(*arguments)
+        close_period(books.settings, "flash", DAY, DAY, "thandi", "month end")
+        past_guards(books, f"UPDATE {PARENT} SET amount = 101 WHERE id = '{row['id']}'")
+        return compared
+
+    monkeypatch.setattr(closed_days, "compare_with_runs", compare_then_propose)
+    with pytest.raises(ConflictError, match="1 changed"):
         close_period(books.settings, "flash", DAY, DAY, "sipho", "seen")
 
 

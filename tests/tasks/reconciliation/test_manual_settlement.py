@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -12,11 +13,14 @@ from suppliers.references import short_reference
 from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.casework import manual_settlement
 from tasks.reconciliation.casework.breaks import ResolvedBreak, resolve
-from tasks.reconciliation.casework.lists import history
+from tasks.reconciliation.casework.fitting import Fitting, read_fitting
+from tasks.reconciliation.casework.lists import find_break, history
 from tasks.reconciliation.vocabulary import BreakState, Decision
 from tests.tasks.reconciliation.books import DAY, Books, closed_by_two
 
 NEXT = DAY + timedelta(days=1)
+NO_TIME = UUID("019c22f1-d8e8-426b-b2a7-4de452e6b438")  # of version 4, though within its month
+ENDS = {Decision.SETTLE_COMPLETED, Decision.SETTLE_FAILED}
 COMPLETED, FAILED, REJECT = Decision.SETTLE_COMPLETED, Decision.SETTLE_FAILED, Decision.REJECT
 
 
@@ -51,6 +55,14 @@ def settle(books: Books, row: dict[str, Any], decision: Decision, who: str = "th
     with connect(books.settings.database_dsn, "tests") as connection:
         verify_chain(connection)
     return done
+
+
+def fitting(books: Books, break_id: int) -> Fitting:
+    """What fits a break, as its page asks for it."""
+    with connect(books.settings.database_dsn, "tests") as connection:
+        record = find_break(connection, break_id)
+    assert record is not None
+    return read_fitting(books.settings, record)
 
 
 @pytest.mark.sampled(1)
@@ -175,6 +187,21 @@ def test_of_a_webhook_at_the_same_moment_and_a_person_one_ends_the_row(
         [("missing_there",)],
         [],
     )
+
+
+@pytest.mark.parametrize("reference", ["order00000012345", "ffffffff-ffff-7fff-bfff-ffffffffffff"])
+def test_a_line_whose_reference_has_a_time_beyond_all_calendars_names_no_row(books: Books, reference: str) -> None:
+    books.line(reference=reference)
+    books.run()
+    assert not ENDS & fitting(books, books.the_break()["break_id"]).decisions
+
+
+def test_an_unfinished_row_whose_id_has_no_time_is_not_ended(books: Books) -> None:
+    row = vend(books, id=NO_TIME)
+    books.run()
+    assert not ENDS & fitting(books, the_break(books, row)["break_id"]).decisions
+    with pytest.raises(ConflictError, match="holds no internal row, hot or warm, that could be ended"):
+        settle(books, row, FAILED)
 
 
 def test_a_decision_twice_ends_nothing_twice(books: Books) -> None:

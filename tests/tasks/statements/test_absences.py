@@ -19,6 +19,7 @@ from tasks.reconciliation.closing.periods import PeriodState, close_period
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
+from tasks.statements import absences
 from tasks.statements.absences import AbsenceState, declare_absence, declare_by_settings
 from tasks.statements.intake import days_to_reconcile, list_statements, take_in
 from tasks.statements.lateness import report_late
@@ -76,6 +77,30 @@ def test_the_same_person_cannot_confirm_and_a_proposal_can_be_rejected(books: Bo
     assert declare(books, "thandi") is AbsenceState.CONFIRMED
     with pytest.raises(RefusalError, match=f"flash {DAY}: the day has a statement"):
         declare(books, "thandi")
+    ask(books, verify_chain)
+
+
+@pytest.mark.parametrize("proposed_again", [False, True])
+def test_a_proposal_that_is_rejected_during_the_upload_is_not_confirmed(
+    books: Books, monkeypatch: pytest.MonkeyPatch, proposed_again: bool
+) -> None:
+    """The same person may have proposed the day again meanwhile, and would have decided alone."""
+    declare(books, "thandi")
+    store = absences.store_table
+
+    def store_then_reject(*arguments: Any) -> Any:
+        stored = store(*arguments)
+        declare(books, "thandi", reject=True)
+        if proposed_again:
+            declare(books, "sipho")
+        return stored
+
+    monkeypatch.setattr(absences, "store_table", store_then_reject)
+    with pytest.raises(RefusalError, match=f"flash {DAY}: the proposal was rejected meanwhile"):
+        declare(books, "sipho")
+    assert list_statements(books.settings) == []
+    states = [row[0] for row in ask(books, lambda c: c.execute("SELECT action FROM statement_absences").fetchall())]
+    assert states == ["proposed", "rejected"] + ["proposed"] * proposed_again
     ask(books, verify_chain)
 
 

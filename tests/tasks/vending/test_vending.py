@@ -266,6 +266,12 @@ def test_rows_that_are_no_vends_of_ours_are_left_alone(till: Till, simulated: Si
     assert simulated.book.all("flash") == []
 
 
+@pytest.mark.parametrize("reference", ["z" * 16, "order00000012345"])
+def test_a_webhook_whose_reference_has_no_time_is_refused_by_name(till: Till, reference: str) -> None:
+    with pytest.raises(DataError, match="reference: holds no time"):
+        till.run(lambda vending: vending.look_again("peach", reference))
+
+
 def test_one_supplier_that_is_away_stops_no_other(till: Till, simulated: Simulated) -> None:
     flash, peach = till.rows("flash")[0], till.rows("peach", amount="9900.01")[0]
 
