@@ -18,10 +18,11 @@ from ledger.installation import Owner
 from ledger.months import Month
 from ledger.retention import DoomedMonth, certificate_number
 from ledger.transparency.events import Event
+from ledger.transparency.tiles import Tree
 from sql.connection import Connection
 from sql.deletion_requests import DeletionRequest
 from sql.deletions import Deletion, DoomedObject, MonthPart, doomed_objects, event_index
-from sql.log import find_archived, read_log
+from sql.log import find_archived, read_entries, read_log
 from storage.marker import location_of
 from storage.store import StoredFile
 from tasks.retention.held_rows import KeptPart
@@ -227,14 +228,16 @@ def _logged_part(connection: Connection, owner: Owner, order: Order, part: Mappi
 
 
 def _log(connection: Connection, owner: Owner, deletion: Deletion) -> dict[str, Any]:
-    """Return where the log stood: the entry that says that the deletion began. No hold was open at that entry but those
-    that the certificate names.
+    """The log just behind the entry that says that the deletion began: at that size the open holds are those that the
+    certificate names. A hold that came later has an entry behind it.
     """
     row = read_log(connection, owner.installation_id)
     index = event_index(connection, owner, deletion.event_incarnation, deletion.event_number)
-    if row is None or row.root is None or index is None or index >= row.published_size:
+    if row is None or index is None or index >= row.published_size:
         raise DataError(f"{deletion.certificate}: the log does not have the event deletion_begun yet")
-    return {"origin": row.origin, "size": row.published_size, "root": bytes(row.root).hex(), "begun_entry": index}
+    size = index + 1
+    root = Tree(read_entries(connection, owner.installation_id)[:size]).root(size)
+    return {"origin": row.origin, "size": size, "root": root.hex(), "begun_entry": index}
 
 
 def _removed(settings: Settings, doomed_object: DoomedObject) -> dict[str, Any]:
