@@ -113,7 +113,7 @@ def test_every_fact_of_a_certificate_is_the_one_that_is_true(aged: Ledger) -> No
     method = (
         "file unlinked; then absent by name"
         if is_folder
-        else ("every version deleted by its id; then absent by key and in the list of versions")
+        else "object deleted by its key, as the store named no version of it; then absent by key"
     )
     for one in said["objects"]:
         assert one["method"] == method
