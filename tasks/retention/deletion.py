@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from config import Settings
 from ledger.errors import ConflictError, DataError, RefusalError, TransientError, TreasuryError
@@ -72,6 +73,7 @@ from tasks.transparency.publish import publish_log
 from tasks.watch.forgetting import forget_findings
 
 OnStep = Callable[[str], object]
+_Version = Mapping[str, Any]
 _SHOWN = 3
 
 
@@ -499,16 +501,26 @@ def _remove(work: _Run, deletion: Deletion) -> None:
             store.remove(doomed_object.object_key)  # somebody may have put it back
             continue
         versions = [version.to_record() for version in store.versions(doomed_object.object_key)]
-        known = [version for version in doomed_object.versions if version not in versions]
-        note_versions(work.connection, deletion.number, doomed_object.object_key, [*known, *versions])
+        noted = _with_versions(doomed_object.versions, versions)
+        note_versions(work.connection, deletion.number, doomed_object.object_key, noted)
         work.on_step(f"noted {doomed_object.object_key}")
         release_store_holds(work.connection, work.settings, doomed_object.object_key)
+        work.on_step(f"released {doomed_object.object_key}")
         store.remove(doomed_object.object_key)
         if doomed_object.sha256 is not None:
             cache.forget(bytes(doomed_object.sha256).hex())
         work.on_step(f"removed {doomed_object.object_key}")
         mark_removed(work.connection, deletion.number, doomed_object.object_key)
         forget_locks(work.connection, doomed_object.object_key)
+
+
+def _with_versions(noted: Sequence[_Version], versions: Sequence[_Version]) -> list[_Version]:
+    """What an earlier try noted, then the versions that it did not see.
+
+    A version is known by its id, as its legal hold may be off since; one without an id by all that the store says.
+    """
+    names = [version["version"] or version for version in noted]
+    return [*noted, *(version for version in versions if (version["version"] or version) not in names)]
 
 
 def _certify(work: _Run, deletion: Deletion, order: Order) -> None:

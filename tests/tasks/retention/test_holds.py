@@ -22,7 +22,18 @@ from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import holds, place_hold, reject_release, release_hold, show_hold
 from tasks.transparency.publish import publish_log
 from tests.tasks.archiving.ledger import HOT, Ledger
-from tests.tasks.retention.aged import OLD, OLDER, REVIEW, KilledError, approved, certificate, delete, hold, release, wrong
+from tests.tasks.retention.aged import (
+    OLD,
+    OLDER,
+    REVIEW,
+    KilledError,
+    approved,
+    certificate,
+    delete,
+    hold,
+    release,
+    wrong,
+)
 
 WALLET = "wallet-3"
 
