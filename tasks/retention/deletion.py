@@ -66,6 +66,7 @@ from tasks.retention.certificates import Doomed, Order, certificate_of, order_of
 from tasks.retention.clocks import require_clocks
 from tasks.retention.deletion_plan import read_plan
 from tasks.retention.held_rows import KeptPart, keep_rows
+from tasks.retention.imported_rows import forget_imported_rows
 from tasks.retention.locks import compare_locks, release_store_holds
 from tasks.retention.pages import certificate_page
 from tasks.retention.restored_copies import check_droppable, drop_copies_of
@@ -474,7 +475,9 @@ def _finish(work: _Run, deletion: Deletion) -> DeletionOutcome:
         named = (deletion.table_name, Month.of(deletion.month))
         drop_copies_of(connection, work.settings, *named, [part["part"] for part in order.content["parts"]])
         work.on_step("dropped")
-        forget_findings(connection, work.settings, work.settings.table(deletion.table_name), named[1])
+        table = work.settings.table(deletion.table_name)
+        forget_findings(connection, work.settings, table, named[1])
+        forget_imported_rows(connection, work.settings, table, named[1])
         work.on_step("forgotten")
         _remove(work, deletion)
         _refuse_strangers(work, *named)
