@@ -26,7 +26,20 @@ WHERE ROW({loaded}) IS DISTINCT FROM ROW({staged})
 SELECT identity, row_id, fingerprint FROM import_identities WHERE identity = ANY (%(identities)s::uuid[])
 
 -- name: copy_identities
-COPY import_identities (identity, row_id, fingerprint) FROM STDIN (FORMAT text)
+COPY import_identities (identity, row_id, fingerprint, table_name) FROM STDIN (FORMAT text)
+
+-- name: has_identities
+-- Whether anything is known of rows of a month: an id contains its month.
+SELECT EXISTS (SELECT FROM import_identities WHERE row_id >= %(first_id)s AND row_id < %(end_id)s)
+
+-- name: forget_identities
+-- Of the rows of a month that no tier has any more. An entry without a table is of an earlier version: it goes with the
+-- last table that has the month.
+DELETE FROM import_identities AS known
+WHERE row_id >= %(first_id)s AND row_id < %(end_id)s
+  AND (table_name = %(table)s OR table_name IS NULL AND NOT EXISTS (
+      SELECT FROM archive_months m WHERE m.month = %(month)s AND m.table_name <> %(table)s AND m.tier <> 'deleted'))
+  AND NOT EXISTS (SELECT FROM unnest(%(held)s::uuid[]) AS held (id) WHERE held.id = known.row_id)
 
 -- name: gone_rows
 -- Those of the rows that are in no partition, although their month has not left PostgreSQL.

@@ -107,7 +107,9 @@ class KnownRows:
         if not entries:
             return
         with cursor.copy(_QUERIES["copy_identities"]) as copy:
-            copy.write("".join([f"{identity}\t{row_id}\t\\\\x{digest}\n" for identity, row_id, digest in entries]))
+            table = self._table.name
+            lines = [f"{identity}\t{row_id}\t\\\\x{digest}\t{table}\n" for identity, row_id, digest in entries]
+            copy.write("".join(lines))
         check_stored(cursor, len(entries), _IDENTITIES)
 
     def _find(self, rows: Sequence[Row]) -> dict[str, _Known]:

@@ -18,10 +18,11 @@ from ledger.installation import Owner
 from ledger.months import Month
 from ledger.retention import DoomedMonth, certificate_number
 from ledger.transparency.events import Event
+from ledger.transparency.tiles import Tree
 from sql.connection import Connection
 from sql.deletion_requests import DeletionRequest
 from sql.deletions import Deletion, DoomedObject, MonthPart, doomed_objects, event_index
-from sql.log import find_archived, read_log
+from sql.log import find_archived, read_entries, read_log
 from storage.marker import location_of
 from storage.store import StoredFile
 from tasks.retention.held_rows import KeptPart
@@ -29,7 +30,9 @@ from tasks.retention.held_rows import KeptPart
 ORDER_FORMAT = "treasury-deletion-order-v1"
 CERTIFICATE_FORMAT = "treasury-certificate-v1"
 _METHOD = "every version deleted by its id; then absent by key and in the list of versions"
+_KEY_METHOD = "object deleted by its key, as the store named no version of it; then absent by key"
 _FILE_METHOD = "file unlinked; then absent by name"
+_ABSENT_METHOD = "nothing was there to delete; absent by key"
 # What a certificate does not speak of, so that nobody reads more into it than it says.
 NOT_COVERED = (
     "reconciliation records and supplier statements, which have their own retention",
@@ -227,28 +230,38 @@ def _logged_part(connection: Connection, owner: Owner, order: Order, part: Mappi
 
 
 def _log(connection: Connection, owner: Owner, deletion: Deletion) -> dict[str, Any]:
-    """Return where the log stood: the entry that says that the deletion began. No hold was open at that entry but those
-    that the certificate names.
+    """The log just behind the entry that says that the deletion began: at that size the open holds are those that the
+    certificate names. A hold that came later has an entry behind it.
     """
     row = read_log(connection, owner.installation_id)
     index = event_index(connection, owner, deletion.event_incarnation, deletion.event_number)
-    if row is None or row.root is None or index is None or index >= row.published_size:
+    if row is None or index is None or index >= row.published_size:
         raise DataError(f"{deletion.certificate}: the log does not have the event deletion_begun yet")
-    return {"origin": row.origin, "size": row.published_size, "root": bytes(row.root).hex(), "begun_entry": index}
+    size = index + 1
+    root = Tree(read_entries(connection, owner.installation_id)[:size]).root(size)
+    return {"origin": row.origin, "size": size, "root": root.hex(), "begun_entry": index}
 
 
 def _removed(settings: Settings, doomed_object: DoomedObject) -> dict[str, Any]:
     """An object that was removed. The catalogue has no size of a manifest: that is the size of the version found."""
-    is_file = settings.archive_location.startswith("file://")
     size = next((version["size_bytes"] for version in doomed_object.versions if not version["is_marker"]), None)
     return _object(doomed_object) | {
         "size_bytes": size if doomed_object.size_bytes is None else doomed_object.size_bytes,
         "versions": doomed_object.versions,
-        "method": _FILE_METHOD if is_file else _METHOD,
+        "method": _method(settings, doomed_object),
         "result": "absent",
         "removed_at": None if doomed_object.removed_at is None else doomed_object.removed_at.isoformat(),
         "proved_at": None if doomed_object.proved_at is None else doomed_object.proved_at.isoformat(),
     }
+
+
+def _method(settings: Settings, doomed_object: DoomedObject) -> str:
+    """How the object was removed: a store without versions was never asked for one of them by its id."""
+    if not doomed_object.versions:
+        return _ABSENT_METHOD
+    if settings.archive_location.startswith("file://"):
+        return _FILE_METHOD
+    return _METHOD if any(version["version"] for version in doomed_object.versions) else _KEY_METHOD
 
 
 def month_of(certificate: Mapping[str, Any]) -> Month:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from config import Settings
 from ledger.errors import ConflictError, DataError, RefusalError, TransientError, TreasuryError
@@ -65,6 +66,7 @@ from tasks.retention.certificates import Doomed, Order, certificate_of, order_of
 from tasks.retention.clocks import require_clocks
 from tasks.retention.deletion_plan import read_plan
 from tasks.retention.held_rows import KeptPart, keep_rows
+from tasks.retention.imported_rows import forget_imported_rows
 from tasks.retention.locks import compare_locks, release_store_holds
 from tasks.retention.pages import certificate_page
 from tasks.retention.restored_copies import check_droppable, drop_copies_of
@@ -72,6 +74,7 @@ from tasks.transparency.publish import publish_log
 from tasks.watch.forgetting import forget_findings
 
 OnStep = Callable[[str], object]
+_Version = Mapping[str, Any]
 _SHOWN = 3
 
 
@@ -472,7 +475,9 @@ def _finish(work: _Run, deletion: Deletion) -> DeletionOutcome:
         named = (deletion.table_name, Month.of(deletion.month))
         drop_copies_of(connection, work.settings, *named, [part["part"] for part in order.content["parts"]])
         work.on_step("dropped")
-        forget_findings(connection, work.settings, work.settings.table(deletion.table_name), named[1])
+        table = work.settings.table(deletion.table_name)
+        forget_findings(connection, work.settings, table, named[1])
+        forget_imported_rows(connection, work.settings, table, named[1])
         work.on_step("forgotten")
         _remove(work, deletion)
         _refuse_strangers(work, *named)
@@ -499,16 +504,26 @@ def _remove(work: _Run, deletion: Deletion) -> None:
             store.remove(doomed_object.object_key)  # somebody may have put it back
             continue
         versions = [version.to_record() for version in store.versions(doomed_object.object_key)]
-        known = [version for version in doomed_object.versions if version not in versions]
-        note_versions(work.connection, deletion.number, doomed_object.object_key, [*known, *versions])
+        noted = _with_versions(doomed_object.versions, versions)
+        note_versions(work.connection, deletion.number, doomed_object.object_key, noted)
         work.on_step(f"noted {doomed_object.object_key}")
         release_store_holds(work.connection, work.settings, doomed_object.object_key)
+        work.on_step(f"released {doomed_object.object_key}")
         store.remove(doomed_object.object_key)
         if doomed_object.sha256 is not None:
             cache.forget(bytes(doomed_object.sha256).hex())
         work.on_step(f"removed {doomed_object.object_key}")
         mark_removed(work.connection, deletion.number, doomed_object.object_key)
         forget_locks(work.connection, doomed_object.object_key)
+
+
+def _with_versions(noted: Sequence[_Version], versions: Sequence[_Version]) -> list[_Version]:
+    """What an earlier try noted, then the versions that it did not see.
+
+    A version is known by its id, as its legal hold may be off since; one without an id by all that the store says.
+    """
+    names = [version["version"] or version for version in noted]
+    return [*noted, *(version for version in versions if (version["version"] or version) not in names)]
 
 
 def _certify(work: _Run, deletion: Deletion, order: Order) -> None:

@@ -273,13 +273,6 @@ class _Comparison:
             clear_hold(self.connection, locked.object_key, version.version)
         return done
 
-    def adopt(self, locked: LockedObject, version: ObjectVersion) -> None:
-        """Take a retention that is there for a promise: of a former database, or by a rule of the bucket."""
-        until = version.locked_until
-        if until is not None and until > self.now and version.lock_mode:
-            intend_retention(self.connection, locked, version.version, version.lock_mode, until)
-            took_retention(self.connection, locked.object_key, version.version, until)
-
     def wanted_until(self, locked: LockedObject, promise: Promise | None) -> datetime:
         """Until when a version must be kept: by the policy, or by a former one that promised longer."""
         wanted = _end(self.settings, locked.table_name, Month.of(locked.month))

@@ -11,6 +11,7 @@ from ledger.holds import Hold, HoldScope, Lack, Subject, hold_number
 from ledger.months import Month
 from ledger.transparency.events import Event, Held
 from ledger.transparency.replay import replay_entries
+from ledger.transparency.tiles import Tree
 from sql.connection import connect
 from sql.installation import read_installation
 from sql.log import read_entries
@@ -21,7 +22,18 @@ from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import holds, place_hold, reject_release, release_hold, show_hold
 from tasks.transparency.publish import publish_log
 from tests.tasks.archiving.ledger import HOT, Ledger
-from tests.tasks.retention.aged import OLD, OLDER, REVIEW, KilledError, approved, delete, hold, release, wrong
+from tests.tasks.retention.aged import (
+    OLD,
+    OLDER,
+    REVIEW,
+    KilledError,
+    approved,
+    certificate,
+    delete,
+    hold,
+    release,
+    wrong,
+)
 
 WALLET = "wallet-3"
 
@@ -216,7 +228,13 @@ def test_a_hold_that_is_placed_while_a_deletion_is_under_way_keeps_what_is_left(
         delete(old, die)
     placed = hold(old, OLDER)
     assert [one.month for one in placed.hold.lacks] == [OLDER]
-    delete(old)
+    content = certificate(old, delete(old)[0].certificate)
+    log, entries = content["log"], [event.to_bytes() for event in events(old)]
+    assert set(replay_entries(entries).holds) == {release_later.hold.name, placed.hold.name}
+    assert (content["holds"]["on_whole_month"], content["holds"]["on_rows"]) == ([], [release_later.hold.name])
+    assert set(replay_entries(entries[: log["size"]]).holds) == {release_later.hold.name}
+    assert log["root"] == Tree(entries).root(log["size"]).hex()
+    assert log["size"] == log["begun_entry"] + 1
     release(old, release_later.hold.number)
     assert plan_deletion(old.settings, [old.table]).months == ()
     assert wrong(old) == []

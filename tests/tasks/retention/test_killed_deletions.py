@@ -29,16 +29,17 @@ STEPS = [
     "ordered",
     "begun",
     "published",
+    "held",
     "dropped",
     "forgotten",
     "noted",
+    "released",
     "removed",
     "proved",
     "certified",
     "stored",
     "done",
 ]
-COMMITTED = STEPS.index("begun")
 KILLED = """
 import os, signal, sys
 from config import load_settings

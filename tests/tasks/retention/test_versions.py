@@ -38,6 +38,7 @@ def test_every_version_is_deleted_and_listed_on_the_certificate(locking: Ledger)
     (said,) = [one for one in certificate(locking, outcomes[1].certificate)["objects"] if one["key"] == key]
     assert len(said["versions"]) == 4
     assert all(one["version"] for one in said["versions"])
+    assert said["method"] == "every version deleted by its id; then absent by key and in the list of versions"
     assert versions.versions(key) == []
     assert wrong(locking) == []
 

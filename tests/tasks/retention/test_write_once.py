@@ -247,6 +247,28 @@ def test_rows_that_stay_are_held_in_the_store_when_the_rest_of_their_month_is_de
     assert VersionedStore(locking.settings).keys("transactions/month=2014-01") == set()
 
 
+def test_a_version_is_on_the_certificate_once_although_the_run_was_killed_between_its_hold_and_its_deletion(
+    locking: Ledger,
+) -> None:
+    def die(done: str) -> None:
+        if done.startswith("released"):
+            raise KilledError
+
+    age(locking, OLDER)
+    hold(locking, OLDER, "wallet-3")
+    before = {key: version.version for key, version in versions(locking, OLDER).items()}
+    approved(locking)
+    with pytest.raises(KilledError):
+        delete(locking, die)
+    (outcome,) = delete(locking)
+    content = certificate(locking, outcome.certificate)
+    listed = {removed["key"]: removed["versions"] for removed in content["objects"]}
+    assert {key: [version["version"] for version in noted] for key, noted in listed.items()} == {
+        key: [version] for key, version in before.items()
+    }
+    assert {version["legal_hold"] for noted in listed.values() for version in noted} == {True}
+
+
 def test_a_copy_of_held_rows_that_the_bucket_has_locked_stops_nothing_while_they_are_held(locking: Ledger) -> None:
     def die(done: str) -> None:
         if done == "kept":
