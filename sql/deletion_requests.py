@@ -134,8 +134,10 @@ def get_request(connection: Connection, number: int) -> DeletionRequest:
     return requests[0]
 
 
-def list_requests(connection: Connection, number: int | None = None, limit: int = 1000) -> list[DeletionRequest]:
-    """The requests, the newest first, or the one with a number."""
+def list_requests(connection: Connection, number: int | None = None, limit: int | None = None) -> list[DeletionRequest]:
+    """The requests, the newest first, or the one with a number. ``limit`` is for lists that people read: what decides
+    needs every request that is open, however old.
+    """
     rows = connection.execute(_QUERIES["requests"], {"request_id": number, "limit": limit}).fetchall()
     return [_request(row) for row in rows]
 

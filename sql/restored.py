@@ -92,6 +92,19 @@ def ensure_schema(connection: Connection, schema: str) -> None:
         )
 
 
+def copy_name(table: TieredTable, month: Month, part: int) -> str:
+    """The name of the copy of a part: that of the partition that it was, and the number of a later part."""
+    return table.partition(month) + ("" if part == 1 else f"_part_{part}")
+
+
+def loading_name(table: TieredTable, month: Month, part: int, process: int) -> str:
+    """The name of a part's table while the backend ``process`` loads it.
+
+    It has no words: PostgreSQL cuts a name at 63 bytes, and the table's own may have 40 of them.
+    """
+    return f"{table.partition(month)}_{part}_{process}"
+
+
 def make_copy_table(connection: Connection, schema: str, name: str, columns: Sequence[Column]) -> Relation:
     """Make an empty table with these columns. It belongs to the transaction of the caller."""
     described = SQL(", ").join(

@@ -82,7 +82,7 @@ def list_waiting(settings: Settings, kinds: Collection[WaitingKind]) -> list[Wai
         if WaitingKind.DELETION in kinds:
             now = read_now(connection)
             waiting = [request for request in list_requests(connection) if request.state(now) is RequestState.WAITING]
-            decisions += map(_deletion, waiting)
+            decisions += map(_deletion, waiting[-_MOST:])  # the newest come first
     return sorted(
         (decision for decision in decisions if decision.kind in kinds), key=lambda decision: decision.asked_at
     )

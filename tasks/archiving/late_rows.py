@@ -4,7 +4,7 @@ The archived part is never touched. The new part is a partition like any other. 
 and moves to the archive by the same steps. No row of it may be archived already.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +26,10 @@ from sql.preparation import prepare_table
 from sql.queries import load
 from sql.relations import Parents, Relation, find_relation
 from sql.storing import check_stored
-from storage.engine import archived, engine, identifier, literal
-from storage.readable import naming_unreadable
+from storage.engine import engine, identifier, literal
 from tasks.archiving.catalogue import count_rows, gone_text, month_states
 from tasks.querying.link import linked, linked_relation, translated
+from tasks.querying.objects import ArchivedObject, objects_of, reading_checked, source_of
 
 _QUERIES = load("tiers")
 
@@ -106,13 +106,13 @@ def refuse_archived(
     connection: Connection, settings: Settings, table: TieredTable, month: Month, partition: Relation
 ) -> None:
     """Raise DataError when a row of ``partition`` is in an archived part of ``month`` already. Reads only."""
-    keys, kept = _archived(connection, settings, table, month)
+    objects, kept = _archived(connection, settings, table, month)
     if kept:
         with (
-            naming_unreadable(settings, keys),
             engine(settings) as duck,
             linked(duck, settings, links=1),
             translated(settings),
+            reading_checked(duck, connection, settings, objects),
         ):
             query = _in_both(table, linked_relation(0, partition), kept)
             _refuse(duck.execute(query).fetchall()[0], table, month, str(partition))
@@ -122,28 +122,28 @@ def refuse_archived_file(
     connection: Connection, settings: Settings, table: TieredTable, month: Month, file: Path
 ) -> None:
     """As `refuse_archived`, for the rows that were exported after the seal: nothing comes after them."""
-    keys, kept = _archived(connection, settings, table, month)
+    objects, kept = _archived(connection, settings, table, month)
     if kept:
-        with naming_unreadable(settings, keys), engine(settings) as duck:
+        with engine(settings) as duck, reading_checked(duck, connection, settings, objects):
             query = _in_both(table, f"read_parquet({literal(str(file))})", kept)
             _refuse(duck.execute(query).fetchall()[0], table, month, table.partition(month))
 
 
 def _archived(
     connection: Connection, settings: Settings, table: TieredTable, month: Month
-) -> tuple[Sequence[str], Sequence[str]]:
-    """The objects of the archived parts of a month, and FROM items of them, with the key and the time under their
-    present names.
+) -> tuple[Mapping[str, ArchivedObject], Sequence[str]]:
+    """The objects of the archived parts of a month, by their addresses, and FROM items of them, with the key and the
+    time under their present names.
     """
     states = [state for state in month_states(connection, table) if state.month == month and state.is_archived]
     if not states:
-        return (), ()
+        return {}, ()
     hot = find_relation(connection, table.hot_parent)
     columns = read_fields(connection, table, hot).numbered(columns_of(connection, hot))
     wanted = [column for column in columns if column.name in (table.key_column, table.time_column)]
-    keys = [state.catalogue.object_key or "" for state in states]
     names = [matched(wanted, state.catalogue.archived_columns) for state in states]
-    return keys, [archived(settings, key, some) for key, some in zip(keys, names, strict=True)]
+    sources = [source_of(settings, state, columns) for state, columns in zip(states, names, strict=True)]
+    return objects_of(settings, table.name, states), sources
 
 
 def _in_both(table: TieredTable, source: str, kept: Sequence[str]) -> str:

@@ -142,7 +142,7 @@ def _error(settings: Settings, limit: TimeLimit, files: ArchiveFiles, text: str,
     if limit.is_over or _TIMED_OUT in text:
         return DataError(_too_late(limit))
     if (failure := files.failure_in(text)) is not None:
-        return error_of(failure)
+        return _error_of(failure)
     if (hidden := hidden_rows(text)) is not None:
         return ConfigError(f"SQL: {hidden}")
     if (broken := broken_text(text)) is not None:
@@ -153,7 +153,16 @@ def _error(settings: Settings, limit: TimeLimit, files: ArchiveFiles, text: str,
     return DataError(f"SQL: {_duckdb_message(settings, text)}")
 
 
-def error_of(failure: TreasuryError) -> TreasuryError:
+@contextmanager
+def of_question() -> Iterator[None]:
+    """The errors of a question for those that archived files met inside the block."""
+    try:
+        yield
+    except TreasuryError as error:
+        raise _error_of(error) from error
+
+
+def _error_of(failure: TreasuryError) -> TreasuryError:
     """The error of a question for one that reading an archived file met."""
     where = "a tier cannot be read now: " if isinstance(failure, TransientError) else ""
     return type(failure)(f"SQL: {where}{failure}")

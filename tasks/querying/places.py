@@ -24,9 +24,8 @@ from sql.obstacles import hidden_relations
 from sql.partitions import Partition, readable_partitions, rows_through
 from sql.preparation import check_key
 from sql.relations import Parents, Relation, lock_parents
-from storage.archive_files import path_of
 from storage.branches import Branch, ColdFile, Described, FileColumns, Need
-from storage.engine import archived, identifier, literal, renamed, sql_type, url_of
+from storage.engine import identifier, renamed, sql_type
 from tasks.archiving.catalogue import (
     MonthState,
     Stray,
@@ -37,7 +36,7 @@ from tasks.archiving.catalogue import (
     time_span,
 )
 from tasks.querying.link import linked_relation, postgres_query
-from tasks.querying.objects import ArchivedObject
+from tasks.querying.objects import ArchivedObject, objects_of, path_of_part, source_of
 
 
 @dataclass(slots=True)
@@ -295,37 +294,16 @@ def _note(locked_table: _Table, stray: Stray) -> str:
 def _archived(settings: Settings, locked_table: _Table, state: MonthState) -> Branch:
     source, known = _source(settings, locked_table, state), state.catalogue
     layout = locked_table.layout(known.archived_columns)
-    file = ColdFile(_path(state), layout) if known.has_lookup and layout.names else None
+    file = ColdFile(path_of_part(state), layout) if known.has_lookup and layout.names else None
     return Branch(locked_table.table, state.month, state.tier, source, known.keys_tell_month, file=file)
 
 
-def _path(state: MonthState) -> str:
-    return path_of(bytes(state.catalogue.object_sha256 or b"").hex(), state.tier, str(state.month))
-
-
 def _source(settings: Settings, locked_table: _Table, state: MonthState) -> str:
-    """A FROM item of an archived part: checked bytes alone, where it has a lookup."""
-    if state.catalogue.has_lookup:
-        return renamed(f"read_parquet({literal(_path(state))}, hive_partitioning = false)", _names(locked_table, state))
-    return archived(settings, state.catalogue.object_key or "", _names(locked_table, state))
-
-
-def _address(settings: Settings, state: MonthState) -> str:
-    return _path(state) if state.catalogue.has_lookup else url_of(settings, state.catalogue.object_key or "")
+    return source_of(settings, state, _names(locked_table, state))
 
 
 def _objects(settings: Settings, locked_table: _Table, states: Sequence[MonthState]) -> dict[str, ArchivedObject]:
-    return {
-        _address(settings, state): ArchivedObject(
-            f"{locked_table.table.name} {state.month}",
-            state.catalogue.row_count or 0,
-            state.catalogue.object_bytes or 0,
-            state.catalogue.object_key or "",
-            bytes(state.catalogue.object_sha256 or b"").hex(),
-            state.catalogue.has_lookup,
-        )
-        for state in states
-    }
+    return objects_of(settings, locked_table.table.name, states)
 
 
 def _names(locked_table: _Table, state: MonthState) -> Sequence[tuple[str, str]] | None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from psycopg.sql import SQL, Literal
 
 from config import Settings
-from ledger.errors import ConfigError, TransientError, TreasuryError
+from ledger.errors import ConfigError, TransientError
 from ledger.policy import Tier
 from sql.connection import Connection
 from sql.kept_connections import KeptConnections
@@ -27,7 +27,7 @@ from storage.readable import naming_unreadable
 from storage.row_groups import RowGroups
 from storage.views import create_views
 from tasks.querying.denied import without_denied
-from tasks.querying.failures import TimeLimit, error_of, translated, translated_stream
+from tasks.querying.failures import TimeLimit, of_question, translated, translated_stream
 from tasks.querying.left_out import find_left_out
 from tasks.querying.link import linked, milliseconds
 from tasks.querying.objects import check_objects, load_files
@@ -158,7 +158,8 @@ class Querier:
         plan = replace(plan, needs=without_denied(connection, known.places, plan.needs))
         _check_sight(connection, _live(plan, known.places).values())
         check_readable(need.branch for need in plan.needs)
-        load_files(connection, self.files, known.places.objects_of(plan.needs).values())
+        with of_question():
+            load_files(connection, self.files, known.places.objects_of(plan.needs).values())
         return plan
 
     def _totals(self, connection: Connection, asked: "_Asked") -> dict[str, TotalsView]:
@@ -181,10 +182,8 @@ class Querier:
             if file is not None:
                 searched = (branch.table.key_column, *branch.table.bloom_columns)
                 wanted.append((file, self._row_groups.ranges(file, branch.file.layout.there, need.asked, searched)))
-        try:
+        with of_question():
             self._reader.read_ahead(wanted)
-        except TreasuryError as error:
-            raise error_of(error) from error
 
     @contextmanager
     def _engine(self, connection: Connection, asked: "_Asked") -> Iterator[duckdb.DuckDBPyConnection]:
@@ -208,7 +207,8 @@ class Querier:
             self.files.register(duck)
             sources = {source: rows_source(connection, place) for source, place in asked.live.items()}
             with naming_unreadable(self._settings, asked.keys):
-                check_objects(duck, places.objects_of(asked.plan.needs))
+                with of_question():
+                    check_objects(duck, places.objects_of(asked.plan.needs))
                 create_views(
                     duck, places.tables, [(branch, sources.get(branch.source, branch.source)) for branch in needed]
                 )

@@ -37,7 +37,7 @@ from sql.partitions import attach, list_partitions, make_like, monthly_partition
 from sql.preparation import prepare_table
 from sql.queries import load
 from sql.relations import Parents, Relation, find_in_schema
-from sql.restored import Request, add_copy, copies, drop_copy, ensure_schema, restore_lock
+from sql.restored import Request, add_copy, copies, drop_copy, ensure_schema, loading_name, restore_lock
 from sql.returns import (
     RETURN_FORMAT,
     MonthReturn,
@@ -295,8 +295,7 @@ def _load(work: _Return, state: MonthState, fetched: FetchedPart, columns: Seque
     manifest = fetched.manifest
     run_ddl(connection, settings, lambda: ensure_schema(connection, settings.restored_schema))
     is_first = state is work.states[0]
-    number = "" if is_first else f"_part_{part}"
-    name = f"{work.table.partition(work.month)}{number}_loading_{connection.info.backend_pid}"
+    name = loading_name(work.table, work.month, part, connection.info.backend_pid)
     with connection.transaction(), naming_misfits(f"{work}, part {part}", work.warm):
         connection.execute(f"SET LOCAL maintenance_work_mem = '{_INDEX_MEMORY}'")
         make_like(connection, work.table, work.warm, Identifier(settings.restored_schema, name), work.month)

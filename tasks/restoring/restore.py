@@ -25,9 +25,11 @@ from sql.restored import (
     Request,
     add_copy,
     copies,
+    copy_name,
     drop_copy,
     ensure_schema,
     extend,
+    loading_name,
     make_copy_indexes,
     make_copy_table,
     mark_ready,
@@ -112,9 +114,8 @@ class _Copying:
 
     @property
     def name(self) -> str:
-        """The name of the copy: that of the partition that it was, and the number of a later part."""
-        part = self.state.catalogue.part
-        return self.table.partition(self.state.month) + ("" if part == 1 else f"_part_{part}")
+        """The name of the copy."""
+        return copy_name(self.table, self.state.month, self.state.catalogue.part)
 
     def __str__(self) -> str:
         return f"{self.table.name} {self.state.month}, part {self.state.catalogue.part}"
@@ -154,9 +155,9 @@ def _load(
     hot = Parents.of(connection, work.table).hot
     with connection.transaction(), engine(settings) as duck:
         connection.execute(f"SET LOCAL maintenance_work_mem = '{_INDEX_MEMORY}'")
-        loading = f"{work.name}_loading_{connection.info.backend_pid}"
-        relation = make_copy_table(connection, settings.restored_schema, loading, columns)
         part = work.state.catalogue.part
+        loading = loading_name(work.table, work.state.month, part, connection.info.backend_pid)
+        relation = make_copy_table(connection, settings.restored_schema, loading, columns)
         restore_id = add_copy(connection, work.table, work.state.month, part, relation, manifest.rows, work.who)
         names = SQL(", ").join(Identifier(column.name) for column in columns)
         copy_in = SQL("COPY {} ({}) FROM STDIN (FORMAT csv, FREEZE)").format(relation.identifier, names)

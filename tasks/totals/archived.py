@@ -1,7 +1,7 @@
 """Totals of rows in the archive, or in PostgreSQL beside rows that are archived already: DuckDB computes them."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -11,15 +11,12 @@ from ledger.errors import TransientError
 from ledger.totals import COLUMNS, DETAILS, Question, TotalsGroup, Zone, column_of
 from sql.connection import Connection
 from sql.totals import SA_DAY, UTC_DAY
-from storage.archive_files import ArchiveFiles
 from storage.engine import engine, identifier, literal, sql_type
-from storage.object_reader import ObjectReader
-from storage.readable import naming_unreadable
 from storage.wide_sums import checked, register_checks
 from tasks.querying.failures import TimeLimit
 from tasks.querying.left_out import LeftOut, find_left_out
 from tasks.querying.link import linked, translated
-from tasks.querying.objects import check_objects, load_files
+from tasks.querying.objects import reading_checked
 from tasks.totals.places import PlaceOfRows, TablePlaces
 
 Record = tuple[Any, ...]
@@ -88,18 +85,15 @@ def _asked(
     objects = {address: item for place in places for address, item in place.objects.items()}
     errors = translated(settings) if links else _archive_errors()
     with (
-        closing(ObjectReader(settings)) as reader,
-        naming_unreadable(settings, [item.key for item in objects.values()]),
+        engine(settings) as duck,
+        linked(duck, settings, links, timeout_s),
+        errors,
+        _bounded(duck, timeout_s),
+        reading_checked(duck, connection, settings, objects),
     ):
-        files = ArchiveFiles(reader)
-        load_files(connection, files, objects.values())
-        with engine(settings) as duck, linked(duck, settings, links, timeout_s), errors, _checked_bytes(files):
-            files.register(duck)
-            register_checks(duck)
-            with _bounded(duck, timeout_s):
-                check_objects(duck, objects)
-                records = duck.execute(checked(duck, query.format(_rows(table, places)))).fetchall()
-                return records, [left_out for place in places if (left_out := _left_out(duck, table, place, where))]
+        register_checks(duck)
+        records = duck.execute(checked(duck, query.format(_rows(table, places)))).fetchall()
+        return records, [left_out for place in places if (left_out := _left_out(duck, table, place, where))]
 
 
 @contextmanager
@@ -117,18 +111,6 @@ def _bounded(duck: duckdb.DuckDBPyConnection, timeout_s: float | None) -> Iterat
             raise
     if limit.is_over:
         raise TransientError(f"reading archived months took longer than {timeout_s:g} s: ask for fewer days")
-
-
-@contextmanager
-def _checked_bytes(files: ArchiveFiles) -> Iterator[None]:
-    """The errors that reading archived files met inside the block: the engine has their text alone."""
-    try:
-        yield
-    except duckdb.Error as error:
-        failure = files.failure_in(str(error))
-        if failure is None:
-            raise
-        raise failure from error
 
 
 @contextmanager

@@ -27,8 +27,8 @@ from sql.queries import load
 from sql.relations import lock_parents
 from storage.engine import engine
 from storage.parquet import even_row_groups
-from storage.readable import naming_unreadable
 from tasks.querying.link import linked, translated
+from tasks.querying.objects import reading_checked
 from tasks.reconciliation.runs.internal_rows import (
     TABLE,
     Window,
@@ -163,8 +163,8 @@ def own_days(settings: Settings, supplier: str, first: date, last: date) -> Iter
     """Our rows of the Africa/Johannesburg days from ``first`` to ``last``, as they are now, each row once.
 
     PostgreSQL is read through the parents of the table, so whoever may read those may do this. The parents are locked
-    against moves while they are read. Raises TransientError when PostgreSQL or the archive does not answer, and as
-    `tasks.reconciliation.runs.internal_rows.make_own_rows`.
+    against moves while they are read. Raises TransientError when PostgreSQL or the archive does not answer, DataError
+    for a month that is not what was archived, and as `tasks.reconciliation.runs.internal_rows.make_own_rows`.
     """
     table = settings.table(TABLE)
     window = Window(supplier, day_start(first), day_start(last + timedelta(days=1)))
@@ -174,10 +174,11 @@ def own_days(settings: Settings, supplier: str, first: date, last: date) -> Iter
             parents = lock_parents(connection, table)
             months = read_months(connection, table)
             sources = sources_of_parents(settings, parents, months, window)
+            objects = objects_in(settings, months, sources)
             with (
-                naming_unreadable(settings, objects_in(settings, months, sources)),
                 linked(duck, settings, links=1),
                 translated(settings),
+                reading_checked(duck, connection, settings, objects),
             ):
                 make_own_rows(duck, sources)
         yield OwnDays(duck)

@@ -20,10 +20,10 @@ from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.fields import read_fields
 from sql.relations import Parents, Relation, find_relation, lock_parents
-from storage.engine import archived, identifier, literal, url_of
-from storage.readable import naming_unreadable
+from storage.engine import identifier, literal
 from tasks.archiving.catalogue import MonthState, month_states
 from tasks.querying.link import linked, postgres_query, translated
+from tasks.querying.objects import ArchivedObject, objects_of, reading_checked, source_of
 
 TABLE = "vas_transactions"
 # Everything that is compared, and nothing else: no mobile number, no metadata.
@@ -65,8 +65,8 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
     """The engine's table ``own_rows``, each row once, whichever tier it is in, also while months move.
 
     The parents are locked against moves while PostgreSQL is read, and only then. Raises TransientError when PostgreSQL
-    or the archive does not answer. Raises DataError when a month is not where the catalogue says, or when PostgreSQL
-    has a row with other values than the archive.
+    or the archive does not answer. Raises DataError when a month is not where the catalogue says or not what was
+    archived, or when PostgreSQL has a row with other values than the archive.
     """
     table = settings.table(TABLE)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
@@ -75,10 +75,11 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
         months = read_months(connection, table)
         sources = sources_of_parents(settings, parents, months, window)
         sources += _carried(settings, parents, months, window)
+        objects = objects_in(settings, months, sources)
         with (
-            naming_unreadable(settings, objects_in(settings, months, sources)),
             linked(engine, settings, links=1),
             translated(settings),
+            reading_checked(engine, connection, settings, objects),
         ):
             make_own_rows(engine, sources)
     try:
@@ -127,10 +128,10 @@ def read_months(connection: Connection, table: TieredTable) -> Months:
     return Months(month_states(connection, table), fields.numbered(columns_of(connection, hot)))
 
 
-def objects_in(settings: Settings, months: Months, sources: Sequence[str]) -> list[str]:
-    """The archived objects that sources read."""
-    keys = [state.catalogue.object_key or "" for state in months.states if state.is_archived]
-    return [key for key in keys if any(literal(url_of(settings, key)) in source for source in sources)]
+def objects_in(settings: Settings, months: Months, sources: Sequence[str]) -> dict[str, ArchivedObject]:
+    """The archived objects that sources read, by their addresses."""
+    objects = objects_of(settings, TABLE, (state for state in months.states if state.is_archived))
+    return {address: item for address, item in objects.items() if any(literal(address) in text for text in sources)}
 
 
 def sources_of_parents(settings: Settings, parents: Parents, months: Months, window: Window) -> list[str]:
@@ -194,7 +195,7 @@ def _nothing() -> str:
 def _archived(settings: Settings, state: MonthState, months: Months) -> str:
     columns = state.catalogue.archived_columns
     names = matched(months.numbered, columns) if columns else None
-    return archived(settings, state.catalogue.object_key or "", names)
+    return source_of(settings, state, names)
 
 
 def _in_window(window: Window) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from config import Settings
 from ledger.errors import DataError
+from tasks.archiving.late_rows import open_late_rows
 from tests.archives import Archives
 from tests.tasks.archiving.ledger import COLD, HOT, TODAY, Ledger, make_row
 
@@ -84,3 +85,16 @@ def test_late_rows_are_held_against_the_right_object(archived: Ledger) -> None:
     _put(archived, (archived.store / archived.catalogue(OTHER)["object_key"]).read_bytes())
     with pytest.raises(DataError, match=rf"SQL: transactions {COLD}: "):
         archived.ask("SELECT count(*) FROM transactions WHERE tier = 'hot'")
+
+
+def test_rows_that_come_late_are_looked_for_in_the_right_object(archived: Ledger) -> None:
+    """A row that is archived already is refused by the object's keys: by another object's, it would be kept twice."""
+    archived.sql(
+        f"CREATE TABLE again PARTITION OF transactions_partitioned"
+        f" FOR VALUES FROM ('{COLD}-01 00:00+00') TO ('{OTHER}-01 00:00+00')"
+    )
+    with psycopg.connect(archived.settings.database_dsn) as connection:
+        archived.insert(connection, archived.table, [make_row(archived.table, COLD, 1)])
+    _put(archived, (archived.store / archived.catalogue(OTHER)["object_key"]).read_bytes())
+    with pytest.raises(DataError, match=f"transactions {COLD}: .*Somebody has put another file there"):
+        open_late_rows(archived.settings, archived.table, COLD)

@@ -89,3 +89,29 @@ def test_copies_of_archived_rows_count_once_and_other_values_are_refused(setting
     days = COLD.first_day, COLD.plus(1).first_day
     with pytest.raises(DataError, match="with other values than the archive"), own_days(settings, "flash", *days):
         pass
+
+
+@pytest.mark.parametrize("has_lookup", [True, False])
+def test_the_object_of_another_month_in_its_place_is_refused_by_name(
+    settings: Settings, tmp_path: Path, has_lookup: bool
+) -> None:
+    folder = tmp_path / "archive"  # the S3 server of the tests keeps sizes
+    settings = settings.model_copy(update={"archive_url": f"file://{folder}"})
+    table, ledger, other = settings.table(TABLE), Ledger(settings, folder), COLD.plus(1)
+    for month, rows in ((COLD, 5), (other, 7)):
+        ledger.fill(month, rows, table)
+        warm_month(settings, table, month)
+        archive_month(settings, table, month)
+    if not has_lookup:
+        ledger.sql("UPDATE archive_months SET lookup = NULL")
+    keys = dict(ledger.sql("SELECT month, object_key FROM archive_months"))
+    (folder / keys[COLD.first_day]).write_bytes((folder / keys[other.first_day]).read_bytes())
+    window = Window("flash", COLD.lower, COLD.upper)
+    refused = pytest.raises(DataError, match=f"{TABLE} {COLD}: .*Somebody has put another file there")
+    with refused, engine(settings) as duck, own_side(duck, settings, window):
+        pass
+    days = COLD.first_day, other.first_day
+    with refused, own_days(settings, "flash", *days):
+        pass
+    with engine(settings) as duck, own_side(duck, settings, Window("flash", other.lower, other.upper)):
+        assert duck.execute("SELECT count(*) FROM own_rows").fetchall() == [(7,)]

@@ -15,9 +15,10 @@ from sql.deletion_requests import RequestState, get_request
 from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.to_cold import archive_month
-from tasks.retention.approvals import approve, refuse, request_deletion, revoke
+from tasks.retention.approvals import approve, due_requests, refuse, request_deletion, revoke, waiting_request
 from tasks.retention.deletion import DeletionResult, delete_months
 from tasks.retention.deletion_plan import plan_deletion
+from tasks.second_person import WaitingKind, list_waiting
 from tests.tasks.archiving.ledger import ROWS, Ledger, make_row
 from tests.tasks.retention.aged import (
     OLD,
@@ -315,6 +316,25 @@ def test_a_second_request_for_the_same_months_is_refused(old: Ledger) -> None:
     asked = request(old)
     with pytest.raises(RefusalError, match=f"request {asked.request_id} asks for it already"):
         request(old)
+
+
+def test_an_open_request_counts_however_many_came_after_it(old: Ledger) -> None:
+    asked = request(old)
+    approve(old.settings, asked.request_id, "ben", "looked at")
+    later = "number, as_of, plan, plan_sha256, approvals, grace_days, actor, account, reason, requested_at"
+    old.sql(f"INSERT INTO deletion_requests SELECT {later} FROM deletion_requests, generate_series(2, 1501) AS number")
+    old.sql(
+        "INSERT INTO deletion_decisions (request_id, action, actor, account, reason, decided_at) SELECT request_id, "
+        "'refused', 'ben', 'ben', 'asked for twice', now() FROM deletion_requests WHERE request_id > 1"
+    )
+    with pytest.raises(RefusalError, match=f"request {asked.request_id} asks for it already"):
+        request(old)
+    waiting = waiting_request(old.settings)
+    assert waiting is not None and waiting.request_id == asked.request_id  # noqa: PT018  # one fact for mypy too
+    assert [entry.number for entry in list_waiting(old.settings, {WaitingKind.DELETION})] == [str(asked.request_id)]
+    approve(old.settings, asked.request_id, "carol", "looked at, too")
+    assert due_requests(old.settings) == [asked.request_id]
+    assert [outcome.result for outcome in delete(old)] == [DeletionResult.DELETED] * 2
 
 
 @pytest.mark.heavy("an approved month is deleted beside it")
