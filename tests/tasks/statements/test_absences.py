@@ -19,7 +19,7 @@ from tasks.reconciliation.closing.periods import PeriodState, close_period
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
-from tasks.statements import absences
+from tasks.statements import absences, intake
 from tasks.statements.absences import AbsenceState, declare_absence, declare_by_settings
 from tasks.statements.intake import days_to_reconcile, list_statements, take_in
 from tasks.statements.lateness import report_late
@@ -86,7 +86,7 @@ def test_a_proposal_that_is_rejected_during_the_upload_is_not_confirmed(
 ) -> None:
     """The same person may have proposed the day again meanwhile, and would have decided alone."""
     declare(books, "thandi")
-    store = absences.store_table
+    store = intake.store_table
 
     def store_then_reject(*arguments: Any) -> Any:
         stored = store(*arguments)
