@@ -46,7 +46,7 @@ class KeptPlaces:
 
 
 def _columns(table: TieredTable) -> dict[str, list[Any]]:
-    """What kept totals are sums of, and what they are told apart by: totals of other columns do not hold."""
+    """The columns that kept totals sum, and those that they are grouped by: totals of other ones do not hold."""
     return {"money_columns": list(table.money_columns), "kind_columns": list(table.kind_columns)}
 
 

@@ -124,7 +124,8 @@ async def show_totals(call: PageCall) -> Mapping[str, Any]:
         field = "groups" if error.field == "group_by" else error.field
         rule = "make more lines than one answer has: choose fewer, or fewer days" if field == "groups" else error.rule
         return page | {"errors": {field: rule}, HTTP_STATUS: INVALID.status}
-    return page | _summed(asked, totals) | _listed(call, totals.lines, start)
+    notes = [] if call.key.sees_client else [note for answer in totals.answers for note in answer.notes]
+    return page | _summed(asked, totals) | _listed(call, totals.lines, start) | {"notes": notes}
 
 
 async def download(call: PageCall) -> Response:
@@ -147,6 +148,10 @@ async def _totals_of(call: PageCall, asked: AskedTotals) -> TotalsFound:
         answers = await asyncio.gather(*(totals.answer(table, asked.question, MOST_TOTALS) for table in asked.tables))
     except MissingRowsError:
         raise HttpError(UNAVAILABLE, "Rows of these days cannot be read at the moment, so nothing is summed.") from None
+    if any(answer.different for answer in answers):
+        raise HttpError(
+            UNAVAILABLE, "Rows of these days are stored twice, with different values, so nothing is summed."
+        )
     names = sums_of(asked.tables)
     by_table = {
         TABLE_NAMES[table.name]: lines_of(

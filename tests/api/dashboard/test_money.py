@@ -344,3 +344,28 @@ def test_rows_that_somebody_took_away_are_never_left_out_of_a_sum(place: tuple[L
     answer = person.open(MONEY, params={"from": "2026-10-01", "to": "2026-10-31"})
     assert answer.status_code == 503
     assert "cannot be read at the moment" in Document(answer.text).text
+
+
+def test_rows_that_are_stored_twice_are_not_summed(place: tuple[Ledger, Person]) -> None:
+    """With equal values they count once, and who sees all rows reads so; with other values nobody knows which count."""
+    ledger, person = place
+    table: Any = ledger.settings.table("transactions")
+    first, second = ledger.add(table, [COLD.lower, COLD.lower])
+    ledger.cold(table, COLD)
+    ledger.execute(
+        f"CREATE TABLE again PARTITION OF {table.hot_parent}"
+        f" FOR VALUES FROM ('{COLD}-01 00:00+00') TO ('{COLD.plus(1)}-01 00:00+00')"
+    )
+    ledger.store(table, [first])
+    days = {"table": "transactions", "from": "2024-03-01", "to": "2024-03-31"}
+    assert "left out" not in show(person, **days).text
+    auditor = Person(str(person.client.base_url), create_key(ledger.settings, "audit", (*READ, Scope.READ_ALL)))
+    with auditor.client:
+        auditor.sign_in()
+        text = show(auditor, **days).text
+        assert "left out 1 row of again that the archive has, by id and time: each is equal" in text
+    ledger.store(table, [second | {"amount": "1.00"}])
+    for path in (MONEY, f"{MONEY}/download/csv"):
+        answer = person.open(path, params=days)
+        assert answer.status_code == 503, path
+        assert "Rows of these days are stored twice, with different values" in Document(answer.text).text
