@@ -94,12 +94,6 @@ WHERE (r.object_key IS DISTINCT FROM t.object_key OR r.early AND t.day < %(last)
 ORDER BY t.day
 LIMIT %(limit)s
 
--- name: closed_period
--- The closed period that holds a day, if one does.
-SELECT first_day, last_day FROM recon_periods
-WHERE supplier = %(supplier)s::text AND %(day)s::date BETWEEN first_day AND last_day
-LIMIT 1
-
 -- name: has_statement_files
 -- Whether the intake of statements is there at all.
 SELECT to_regclass('statement_files') IS NOT NULL

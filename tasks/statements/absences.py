@@ -17,10 +17,11 @@ from ledger.errors import RefusalError
 from sql.connection import Connection, connect
 from sql.queries import load
 from sql.storing import fetch_stored
-from suppliers.statement import STATEMENT_SCHEMA, ParsedStatement, StatementError, finish
+from suppliers.statement import STATEMENT_SCHEMA, ParsedStatement, finish
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
-from tasks.statements.intake import file_row, lock_intake, require_open_day, store_table
+from tasks.reconciliation.closing.periods import check_open
+from tasks.statements.intake import file_row, lock_intake, store_table
 from tasks.statements.lateness import resolve_late
 
 NAME = "no statement"
@@ -117,10 +118,7 @@ def _require_possible(connection: Connection, declared: _Declaration, now: datet
     of_day = {"supplier": declared.supplier, "day": declared.day}
     if connection.execute(_QUERIES["current_file"], of_day).fetchone() is not None:
         raise RefusalError(f"{name}: the day has a statement: `treasury statements list --day {declared.day}`")
-    try:
-        require_open_day(connection, declared.supplier, declared.day, name)
-    except StatementError:
-        raise RefusalError(f"{name}: the day is in a closed period") from None
+    check_open(connection, declared.supplier, declared.day)
 
 
 def _require_second(declared: _Declaration, proposal: tuple[Any, ...]) -> None:

@@ -30,6 +30,7 @@ from suppliers.statement import ParsedStatement, StatementError
 from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.ownership import check_ownership
 from tasks.reconciliation.audit.chain import record_statement
+from tasks.reconciliation.closing.periods import closed_period
 from tasks.statements.alert_rules import NO_LINES, QUARANTINED
 from tasks.statements.contents import says_the_same
 from tasks.statements.lateness import resolve_late
@@ -246,9 +247,9 @@ def lock_intake(connection: Connection, supplier: str) -> None:
 
 def require_open_day(connection: Connection, supplier: str, day: date, name: str) -> None:
     """Raise StatementError when the day, which has a statement, is in a closed period."""
-    closed = connection.execute(_QUERIES["closed_period"], {"supplier": supplier, "day": day}).fetchone()
-    if closed is not None:
-        raise StatementError(name, f"{day} has a statement, and its period {closed[0]} to {closed[1]} is closed")
+    period = closed_period(connection, supplier, day)
+    if period is not None:
+        raise StatementError(name, f"{day} has a statement, and its period {period} is closed")
 
 
 def _is_current(settings: Settings, connection: Connection, parsed: ParsedStatement) -> bool:

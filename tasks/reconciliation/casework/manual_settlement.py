@@ -21,13 +21,12 @@ from ledger.errors import RefusalError
 from ledger.statements import BreakClass
 from ledger.transactions import Status
 from sql.connection import Connection
-from sql.queries import load
+from tasks.reconciliation.closing.periods import closed_period
 from tasks.reconciliation.runs.automatic_settlement import NOTHING, commission_of
 from tasks.reconciliation.runs.internal_rows import TABLE
 from tasks.reconciliation.vocabulary import OWN_STATUS, Decision
 from tasks.vending.rows import Finish, VendRow, find_by_reference_in, find_in, finish_in, is_reference_of
 
-_QUERIES = load("reconciliation_periods")
 STATUSES: Mapping[Decision, Status] = {
     Decision.SETTLE_COMPLETED: Status.COMPLETED,
     Decision.SETTLE_FAILED: Status.FAILED,
@@ -100,8 +99,7 @@ def _check_may_end(connection: Connection, settings: Settings, break_id: int, ro
     if row.status not in _UNDER_WAY:
         raise RefusalError(f"{name} is {row.status} already; a correction is a new row")
     is_vend = is_reference_of(row.supplier_reference, row.id)
-    closed = {"supplier": row.supplier, "day": day_of(row.created_at)}
-    if not is_vend and connection.execute(_QUERIES["closed_period"], closed).fetchone() is None:
+    if not is_vend and closed_period(connection, row.supplier, day_of(row.created_at)) is None:
         raise RefusalError(f"{name} is not a vend of ours: whoever posted it moves its status")
     after_s = settings.suppliers.settle_after_s
     if datetime.now(UTC) - row.updated_at < timedelta(seconds=after_s):

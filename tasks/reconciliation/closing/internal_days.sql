@@ -1,13 +1,15 @@
 -- Internal rows of a day. DuckDB runs these over the table `own_rows` (tasks/reconciliation/closing/internal_days.py). The text
 -- of a row has every compared field, separated by U+001F, which no text of the ledger contains; a mark before a field that may
--- be NULL says whether it is. Times are microseconds since 1970 UTC, days are Africa/Johannesburg days.
+-- be NULL says whether it is. An amount that is not of whole cents is there as it is. Times are microseconds since 1970 UTC, days
+-- are Africa/Johannesburg days.
 
 -- name: create_day_row
 CREATE VIEW day_row AS
 SELECT DATE '1970-01-01' + ((epoch_ms(created_at) + getvariable('offset_ms')) // 86400000)::INTEGER AS day,
        id, created_at, status, amount, currency, commission, supplier_reference,
        (CASE WHEN status <> 'completed' THEN 0 WHEN type = 'refund' THEN -amount ELSE amount END)::DECIMAL(18,2) AS value,
-       concat_ws(chr(31), id::VARCHAR, epoch_us(created_at), amount, commission, type, status, currency, vas_type,
+       concat_ws(chr(31), id::VARCHAR, epoch_us(created_at), coalesce(amount_in_parts, amount::VARCHAR), commission, type,
+                 status, currency, vas_type,
                  coalesce('=' || reference, '-'), coalesce('=' || supplier_reference, '-'),
                  coalesce('=' || supplier_transaction_id, '-'), coalesce('=' || supplier_product_id, '-')) || chr(10) AS text
 FROM own_rows WHERE NOT by_id

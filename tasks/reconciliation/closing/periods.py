@@ -251,9 +251,15 @@ def reject_closing(
 
 def check_open(connection: Connection, supplier: str, day: date) -> None:
     """Raise RefusalError, naming the period, when ``day`` is in a closed one."""
-    closed = connection.execute(_PERIODS["closed_period"], {"supplier": supplier, "day": day}).fetchone()
-    if closed is not None:
-        raise RefusalError(f"{supplier} {day}: the period {closed[1]} to {closed[2]} is closed")
+    period = closed_period(connection, supplier, day)
+    if period is not None:
+        raise RefusalError(f"{supplier} {day}: the period {period} is closed")
+
+
+def closed_period(connection: Connection, supplier: str, day: date) -> str | None:
+    """The first and the last day of the closed period that has ``day``, for people; None when none has."""
+    period = connection.execute(_PERIODS["closed_period"], {"supplier": supplier, "day": day}).fetchone()
+    return None if period is None else f"{period[1]} to {period[2]}"
 
 
 def _period(known: Suppliers, supplier: str, first: date, last: date, who: Person, reason: str) -> dict[str, Any]:

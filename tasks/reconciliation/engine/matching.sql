@@ -62,10 +62,6 @@ CREATE TABLE duplicate_line (line_no BIGINT)
 -- name: create_duplicate_own
 CREATE TABLE duplicate_own (own_id UUID)
 
--- name: create_payout_cover
--- Payout lines over entries of the same statement: money that is counted by the entries already.
-CREATE TABLE payout_cover (line_no BIGINT, entries BIGINT, total DECIMAL(38,4))
-
 -- name: create_open_line
 CREATE VIEW open_line AS
 SELECT * FROM line

@@ -93,13 +93,15 @@ class Settled:
             sentence + (f"; {self.contradicted} ended otherwise, see their breaks" if self.contradicted else "") + "."
         )
 
-    def raise_problems(self, place: str) -> None:
-        """Raise one error for the rows that could not be ended, TransientError when another run may do it."""
+    def raise_problems(self, place: str, run_id: int | None) -> None:
+        """Raise one error for the rows that could not be ended, TransientError when another run may do it. It names
+        the run, which is stored.
+        """
         if self.problems:
             named = "; ".join(str(problem) for problem in self.problems[:_SHOWN])
             rows = counted(len(self.problems), "row")
             text = f"{place}: the run is stored, but it could not end {rows} that it decides: {named}"
-            raise combined(self.problems, text)
+            raise combined(self.problems, f"{text}; `treasury recon show-run {run_id}` shows the run")
 
 
 def decided_by_lines(engine: duckdb.DuckDBPyConnection, contract: Contract) -> list[Decided]:

@@ -9,12 +9,12 @@ from uuid import UUID
 import duckdb
 
 from config import Settings
-from ledger.business_days import bounds
+from ledger.business_days import bounds, day_of
 from ledger.columns import Column
 from ledger.counts import counted
 from ledger.errors import DataError
 from ledger.fields import matched
-from ledger.identifiers import time_of
+from ledger.identifiers import from_unix_ms, time_of
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect
@@ -26,6 +26,7 @@ from tasks.querying.link import linked, postgres_query, translated
 from tasks.querying.objects import ArchivedObject, objects_of, reading_checked, source_of
 
 TABLE = "vas_transactions"
+_SHOWN = 5
 # Everything that is compared, and nothing else: no mobile number, no metadata.
 _COLUMNS = (
     ("id", "UUID"),
@@ -41,7 +42,9 @@ _COLUMNS = (
     ("vas_type", "VARCHAR"),
     ("commission", "DECIMAL(18,2)"),
 )
-_SELECTED = ", ".join(f"{name}::{kind} AS {name}" for name, kind in _COLUMNS)
+# An amount that is not of whole cents, as it is; NULL for every other. The columns above have it rounded.
+_PARTS = "CASE WHEN amount <> amount::DECIMAL(18,2) THEN amount::VARCHAR END AS amount_in_parts"
+_SELECTED = ", ".join([*(f"{name}::{kind} AS {name}" for name, kind in _COLUMNS), _PARTS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
 
     The parents are locked against moves while PostgreSQL is read, and only then. Raises TransientError when PostgreSQL
     or the archive does not answer. Raises DataError when a month is not where the catalogue says or not what was
-    archived, or when PostgreSQL has a row with other values than the archive.
+    archived, or when PostgreSQL has a row with other values than the archive. It does so for an amount with a part of
+    a cent, which no statement has: rounded it might agree with one.
     """
     table = settings.table(TABLE)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
@@ -83,6 +87,7 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
         ):
             make_own_rows(engine, sources)
     try:
+        _refuse_parts_of_cents(engine)
         yield
     finally:
         engine.execute("DROP TABLE IF EXISTS own_rows")
@@ -104,6 +109,23 @@ def make_own_rows(engine: duckdb.DuckDBPyConnection, sources: Sequence[str]) -> 
             f"{TABLE}: PostgreSQL has {counted(count, 'row')} with other values than the archive, such as {first}: see "
             "docs/operations.md, rows that are archived already"
         )
+
+
+def _refuse_parts_of_cents(engine: duckdb.DuckDBPyConnection) -> None:
+    refused = engine.execute(
+        "SELECT DISTINCT id, epoch_ms(created_at), amount_in_parts, currency FROM own_rows "
+        "WHERE amount_in_parts IS NOT NULL ORDER BY id"
+    ).fetchall()
+    if not refused:
+        return
+    shown = ", ".join(
+        f"{amount} {currency} of {day_of(from_unix_ms(created_ms))} in {row_id}"
+        for row_id, created_ms, amount, currency in refused[:_SHOWN]
+    )
+    raise DataError(
+        f"{TABLE}: {counted(len(refused), 'row has', 'rows have')} an amount with a part of a cent: {shown}. "
+        "A statement has whole cents, so such a row can agree with no line: its amount must be corrected in the table"
+    )
 
 
 def _in_two_places(engine: duckdb.DuckDBPyConnection) -> tuple[int, UUID | None]:
@@ -189,7 +211,8 @@ def _refuse_missing(state: MonthState) -> None:
 
 
 def _nothing() -> str:
-    return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in _COLUMNS)}, false AS by_id WHERE false"
+    columns = ", ".join(f"NULL::{kind} AS {name}" for name, kind in (*_COLUMNS, ("amount_in_parts", "VARCHAR")))
+    return f"SELECT {columns}, false AS by_id WHERE false"
 
 
 def _archived(settings: Settings, state: MonthState, months: Months) -> str:

@@ -98,7 +98,7 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
                 run_id = record.write_down(connection, settings, duck, request, summary, before, attempt)
                 settled = _settle(connection, settings, duck, request, before)
         waiting, oldest, _ = fetch_one(connection, _QUERIES["waiting"], {"supplier": request.supplier})
-    settled.raise_problems(f"{request.supplier} {request.day}")
+    settled.raise_problems(f"{request.supplier} {request.day}", run_id)
     warnings = (*warnings_of(request.day, summary.figures["lines"], started), *looked.texts(request.supplier))
     return RunResult(summary, run_id, waiting, oldest, settled, warnings)
 

@@ -130,6 +130,12 @@ class Books:
             cursor = connection.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def widen_amounts(self) -> None:
+        """Give amounts four decimal places, as the table of an application may have."""
+        self.sql("DROP VIEW vas_transactions")
+        for parent in (PARENT, self.settings.table("vas_transactions").warm_parent):
+            self.sql(f"ALTER TABLE {parent} ALTER COLUMN amount TYPE numeric(18,4)")
+
     def breaks(self, state: str | None = None) -> list[tuple[str, ...]]:
         """The issues of every break, in the order of their numbers; of one state or of all."""
         query = "SELECT issues FROM recon_breaks WHERE %s::text IS NULL OR state = %s ORDER BY break_id"

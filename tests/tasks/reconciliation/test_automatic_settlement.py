@@ -404,8 +404,12 @@ def test_a_row_that_cannot_be_ended_stops_no_other_and_is_told(books: Books) -> 
     bad, good = vend(books), vend(books)
     line(books, bad, supplier_transaction_id="x" * 200)  # longer than the column
     line(books, good)
-    with pytest.raises(DataError, match=f"the run is stored, but it could not end 1 row that it decides: {bad['id']}"):
+    with pytest.raises(
+        DataError, match=f"the run is stored, but it could not end 1 row that it decides: {bad['id']}"
+    ) as raised:
         books.run()
+    (run_id,) = books.sql("SELECT run_id FROM recon_runs")
+    assert str(raised.value).endswith(f"`treasury recon show-run {run_id['run_id']}` shows the run")
     assert [look(books, row)["status"] for row in (bad, good)] == ["processing", "completed"]
     assert books.breaks("open") == [("status",)]
     assert proved(books) == 2

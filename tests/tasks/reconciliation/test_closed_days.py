@@ -255,6 +255,20 @@ def test_a_row_that_a_stranger_puts_in_changes_or_takes_away_is_a_break_once_eac
 
 
 @pytest.mark.heavy("a row of a stranger is tested beside it")
+def test_a_part_of_a_cent_that_a_stranger_adds_to_an_amount_is_found(books: Books) -> None:
+    books.widen_amounts()
+    books.both()
+    books.run()
+    closed_by_two(books, DAY, DAY)
+    past_guards(books, f"UPDATE {PARENT} SET amount = amount + 0.0049")
+    with (
+        pytest.raises(VerificationError, match=rf"flash {DAY}: 1 row"),
+        connect(books.settings.database_dsn, "tests") as connection,
+    ):
+        verify_closed_days(books.settings, connection)
+
+
+@pytest.mark.heavy("a row of a stranger is tested beside it")
 def test_verify_names_what_no_run_has_found_yet(closed: Books) -> None:
     proved(closed)
     closed.own(amount=Decimal("7.00"))

@@ -52,6 +52,17 @@ def test_the_same_day_run_again_is_a_new_run_with_the_same_digest_and_no_break_t
     assert books.records() == []
 
 
+def test_a_row_of_ours_with_parts_of_a_cent_is_refused_by_name_and_not_rounded(books: Books) -> None:
+    books.widen_amounts()
+    books.both(amount=Decimal("10.0100"))
+    statement = books.statement()
+    assert books.run(statement).summary.figures["breaks"] == 0
+    row = books.own(amount=Decimal("10.0050"))
+    reason = rf"1 row has an amount with a part of a cent: 10.0050 ZAR of {DAY} in {row['id']}"
+    with pytest.raises(DataError, match=reason):
+        books.run(statement)
+
+
 @pytest.mark.heavy("the digest of a run is tested beside it")
 def test_another_row_of_ours_gives_another_digest(books: Books) -> None:
     books.both()

@@ -23,7 +23,7 @@ from tasks.statements import absences, intake
 from tasks.statements.absences import AbsenceState, declare_absence, declare_by_settings
 from tasks.statements.intake import days_to_reconcile, list_statements, take_in
 from tasks.statements.lateness import report_late
-from tests.tasks.reconciliation.books import Books
+from tests.tasks.reconciliation.books import Books, closed_by_two
 from tests.tasks.statements.samples import DAY, FLASH, FLASH_NAME, NAMES, TEXTS
 
 AFTER = bounds(DAY)[1]
@@ -114,6 +114,13 @@ def test_what_cannot_be_declared_is_refused_by_name(books: Books) -> None:
     with pytest.raises(FieldError):
         declare_absence(books.settings, "flash", DAY, "thandi", " ")
     assert ask(books, lambda c: c.execute("SELECT count(*) FROM statement_absences").fetchone()) == (0,)
+
+
+def test_a_day_of_a_closed_period_is_refused_and_the_period_named(books: Books) -> None:
+    books.run(books.statement(DAY), DAY)
+    closed_by_two(books, DAY, DAY)
+    with pytest.raises(RefusalError, match=f"flash {DAY}: the period {DAY} to {DAY} is closed"):
+        declare(books, "thandi")
 
 
 @pytest.mark.heavy("a declared day is closed beside it")
