@@ -35,11 +35,13 @@ _FILE_METHOD = "file unlinked; then absent by name"
 _ABSENT_METHOD = "nothing was there to delete; absent by key"
 # What a certificate does not speak of, so that nobody reads more into it than it says.
 NOT_COVERED = (
-    "reconciliation records and supplier statements, which have their own retention",
-    "fingerprints of imported rows (import_identities), which keep a row from being loaded twice",
+    "reconciliation records and objects, such as own.parquet with a line for each internal row: no end is set for them",
+    "supplier statements: no end is set for them",
+    "caches of other machines, which may have parts of the objects until they need the space",
     "notices of alerts that were sent, and log files",
     "copies that other programs made of the objects, or of rows while they were restored",
 )
+_PATHS_STAY = "hashes of deleted rows, in the proofs of the rows that holds keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +211,11 @@ def certificate_of(connection: Connection, settings: Settings, owner: Owner, del
             "the views over all tiers, and the API",
             "the copies of it in the schema of restored months",
             "the findings of the watch that name its rows, and their alerts",
+            "what the import knows of its rows",
             "the indexes of the public log",
         ],
-        "remains": "root, number of rows, sums per currency, times and this certificate",
-        "not_covered": list(NOT_COVERED),
+        "remains": "root, number of rows, sums per currency, times, names of the objects, order and this certificate",
+        "not_covered": [*NOT_COVERED, *([_PATHS_STAY] if order.content["kept"] else [])],
         "backups_until": (removed_at + timedelta(days=backup_days)).date().isoformat(),
         "program": product_version(),
     }

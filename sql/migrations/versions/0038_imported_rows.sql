@@ -1,4 +1,4 @@
--- What the import knows of a row tells of its values: it goes when the month of the row is deleted. The month is in the
+-- What the import knows of a row reveals much of its values, so it goes when the month of the row is deleted. The month is in the
 -- row's id, and the table from here on beside it. Entries of earlier versions have NULL.
 ALTER TABLE import_identities ADD COLUMN table_name text;
 

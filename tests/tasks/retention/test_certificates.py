@@ -141,6 +141,18 @@ def test_every_fact_of_a_certificate_is_the_one_that_is_true(aged: Ledger) -> No
     page = store.read_bytes(f"_treasury/certificates/{said['certificate']}.html").decode()
     for fact in (said["backups_until"], "anna", "ben", "carol", said["log"]["root"], product_version()):
         assert fact in page
+    _check_limits(said, page)
+
+
+def _check_limits(said: dict[str, Any], page: str) -> None:
+    """The certificate and its page say what is not deleted, and name nothing that is."""
+    limits = " ".join(said["not_covered"])
+    for kept in ("own.parquet", "supplier statements", "caches of other machines", "log files"):
+        assert kept in limits
+    assert all(text in page for text in (*said["not_covered"], said["remains"]))
+    assert "what the import knows of its rows" in said["dropped_from"]
+    assert "import" not in limits
+    assert ("hashes of deleted rows" in limits) == bool(said["kept"])
 
 
 def _sha256(content: bytes) -> str:

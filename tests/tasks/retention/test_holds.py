@@ -235,6 +235,7 @@ def test_a_hold_that_is_placed_while_a_deletion_is_under_way_keeps_what_is_left(
     assert set(replay_entries(entries[: log["size"]]).holds) == {release_later.hold.name}
     assert log["root"] == Tree(entries).root(log["size"]).hex()
     assert log["size"] == log["begun_entry"] + 1
+    assert "hashes of deleted rows, in the proofs of the rows that holds keep" in content["not_covered"]
     release(old, release_later.hold.number)
     assert plan_deletion(old.settings, [old.table]).months == ()
     assert wrong(old) == []
