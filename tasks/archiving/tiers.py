@@ -183,7 +183,7 @@ def _sums_query(table: TieredTable, relation: Relation) -> Composed:
 
 def _row(connection: Connection, table: TieredTable, state: MonthState, columns: Sequence[Column]) -> TierRow:
     known = state.catalogue
-    digest = known.digest.hex() if known.digest is not None and state.tier not in (Tier.HOT, Tier.WARM) else None
+    digest = known.digest.hex() if known.digest is not None and not state.tier.is_in_postgres else None
     if state.partition is None:
         rows, size, sums = known.row_count or 0, known.object_bytes or 0, _ordered(table, known, columns)
         before = known.postgres_bytes or 0

@@ -63,7 +63,7 @@ from storage.manifest import Manifest
 from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
 from storage.store import ObjectStore
-from tasks.archiving.catalogue import ARCHIVED, MonthState, count_rows, month_states
+from tasks.archiving.catalogue import MonthState, count_rows, month_states
 from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
@@ -176,7 +176,7 @@ def _returnable(connection: Connection, table: TieredTable, month: Month) -> lis
     states = [state for state in month_states(connection, table) if state.month == month]
     for state in states:
         part = state.catalogue.part
-        if state.tier in (Tier.HOT, Tier.WARM):
+        if state.tier.is_in_postgres:
             raise DataError(
                 f"{table.name} {month}: part {part} is {state.tier}: its partition takes late rows. Archive it first, "
                 "then all parts of the month go back together"
@@ -446,7 +446,7 @@ def _require_unchanged(work: _Return, loaded: Sequence[_Loaded]) -> None:
     wanted = [(part.archived.part, part.archived.manifest.sha256) for part in loaded]
     parts = [part for part in lock_parts(work.connection, work.table.name, work.month) if part.tier != Tier.DELETED]
     present = [(part.part, (part.manifest_sha256 or b"").hex()) for part in parts]
-    is_archived = all(part.tier in ARCHIVED and part.step == "idle" for part in parts)
+    is_archived = all(Tier(part.tier).is_archived and part.step == "idle" for part in parts)
     if present != wanted or not is_archived:
         raise ConflictError(f"{work} changed in the catalogue meanwhile: run it again")
 

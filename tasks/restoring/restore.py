@@ -14,6 +14,7 @@ from config import Settings
 from ledger.columns import Column
 from ledger.errors import ConflictError, DataError, GoneError, NotFoundError, TreasuryError, VerificationError
 from ledger.months import Month
+from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transparency.events import Restored
 from sql.connection import Connection, connect
@@ -42,7 +43,7 @@ from storage.engine import engine
 from storage.manifest import Manifest
 from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
-from tasks.archiving.catalogue import ARCHIVED, MonthState, gone_text, month_states
+from tasks.archiving.catalogue import MonthState, gone_text, month_states
 from tasks.archiving.ownership import check_ownership
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
@@ -203,7 +204,7 @@ def _require_archived(work: _Copying, fetched: FetchedPart) -> None:
     """
     number, wanted = work.state.catalogue.part, fetched.archived.manifest.sha256
     parts = lock_parts(work.connection, work.table.name, work.state.month)
-    present = {part.part: (part.manifest_sha256 or b"").hex() for part in parts if part.tier in ARCHIVED}
+    present = {part.part: (part.manifest_sha256 or b"").hex() for part in parts if Tier(part.tier).is_archived}
     if present.get(number) != wanted:
         raise ConflictError(f"{work} changed in the catalogue while it was restored: run it again")
 

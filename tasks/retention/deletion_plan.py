@@ -18,8 +18,6 @@ from sql.locks import promised_until
 from sql.old_months import OldPart, old_parts, rows_in_postgres, undecided_objects
 from tasks.retention.subjects import has_column
 
-_IN_POSTGRES = (Tier.HOT, Tier.WARM)
-
 
 def plan_deletion(settings: Settings, tables: Sequence[TieredTable], as_of: date | None = None) -> DeletionPlan:
     """The result of the policies and the open holds on the UTC day ``as_of``; default: today.
@@ -106,7 +104,7 @@ def _judged(
 
 
 def _in_tiers(parts: Sequence[OldPart]) -> str:
-    living = [part for part in parts if part.tier in _IN_POSTGRES]
+    living = [part for part in parts if Tier(part.tier).is_in_postgres]
     return f"part {living[0].part} is {living[0].tier}: it must be archived first" if living else ""
 
 

@@ -40,7 +40,6 @@ _QUERIES = load("closed_days")
 _PERIODS = load("reconciliation_periods")
 _SHOWN = 5
 _DAYS_AT_ONCE = 7  # what bounds the room that their rows take in the engine and on its disk
-_ARCHIVED = (Tier.COLD, Tier.DEEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +305,7 @@ def _is_wanted(state: ClosedDay, months: Sequence[MonthState], *, archived_too: 
     tiers = [month.tier for month in months if month.month.lower < upper and month.month.upper > lower]
     if Tier.DELETED in tiers:
         return False
-    return archived_too or state.written or not tiers or any(tier not in _ARCHIVED for tier in tiers)
+    return archived_too or state.written or not tiers or not all(tier.is_archived for tier in tiers)
 
 
 def _spans(states: Sequence[ClosedDay]) -> Iterator[list[ClosedDay]]:
