@@ -24,6 +24,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError, ConflictError, DataError, TreasuryError, VerificationError
 from ledger.installation import Owner
 from ledger.months import Month
+from ledger.people import REASON_CHARACTERS, Person, check_text
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transparency.events import Archived, LoggedObject, Returned, ReturnedPart, logged
@@ -66,7 +67,6 @@ from storage.store import ObjectStore
 from tasks.archiving.catalogue import MonthState, count_rows, month_states
 from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
-from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
 from tasks.restoring.restore import archived_states
 

@@ -14,6 +14,7 @@ from config import Settings
 from ledger.columns import Column
 from ledger.errors import ConflictError, DataError, GoneError, NotFoundError, TreasuryError, VerificationError
 from ledger.months import Month
+from ledger.people import REASON_CHARACTERS, Person, check_text
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transparency.events import Restored
@@ -45,7 +46,6 @@ from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
 from tasks.archiving.catalogue import MonthState, gone_text, month_states
 from tasks.archiving.ownership import check_ownership
-from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
 from tasks.transparency.publish import publish_log
 

@@ -15,6 +15,7 @@ from ledger.errors import ConflictError, DataError, RefusalError, TransientError
 from ledger.holds import Hold, holds_on
 from ledger.installation import Owner
 from ledger.months import Month
+from ledger.people import SYSTEM
 from ledger.retention import DoomedMonth
 from ledger.transparency.events import Deleted, DeletionBegun, LoggedObject, logged
 from sql.archive_objects import objects_of_month
@@ -59,7 +60,6 @@ from storage.store import ObjectStore, StoredFile
 from storage.versions import KeptVersionError, VersionedStore
 from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
-from tasks.reconciliation.audit.people import SYSTEM
 from tasks.retention.approvals import require_month_unchanged, require_plan, require_rules
 from tasks.retention.certificates import Doomed, Order, certificate_of, order_of, read_order
 from tasks.retention.clocks import require_clocks

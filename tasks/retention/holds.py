@@ -17,6 +17,7 @@ from config import Settings
 from ledger.errors import FieldError, NotFoundError, RefusalError
 from ledger.holds import RELEASE_FORMAT, Hold, HoldScope, Lack, Subject, hold_name
 from ledger.installation import Owner
+from ledger.people import REASON_CHARACTERS, Person, check_text
 from ledger.tables import TieredTable
 from ledger.transparency.events import Held, LoggedObject, Released, logged
 from sql.connection import Connection, connect
@@ -42,7 +43,6 @@ from storage.layout import HOLDS
 from storage.store import ObjectStore
 from tasks.archiving.ownership import check_ownership, find_owner
 from tasks.querying.query import run_query
-from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.retention.locks import follow_hold
 from tasks.retention.subjects import has_column
 

@@ -21,6 +21,7 @@ from config import Settings
 from ledger.business_days import day_start
 from ledger.errors import DataError, RefusalError, VerificationError
 from ledger.installation import Owner
+from ledger.people import SYSTEM
 from ledger.policy import Tier
 from ledger.statements import BreakClass
 from sql.connection import Connection, fetch_one
@@ -32,7 +33,6 @@ from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.catalogue import MonthState, month_states
 from tasks.archiving.ownership import find_owner
 from tasks.reconciliation.alert_rules import CHANGED, changed_alert, subject_of
-from tasks.reconciliation.audit.people import SYSTEM
 from tasks.reconciliation.closing.internal_days import DayChange, OwnDay, OwnDays, own_days
 from tasks.reconciliation.runs.internal_rows import TABLE
 
