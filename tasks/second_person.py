@@ -13,9 +13,10 @@ from typing import Any
 
 from config import Settings
 from ledger.people import Person
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.deletion_requests import DeletionRequest, RequestState, list_requests
-from sql.holds import HoldRecord, list_holds, read_now
+from sql.holds import HoldRecord, list_holds
 from sql.queries import load
 from tasks.reconciliation.casework.manual_settlement import STATUSES
 

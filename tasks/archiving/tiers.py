@@ -16,9 +16,9 @@ from ledger.proof import sums_per_currency, totals_of
 from ledger.retention import due_on
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.fields import read_fields
-from sql.holds import read_now
 from sql.obstacles import hidden_relations
 from sql.old_months import MonthEnd, month_ends
 from sql.relations import Parents, Relation

@@ -18,9 +18,9 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transparency.events import Deepened
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.deep import BegunCopy, DeepCandidate, begin_copy, drop_copy, find_copy, find_part, mark_deep, note_failure
-from sql.holds import read_now
 from sql.log import record_event
 from storage.layout import CANARIES, data_folder
 from storage.spool import spool_folder

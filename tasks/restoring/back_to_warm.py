@@ -29,6 +29,7 @@ from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transparency.events import Archived, LoggedObject, Returned, ReturnedPart, logged
 from sql.catalog import columns_of
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.deep import find_copy
 from sql.log import record_event
@@ -52,7 +53,6 @@ from sql.returns import (
     merge,
     naming_misfits,
     newest_attempt,
-    read_today,
     set_defaults,
     set_returned,
 )
@@ -159,7 +159,7 @@ def _back_already(
     connection: Connection, table: TieredTable, month: Month, who: Request, warm: Relation
 ) -> ReturnedMonth | None:
     """The month that returned before, with more days if it needs them; None for any other."""
-    until = read_today(connection)[0] + who.ttl
+    until = read_now(connection).date() + who.ttl
     extended = extend_work(connection, table.name, month, until)
     if extended is None:
         return None
@@ -363,8 +363,8 @@ def _attach(work: _Return, loaded: Sequence[_Loaded], versions: tuple[int, Decim
     """Store the record of the request, then make the month warm in one transaction."""
     connection, settings = work.connection, work.settings
     owner, store = check_ownership(connection, settings), ObjectStore(settings)
-    today, now = read_today(connection)
-    until = today + work.who.ttl
+    now = read_now(connection)
+    until = now.date() + work.who.ttl
     record = _record(work, loaded, until, now.isoformat())
     key = f"{RETURNS}/{work.table.name}-{work.month}-{owner.short}-{secrets.token_hex(_NONCE_BYTES)}.json"
     store.put_bytes(record, key)

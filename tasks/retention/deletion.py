@@ -19,6 +19,7 @@ from ledger.people import SYSTEM
 from ledger.retention import DoomedMonth
 from ledger.transparency.events import Deleted, DeletionBegun, LoggedObject, logged
 from sql.archive_objects import objects_of_month
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.deletion_requests import DeletionRequest, RequestState, add_decision, get_request, list_requests, lock_requests
 from sql.deletions import (
@@ -48,7 +49,7 @@ from sql.deletions import (
     unused_copies,
     uploads_of_month,
 )
-from sql.holds import lock_holds, open_holds, read_now
+from sql.holds import lock_holds, open_holds
 from sql.locks import forget_locks, placed_holds
 from sql.log import archived_part, record_event
 from sql.lookups import add_lookup

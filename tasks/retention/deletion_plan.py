@@ -12,8 +12,9 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.retention import DeletionPlan, DoomedMonth, DoomedPart, KeptMonth, due_on
 from ledger.tables import TieredTable
+from sql.clock import read_now
 from sql.connection import Connection, connect
-from sql.holds import list_holds, open_holds, read_now, wrongly_released
+from sql.holds import list_holds, open_holds, wrongly_released
 from sql.locks import promised_until
 from sql.old_months import OldPart, old_parts, rows_in_postgres, undecided_objects
 from tasks.retention.subjects import has_column

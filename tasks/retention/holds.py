@@ -20,6 +20,7 @@ from ledger.installation import Owner
 from ledger.people import REASON_CHARACTERS, Person, check_text
 from ledger.tables import TieredTable
 from ledger.transparency.events import Held, LoggedObject, Released, logged
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.holds import (
     RELEASED,
@@ -34,7 +35,6 @@ from sql.holds import (
     list_holds,
     lock_holds,
     next_hold,
-    read_now,
 )
 from sql.installation import read_installation
 from sql.log import record_event
