@@ -5,7 +5,6 @@ before anybody can read them. One transaction then attaches the table and makes 
 former ones, and records the event of the public log. Until its commit the month is archived as before.
 """
 
-import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +14,6 @@ from typing import Any
 
 import msgspec
 import psycopg
-import rfc8785
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
@@ -27,7 +25,7 @@ from ledger.months import Month
 from ledger.people import REASON_CHARACTERS, Person, check_text
 from ledger.policy import Tier
 from ledger.tables import TieredTable
-from ledger.transparency.events import Archived, LoggedObject, Returned, ReturnedPart, logged
+from ledger.transparency.events import Archived, LoggedObject, Returned, ReturnedPart
 from sql.catalog import columns_of
 from sql.clock import read_now
 from sql.connection import Connection, connect
@@ -39,7 +37,16 @@ from sql.partitions import attach, list_partitions, make_like, monthly_partition
 from sql.preparation import prepare_table
 from sql.queries import load
 from sql.relations import Parents, Relation, find_in_schema
-from sql.restored import Request, add_copy, copies, drop_copy, ensure_schema, loading_name, restore_lock
+from sql.restored import (
+    Request,
+    add_copy,
+    copies,
+    drop_copy,
+    ensure_schema,
+    loading_name,
+    restore_lock,
+    set_index_memory,
+)
 from sql.returns import (
     RETURN_FORMAT,
     MonthReturn,
@@ -61,6 +68,7 @@ from sql.storing import alterers, check_stored
 from storage.engine import engine
 from storage.layout import RETURNS
 from storage.manifest import Manifest
+from storage.records import put_record
 from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
 from storage.store import ObjectStore
@@ -75,9 +83,6 @@ WORK_DAYS = 7
 """Days of work on a returned month, where nobody says otherwise."""
 
 _TIERS = load("tiers")
-_INDEX_MEMORY = "256MB"  # an index of 1,000,000 rows is then sorted in memory
-_SALT_BYTES = 16
-_NONCE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +311,7 @@ def _load(work: _Return, state: MonthState, fetched: FetchedPart, columns: Seque
     is_first = state is work.states[0]
     name = loading_name(work.table, work.month, part, connection.info.backend_pid)
     with connection.transaction(), naming_misfits(f"{work}, part {part}", work.warm):
-        connection.execute(f"SET LOCAL maintenance_work_mem = '{_INDEX_MEMORY}'")
+        set_index_memory(connection)
         make_like(connection, work.table, work.warm, Identifier(settings.restored_schema, name), work.month)
         relation = find_in_schema(connection, settings.restored_schema, name)
         assert relation is not None  # noqa: S101  # it was made just now
@@ -366,25 +371,23 @@ def _attach(work: _Return, loaded: Sequence[_Loaded], versions: tuple[int, Decim
     now = read_now(connection)
     until = now.date() + work.who.ttl
     record = _record(work, loaded, until, now.isoformat())
-    key = f"{RETURNS}/{work.table.name}-{work.month}-{owner.short}-{secrets.token_hex(_NONCE_BYTES)}.json"
-    store.put_bytes(record, key)
+    stored = put_record(store, owner, RETURNS, f"{work.table.name}-{work.month}", record)
     work.on_step("recorded")
-    stored = logged(key, record)
-    made = MonthReturn(work.table.name, work.month, versions[0], work.who, now, until, key)
+    made = MonthReturn(work.table.name, work.month, versions[0], work.who, now, until, stored.key)
     try:
         partition = run_ddl(connection, settings, lambda: _flip(work, loaded, versions, made, owner, stored))
     except (TreasuryError, psycopg.Error) as error:
         if _changed_nothing(work, error):
-            store.remove(key)  # it is the record of what did not happen
+            store.remove(stored.key)  # it is the record of what did not happen
         raise
     work.on_step("returned")
     parts = tuple(part.archived.part for part in loaded)
     return ReturnedMonth(work.table.name, work.month, parts, str(partition), versions[0], until, was_there=False)
 
 
-def _record(work: _Return, loaded: Sequence[_Loaded], until: date, at: str) -> bytes:
-    """Who sent the month back and why: salted, so that nobody finds it by trying values against its hash."""
-    described: dict[str, Any] = {
+def _record(work: _Return, loaded: Sequence[_Loaded], until: date, at: str) -> dict[str, Any]:
+    """Who sent the month back and why."""
+    return {
         "format": RETURN_FORMAT,
         "table": work.table.name,
         "month": str(work.month),
@@ -394,9 +397,7 @@ def _record(work: _Return, loaded: Sequence[_Loaded], until: date, at: str) -> b
         "reason": work.who.reason,
         "until": until.isoformat(),
         "at": at,
-        "salt": secrets.token_hex(_SALT_BYTES),
     }
-    return rfc8785.dumps(described)
 
 
 def _logged(part: _Loaded) -> ReturnedPart:

@@ -37,6 +37,7 @@ from sql.restored import (
     mark_ready,
     name_copy,
     restore_lock,
+    set_index_memory,
 )
 from sql.returns import lock_parts
 from sql.roles import grant_copy
@@ -52,7 +53,6 @@ from tasks.transparency.publish import publish_log
 OnStep = Callable[[str], object]
 COPY_DAYS = 30
 MOST_DAYS = 366
-_INDEX_MEMORY = "256MB"  # an index of 1,000,000 rows is then sorted in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _load(
     run_ddl(connection, settings, lambda: ensure_schema(connection, settings.restored_schema))
     hot = Parents.of(connection, work.table).hot
     with connection.transaction(), engine(settings) as duck:
-        connection.execute(f"SET LOCAL maintenance_work_mem = '{_INDEX_MEMORY}'")
+        set_index_memory(connection)
         part = work.state.catalogue.part
         loading = loading_name(work.table, work.state.month, part, connection.info.backend_pid)
         relation = make_copy_table(connection, settings.restored_schema, loading, columns)
