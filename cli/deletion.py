@@ -9,7 +9,7 @@ import typer
 from cli import terminal
 from cli.days import DAY
 from cli.json_output import AsJson, record, write_json
-from cli.people import Actor, Reason
+from cli.people import Actor, Reason, account_of_process
 from cli.session import session
 from config import Settings
 from ledger.counts import counted
@@ -17,7 +17,6 @@ from ledger.errors import TreasuryError, combined
 from ledger.retention import DeletionPlan, DoomedMonth
 from sql.connection import connect
 from sql.deletion_requests import DeletionRequest, RequestState, get_request, list_requests
-from tasks.reconciliation.audit.people import account_of_process
 from tasks.retention import approvals
 from tasks.retention.deletion import DeletionOutcome, DeletionResult, delete_months, failures
 from tasks.retention.deletion_plan import plan_deletion

@@ -9,13 +9,12 @@ import typer
 from cli import terminal
 from cli.days import DAY
 from cli.json_output import AsJson, record, write_json
-from cli.people import Actor, Reason
+from cli.people import Actor, Reason, account_of_process
 from cli.session import session
 from ledger.errors import ConfigError
 from ledger.holds import HoldScope, Subject, hold_number
 from ledger.months import Month
 from sql.holds import HoldDecision, HoldRecord
-from tasks.reconciliation.audit.people import account_of_process
 from tasks.retention import holds as legal
 
 Number = Annotated[str, typer.Argument(help="The hold: HOLD-7, or 7")]

@@ -1,5 +1,7 @@
-"""Options that name a person and their reason: the same for every decision that a command records."""
+"""The person who decides by a command: the options that name them and their reason, and the account they use."""
 
+import os
+import pwd
 from typing import Annotated
 
 import typer
@@ -9,3 +11,11 @@ Actor = Annotated[
     str | None,
     typer.Option(help="Person who decides  [default: the account that runs the command, which is always recorded]"),
 ]
+
+
+def account_of_process() -> str:
+    """The login of the operating system that this process really runs under, whatever its environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without an entry
+        return f"uid {os.getuid()}"

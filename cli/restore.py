@@ -10,14 +10,13 @@ import typer
 
 from cli import terminal
 from cli.json_output import AsJson, write_json
-from cli.people import Reason
+from cli.people import Reason, account_of_process
 from cli.session import session
 from config import Settings
 from ledger.errors import ConfigError, TreasuryError, combined
 from ledger.months import Month, months_between
 from ledger.tables import TieredTable
 from sql.restored import Copy, Request
-from tasks.reconciliation.audit.people import account_of_process
 from tasks.restoring import restore as restoring
 from tasks.restoring.back_to_warm import WORK_DAYS, return_month
 from tasks.restoring.restore import COPY_DAYS, MOST_DAYS, RestoredPart

@@ -10,10 +10,10 @@ from cli import terminal
 from cli.days import DAY
 from cli.json_output import AsJson, record, write_json
 from cli.names import OneSupplier, SupplierName
+from cli.people import account_of_process
 from cli.session import session, simulators, with_running_simulators
 from config import Settings
 from ledger.errors import DataError
-from tasks.reconciliation.audit.people import account_of_process
 from tasks.statements import intake as statements
 from tasks.statements import lateness
 from tasks.statements.absences import AbsenceState, declare_absence

@@ -11,9 +11,7 @@ from ledger.retention import due_on
 from ledger.sizes import GIGABYTE
 
 _PLACES = {tier: place for place, tier in enumerate(Tier)}
-_IN_POSTGRES = (Tier.HOT, Tier.WARM)
-_ARCHIVED = (Tier.COLD, Tier.DEEP)
-STORED = (*_IN_POSTGRES, *_ARCHIVED)
+STORED = tuple(tier for tier in Tier if tier.is_in_postgres or tier.is_archived)
 
 
 def whole(values: Iterable[int | None]) -> int | None:
@@ -45,7 +43,7 @@ class KnownPart:
 
     def bytes_in(self, tier: Tier) -> int | None:
         """What its rows take in a tier; None where nobody knows."""
-        return self.postgres_bytes if tier in _IN_POSTGRES else self.object_bytes if tier in STORED else 0
+        return self.postgres_bytes if tier.is_in_postgres else self.object_bytes if tier.is_archived else 0
 
     @property
     def size_bytes(self) -> int | None:
@@ -54,7 +52,7 @@ class KnownPart:
 
     def other_in(self, tier: Tier) -> int:
         """What the objects beside its rows take while it is in a tier."""
-        return self.former_bytes + (self.other_bytes if tier in _ARCHIVED else 0)
+        return self.former_bytes + (self.other_bytes if tier.is_archived else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ def _sized(part: KnownPart, growth: Growth) -> KnownPart:
         sized = replace(sized, postgres_bytes=rows * growth.postgres_bytes // growth.rows)
     if part.object_bytes is None and growth.object_bytes is not None:
         sized = replace(sized, object_bytes=rows * growth.object_bytes // growth.rows)
-    if part.tier in _IN_POSTGRES:
+    if part.tier.is_in_postgres:
         sized = replace(sized, other_bytes=rows * growth.other_bytes // growth.rows)
     return sized
 

@@ -17,6 +17,16 @@ class Tier(StrEnum):
     DEEP = "deep"
     DELETED = "deleted"
 
+    @property
+    def is_in_postgres(self) -> bool:
+        """Whether the rows are in PostgreSQL."""
+        return self in (Tier.HOT, Tier.WARM)
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether the rows are in the archive."""
+        return self in (Tier.COLD, Tier.DEEP)
+
 
 class TierPolicy(BaseModel):
     """The ages, in whole months since a month ended, at which it leaves each tier.

@@ -1,4 +1,4 @@
-"""The clock of this machine compared with PostgreSQL's, which is the clock of the ledger.
+"""PostgreSQL's clock, which is the clock of the ledger, and the clock of this machine compared with it.
 
 A row's time decides its month. A process whose clock is wrong would store rows in another one, and archive months that
 are not due.
@@ -6,11 +6,20 @@ are not due.
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from ledger.errors import ClockError
 from sql.connection import Connection, fetch_one
+from sql.queries import load
 
 ASK = "SELECT extract(epoch FROM clock_timestamp())::float8"
+_QUERIES = load("clock")
+
+
+def read_now(connection: Connection) -> datetime:
+    """PostgreSQL's time in whole milliseconds, UTC."""
+    now: datetime = fetch_one(connection, _QUERIES["now"])[0]
+    return now
 
 
 def wall_clock_s() -> float:

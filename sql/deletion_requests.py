@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from ledger.errors import NotFoundError
 from ledger.people import folded_names
 from ledger.retention import DoomedMonth
+from sql.clock import read_now
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from sql.storing import check_stored
@@ -167,7 +168,6 @@ def _decision(record: Sequence[str]) -> DeletionDecision:
 
 def add_decision(connection: Connection, number: int, action: str, actor: str, account: str, reason: str) -> None:
     """Record a decision about a request, at PostgreSQL's time. Under `lock_requests`."""
-    (now,) = fetch_one(connection, _QUERIES["now"])
     people = {"actor": actor, "account": account, "reason": reason}
-    values = {"request_id": number, "action": action, "decided_at": now} | people
+    values = {"request_id": number, "action": action, "decided_at": read_now(connection)} | people
     check_stored(connection.execute(_QUERIES["add_decision"], values), 1, "deletion_decisions")

@@ -82,12 +82,6 @@ def next_hold(connection: Connection) -> tuple[int, datetime]:
     return number, now
 
 
-def read_now(connection: Connection) -> datetime:
-    """PostgreSQL's time in whole milliseconds, UTC."""
-    now: datetime = fetch_one(connection, _QUERIES["now"])[0]
-    return now
-
-
 def add_hold(connection: Connection, hold: Hold, stored: LoggedObject) -> None:
     """Record a hold and its object."""
     scope = hold.scope

@@ -139,12 +139,6 @@ def newest_attempt(connection: Connection, table: str, month: Month) -> int:
     return int(fetch_one(connection, _QUERIES["newest_attempt"], _of(table, month))[0])
 
 
-def read_today(connection: Connection) -> tuple[date, datetime]:
-    """The UTC day and the time, by PostgreSQL's clock."""
-    today, now = fetch_one(connection, _QUERIES["today"])
-    return today, now
-
-
 @dataclass(frozen=True, slots=True)
 class MonthReturn:
     """The return of a month to warm: its rows, who asked for it and why, and when (UTC). It has the last day of the

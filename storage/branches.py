@@ -10,6 +10,7 @@ import duckdb
 from ledger.columns import Column
 from ledger.identifiers import id_bounds
 from ledger.months import Month
+from ledger.policy import Tier
 from ledger.tables import TieredTable
 from storage.conditions import EVERYTHING, Asked
 from storage.engine import identifier, literal
@@ -67,7 +68,7 @@ class Branch:
     @property
     def is_archived(self) -> bool:
         """Whether the place is in the archive, or was there before it was deleted."""
-        return self.tier not in ("hot", "warm")
+        return not Tier(self.tier).is_in_postgres
 
     def select(self, source: str) -> str:
         """The rows out of ``source``, with their tier and month, under the bounds that they are known to keep."""

@@ -12,11 +12,12 @@ from enum import StrEnum
 from typing import Any
 
 from config import Settings
+from ledger.people import Person
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.deletion_requests import DeletionRequest, RequestState, list_requests
-from sql.holds import HoldRecord, list_holds, read_now
+from sql.holds import HoldRecord, list_holds
 from sql.queries import load
-from tasks.reconciliation.audit.people import Person
 from tasks.reconciliation.casework.manual_settlement import STATUSES
 
 _QUERIES = load("second_person")

@@ -128,7 +128,7 @@ async def month_of(database: Database, table: TieredTable, month: Month) -> Mont
     tier = Tier(known[0][0])
     rows = await _read(database, "archived", where | {"first": None, "last": None, "before": None, "limit": 1})
     ends = await _ends(database, table.name, month.first_day)
-    waits = tier in (Tier.HOT, Tier.WARM) and not rows
+    waits = tier.is_in_postgres and not rows
     return MonthOfTable(
         table=table.name,
         month=str(month),

@@ -14,8 +14,6 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 
-_ARCHIVED = (Tier.COLD, Tier.DEEP)
-
 
 class Lifetimes:
     """Seconds that answers are kept."""
@@ -38,7 +36,7 @@ class Lifetimes:
         month = Month.of(located.row[table.time_column])
         if table.policy.tier_of(month, datetime.now(UTC).date()) is Tier.DELETED:
             return self._at_most(operation, self._settings.stale_s), False  # its month may be deleted at any time
-        if located.tier in _ARCHIVED:
+        if located.tier.is_archived:
             return self._at_most(operation, self._settings.archived_row_ttl_s), True
         if located.row[table.status_column or "status"] in table.terminal_statuses:
             return self._at_most(operation, self._settings.final_row_ttl_s), True

@@ -24,7 +24,6 @@ from sql.queries import load
 from storage.unreadable import spans_of
 
 _MONTHS = load("find")["months"]
-_IN_POSTGRES = (Tier.HOT, Tier.WARM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +123,8 @@ async def known_months(database: Database, tables: Iterable[TieredTable]) -> lis
 def tiers_of(known: Iterable[MonthInTier]) -> Mapping[tuple[str, Month, bool], Tier]:
     """The tier of the rows of a table's month, by whether they are in the archive."""
     return {
-        (part.table, part.month, _is_archived(part.tier)): part.tier for part in known if part.tier is not Tier.DELETED
+        (part.table, part.month, part.tier.is_archived): part.tier for part in known if part.tier is not Tier.DELETED
     }
-
-
-def _is_archived(tier: Tier) -> bool:
-    return tier in (Tier.COLD, Tier.DEEP)
 
 
 def _rows(table: TieredTable, page: RowPage, tiers: Mapping[tuple[str, Month, bool], Tier]) -> Iterable[FoundRow]:
@@ -157,8 +152,8 @@ def _read(
     for table, page in pages:
         opened = {cold.month for cold in page.opened}
         for part in known:
-            in_postgres = part.tier in _IN_POSTGRES and wanted.includes(part.month) and _is_open(part.month, before)
-            if part.table == table.name and (in_postgres or (_is_archived(part.tier) and part.month in opened)):
+            in_postgres = part.tier.is_in_postgres and wanted.includes(part.month) and _is_open(part.month, before)
+            if part.table == table.name and (in_postgres or (part.tier.is_archived and part.month in opened)):
                 months_by_place.setdefault((table.name, part.tier), set()).add(part.month)
     places = sorted(months_by_place, key=lambda place: (place[0], tuple(Tier).index(place[1])))
     return {place: sorted(months_by_place[place], reverse=True) for place in places}

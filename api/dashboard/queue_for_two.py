@@ -20,8 +20,8 @@ from ledger.counts import counted
 from ledger.errors import ConfigError
 from ledger.holds import hold_number
 from ledger.masking import mask_text
+from ledger.people import Person
 from ledger.scopes import Scope
-from tasks.reconciliation.audit.people import Person
 from tasks.second_person import RECONCILIATION, Waiting, WaitingKind, list_waiting
 
 PATH = f"{HOME}/queue"

@@ -24,9 +24,9 @@ from api.routing import parsing
 from api.routing.problems import NOT_FOUND, HttpError
 from ledger.business_days import JOHANNESBURG, day_of
 from ledger.masking import mask_text
+from ledger.people import Person
 from ledger.scopes import Scope
 from ledger.statements import BreakClass
-from tasks.reconciliation.audit.people import Person
 from tasks.reconciliation.casework import lists
 from tasks.reconciliation.casework.breaks import ResolvedBreak
 from tasks.reconciliation.casework.fitting import Candidate, read_fitting

@@ -19,7 +19,7 @@ from api.routing.problems import NOT_FOUND, HttpError
 from api.server.services import Services
 from ledger.business_days import MOST_DAYS
 from ledger.errors import FieldError
-from tasks.reconciliation.audit.people import Person
+from ledger.people import Person
 from tasks.reconciliation.casework import breaks, lists
 from tasks.reconciliation.casework.breaks import ResolvedBreak
 from tasks.reconciliation.closing import periods

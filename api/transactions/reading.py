@@ -64,7 +64,7 @@ class LocatedRow:
     """A row, and the tier that it is in. ``beside`` are the archived parts of its month, for a row in PostgreSQL."""
 
     row: Row
-    tier: str
+    tier: Tier
     beside: tuple[ColdMonth, ...] = ()
 
 
@@ -116,7 +116,7 @@ class Reader:
         )
         if tier is not None:
             row = dict(zip(statements.columns_of(table), values, strict=True))
-            return LocatedRow(row, tier, tuple(ColdMonth(month, *part) for part in parts or ()))
+            return LocatedRow(row, Tier(tier), tuple(ColdMonth(month, *part) for part in parts or ()))
         return await self._find_archived(table, row_id, [ColdMonth(month, *part) for part in parts or ()])
 
     async def _find_anywhere(self, table: TieredTable, row_id: UUID) -> LocatedRow | None:
@@ -204,7 +204,7 @@ async def _search_postgres(
     line = await cursor.fetchone()
     if line is not None:
         row = dict(zip(statements.columns_of(table), line[1:], strict=True))
-        return LocatedRow(row, line[0], tuple(await _beside(connection, table, row))), []
+        return LocatedRow(row, Tier(line[0]), tuple(await _beside(connection, table, row))), []
     refuse_missing(await missing.fetchall())
     return None, _cold_months(await months.fetchall())
 

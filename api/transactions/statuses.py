@@ -14,7 +14,6 @@ from api.transactions.reading import Reader
 from ledger.business_days import day_of
 from ledger.errors import ClosedDayError, NotStoredError
 from ledger.identifiers import time_of
-from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transactions import Status, may_follow
 from sql.queries import load
@@ -22,7 +21,6 @@ from sql.relations import ledger_schema_of
 
 _ATTEMPTS = 3
 _CLOSED_PERIOD = load("reconciliation_periods")["closed_period"]
-_WRITABLE = (Tier.HOT, Tier.WARM)
 
 
 class StatusChanger:
@@ -94,7 +92,7 @@ class StatusChanger:
         current = Status(located.row["status"])
         if current is wanted:
             return located.row
-        if located.tier not in _WRITABLE:
+        if not located.tier.is_in_postgres:
             raise HttpError(CONFLICT, "The month of the row is archived and accepts no changes. Post a new row.")
         if not may_follow(current, wanted):
             raise HttpError(CONFLICT, f"The status cannot change from {current} to {wanted}.")

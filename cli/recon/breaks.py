@@ -9,14 +9,13 @@ import typer
 from cli import terminal
 from cli.json_output import AsJson, record, write_json
 from cli.names import OneSupplier
-from cli.people import Actor, Reason
+from cli.people import Actor, Reason, account_of_process
 from cli.recon.options import First, Last, Limit, date_of
 from cli.session import session
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, NotFoundError
 from ledger.money import shown
 from ledger.statements import BreakClass
-from tasks.reconciliation.audit.people import account_of_process
 from tasks.reconciliation.casework import breaks as casework
 from tasks.reconciliation.casework import lists
 from tasks.reconciliation.casework.lists import BreakFilter, BreakRecord, ResolutionRecord

@@ -9,11 +9,10 @@ from cli import terminal
 from cli.days import DAY
 from cli.json_output import AsJson, write_json
 from cli.names import OneSupplier, SupplierName
-from cli.people import Actor, Reason
+from cli.people import Actor, Reason, account_of_process
 from cli.recon.options import Limit
 from cli.session import session
 from ledger.counts import counted
-from tasks.reconciliation.audit.people import account_of_process
 from tasks.reconciliation.closing import periods as closing
 from tasks.reconciliation.closing.periods import PeriodRecord
 

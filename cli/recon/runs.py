@@ -11,6 +11,7 @@ from cli import terminal
 from cli.days import DAY
 from cli.json_output import AsJson, record, write_json
 from cli.names import OneSupplier, SupplierName
+from cli.people import account_of_process
 from cli.recon.options import First, Last, Limit, date_of
 from cli.reports import print_report
 from cli.session import session, simulators
@@ -18,7 +19,6 @@ from ledger.business_days import days_between
 from ledger.counts import counted
 from ledger.errors import ConfigError, DataError, NotFoundError, TreasuryError, VerificationError, combined
 from ledger.money import parse_amount
-from tasks.reconciliation.audit.people import account_of_process
 from tasks.reconciliation.casework import lists
 from tasks.reconciliation.casework.lists import RunRecord
 from tasks.reconciliation.closing.internal_days import OwnDay

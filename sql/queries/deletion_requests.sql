@@ -25,9 +25,6 @@ WHERE (%(request_id)s::bigint IS NULL OR r.request_id = %(request_id)s)
 ORDER BY r.request_id DESC
 LIMIT %(limit)s
 
--- name: now
-SELECT date_trunc('milliseconds', clock_timestamp())
-
 -- name: add_decision
 INSERT INTO deletion_decisions (request_id, action, actor, account, reason, decided_at)
 VALUES (%(request_id)s, %(action)s, %(actor)s, %(account)s, %(reason)s, %(decided_at)s)

@@ -8,9 +8,6 @@ SELECT pg_advisory_xact_lock(hashtextextended('treasury holds', 7305824))
 -- To be asked under the lock; the time is PostgreSQL's, in whole milliseconds.
 SELECT coalesce(max(hold_id), 0) + 1, date_trunc('milliseconds', clock_timestamp()) FROM holds
 
--- name: now
-SELECT date_trunc('milliseconds', clock_timestamp())
-
 -- name: add_hold
 INSERT INTO holds (hold_id, matter, table_name, first_month, last_month, subject, subject_value, reason, actor, account,
                    placed_at, review_on, lacks, object_key, object_bytes, object_sha256)

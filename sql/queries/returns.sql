@@ -43,9 +43,6 @@ SELECT greatest(
     (SELECT max(attempt) FROM archive_months WHERE table_name = %(table)s AND month = %(month)s),
     (SELECT max(attempt) FROM archive_uploads WHERE table_name = %(table)s AND month = %(month)s))
 
--- name: today
-SELECT (now() AT TIME ZONE 'UTC')::date, date_trunc('milliseconds', clock_timestamp())
-
 -- name: add_return
 INSERT INTO month_returns (table_name, month, row_count, actor, account, reason, returned_at, work_until, record_key)
 VALUES (%(table)s, %(month)s, %(rows)s, %(actor)s, %(account)s, %(reason)s, %(returned_at)s, %(until)s, %(record_key)s)

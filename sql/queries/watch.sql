@@ -14,9 +14,6 @@ SELECT pg_advisory_unlock(7303016)
 -- name: limit_statements
 SELECT set_config('statement_timeout', %(timeout)s, true)
 
--- name: clock
-SELECT date_trunc('milliseconds', clock_timestamp())
-
 -- name: start
 -- Where the first run of all begins; any other finds its line.
 INSERT INTO watch_progress (table_name, settled_until) VALUES (%(table)s, %(since)s) ON CONFLICT DO NOTHING

@@ -23,8 +23,6 @@ from sql.storing import not_stored
 
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
-IN_POSTGRES = (Tier.HOT, Tier.WARM)
-ARCHIVED = (Tier.COLD, Tier.DEEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ class MonthState:
     @property
     def is_missing(self) -> bool:
         """Whether the catalogue says that PostgreSQL has the month, and it has not."""
-        return self.partition is None and self.tier in IN_POSTGRES
+        return self.partition is None and self.tier.is_in_postgres
 
     @property
     def is_sealed(self) -> bool:
@@ -94,7 +92,7 @@ class MonthState:
     @property
     def is_archived(self) -> bool:
         """Whether the rows are in an object of the archive."""
-        return self.tier in ARCHIVED and self.catalogue.object_key is not None
+        return self.tier.is_archived and self.catalogue.object_key is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from itertools import groupby
 from ledger.forecast import KnownPart
 from ledger.policy import Tier
 from sql.archive_objects import ObjectAmount
-from tasks.archiving.catalogue import IN_POSTGRES, MonthState
+from tasks.archiving.catalogue import MonthState
 
 RowsAndBytes = tuple[int | None, int]
 
@@ -39,7 +39,7 @@ def known_parts(
 
 def _known(state: MonthState, partitions: Mapping[int, RowsAndBytes], amount: ObjectAmount | None) -> KnownPart:
     known = state.catalogue
-    if state.tier in IN_POSTGRES:
+    if state.tier.is_in_postgres:
         oid = 0 if state.partition is None else state.partition.relation.oid
         rows, size = partitions.get(oid, (None, None))
         return KnownPart(state.month, state.tier, rows, size, None)

@@ -19,8 +19,8 @@ from ledger.policy import Tier
 from ledger.retention import due_on
 from ledger.tables import TieredTable
 from sql.archive_objects import object_amounts
+from sql.clock import read_now
 from sql.connection import Connection, connect, fetch_one
-from sql.holds import read_now
 from sql.installation import read_installation
 from sql.log import LogRow, count_waiting, read_log
 from sql.obstacles import dependents, missing_constraints, unlogged_relations

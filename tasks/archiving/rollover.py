@@ -8,7 +8,6 @@ from config import Settings
 from ledger.counts import counted
 from ledger.errors import ConfigError
 from ledger.months import Month, months_between
-from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.catalog import check_exactness, columns_of
 from sql.connection import Connection, connect
@@ -19,7 +18,6 @@ from sql.preparation import prepare_table
 from sql.relations import Parents, Relation
 from tasks.archiving.calendar import check_as_of, utc_today
 from tasks.archiving.catalogue import (
-    IN_POSTGRES,
     MonthState,
     Stray,
     count_rows,
@@ -151,9 +149,7 @@ def report_table(
         wanted,
         gaps=tuple(month for month in past if month not in known and month not in wanted),
         overlaps=tuple(sorted(_months(hot) & _months(warm))),
-        missing=tuple(
-            state.month for state in states if state.tier in (Tier.HOT, Tier.WARM) and state.partition is None
-        ),
+        missing=tuple(state.month for state in states if state.tier.is_in_postgres and state.partition is None),
         irregular=tuple(f"{part.relation} {part.bound}" for part in (*hot, *warm) if _is_irregular(part)),
         returned=tuple(
             f"{stray} has {_counted_rows(connection, stray.partition.relation)} of a month that is archived"
@@ -202,4 +198,4 @@ def _is_irregular(partition: Partition) -> bool:
 def _is_of_archived(stray: Stray, states: Sequence[MonthState]) -> bool:
     """Return whether the month of a partition has left PostgreSQL with all its parts."""
     tiers = {state.tier for state in states if state.month == stray.partition.month}
-    return bool(tiers) and not tiers & set(IN_POSTGRES)
+    return bool(tiers) and not any(tier.is_in_postgres for tier in tiers)

@@ -16,9 +16,9 @@ from ledger.proof import sums_per_currency, totals_of
 from ledger.retention import due_on
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.fields import read_fields
-from sql.holds import read_now
 from sql.obstacles import hidden_relations
 from sql.old_months import MonthEnd, month_ends
 from sql.relations import Parents, Relation
@@ -182,7 +182,7 @@ def _sums_query(table: TieredTable, relation: Relation) -> Composed:
 
 def _row(connection: Connection, table: TieredTable, state: MonthState, columns: Sequence[Column]) -> TierRow:
     known = state.catalogue
-    digest = known.digest.hex() if known.digest is not None and state.tier not in (Tier.HOT, Tier.WARM) else None
+    digest = known.digest.hex() if known.digest is not None and not state.tier.is_in_postgres else None
     if state.partition is None:
         rows, size, sums = known.row_count or 0, known.object_bytes or 0, _ordered(table, known, columns)
         before = known.postgres_bytes or 0

@@ -15,11 +15,12 @@ from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, VerificationError
 from ledger.installation import Owner
 from ledger.months import Month
+from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transparency.events import Deepened
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.deep import BegunCopy, DeepCandidate, begin_copy, drop_copy, find_copy, find_part, mark_deep, note_failure
-from sql.holds import read_now
 from sql.log import record_event
 from storage.layout import CANARIES, data_folder
 from storage.spool import spool_folder
@@ -81,7 +82,7 @@ def deepen(
         storage_class = wanted_class(settings)
         if known.tier == "deep" and (known.storage_class is not None or storage_class is None):
             return None
-        if known.tier not in ("cold", "deep") or known.step != "idle":
+        if not Tier(known.tier).is_archived or known.step != "idle":
             raise ConflictError(f"{table.name} {month}, part {part} is {known.tier}: only a cold month goes deep")
         owner = check_ownership(connection, settings)
         work = _Deepening(connection, settings, table, month, known, owner, on_step, part_bytes)

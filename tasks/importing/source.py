@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import io
 import os
-import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,33 +13,31 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ledger.errors import ConfigError, DataError
+from ledger.file_kinds import START_BYTES, FileKind, kind_of
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_UTF_16 = "text in UTF-16 or UTF-32: convert it, for example with iconv -f UTF-16 -t UTF-8"
+_CONVERT = "text in UTF-16 or UTF-32: convert it, for example with iconv -f UTF-16 -t UTF-8"
 _UNPACK = "unpack it, or compress the file inside with gzip"
 _DECOMPRESS = "decompress it, or compress it with gzip"
-_OTHER_KINDS = {
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook: unpack it, or save the sheet as CSV",
-    b"PK\x05\x06": f"an empty ZIP archive: {_UNPACK}",
-    b"7z\xbc\xaf\x27\x1c": f"a 7z archive: {_UNPACK}",
-    b"Rar!\x1a\x07": f"a RAR archive: {_UNPACK}",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Excel workbook: save the sheet as CSV",
-    b"\x1f\x9d": f"compressed with compress: {_DECOMPRESS}",
-    b"BZh": f"compressed with bzip2: {_DECOMPRESS}",
-    b"\xfd7zXZ\x00": f"compressed with xz: {_DECOMPRESS}",
-    b"\x28\xb5\x2f\xfd": f"compressed with zstd: {_DECOMPRESS}",
-    b"\x04\x22\x4d\x18": f"compressed with lz4: {_DECOMPRESS}",
-    b"-----BEGIN PGP MESSAGE": "encrypted with PGP: decrypt it",
-    b"%PDF-": "a PDF document: no text in lines",
-    b"PAR1": "a Parquet file: no text in lines",
-    b"\xff\xfe": _UTF_16,
-    b"\xfe\xff": _UTF_16,
-    b"\x00\x00\xfe\xff": _UTF_16,
+OTHER_KINDS = {
+    FileKind.ZIP: "a ZIP archive or an Excel workbook: unpack it, or save the sheet as CSV",
+    FileKind.EMPTY_ZIP: f"an empty ZIP archive: {_UNPACK}",
+    FileKind.SEVEN_ZIP: f"a 7z archive: {_UNPACK}",
+    FileKind.RAR: f"a RAR archive: {_UNPACK}",
+    FileKind.TAR: f"a tar archive: {_UNPACK}",
+    FileKind.GZIP: "compressed with gzip twice: decompress it once",
+    FileKind.COMPRESS: f"compressed with compress: {_DECOMPRESS}",
+    FileKind.BZIP2: f"compressed with bzip2: {_DECOMPRESS}",
+    FileKind.XZ: f"compressed with xz: {_DECOMPRESS}",
+    FileKind.ZSTD: f"compressed with zstd: {_DECOMPRESS}",
+    FileKind.LZ4: f"compressed with lz4: {_DECOMPRESS}",
+    FileKind.OLD_OFFICE: "an old Excel workbook: save the sheet as CSV",
+    FileKind.PDF: "a PDF document: no text in lines",
+    FileKind.PARQUET: "a Parquet file: no text in lines",
+    FileKind.PGP: "encrypted with PGP: decrypt it",
+    FileKind.PAGE: "a web page or an XML document: export the rows as CSV",
+    FileKind.UTF_16: _CONVERT,
+    FileKind.UTF_32: _CONVERT,
 }
-_TAR_MARK = slice(257, 262)
-_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!doctype html|<html|<\?xml)", re.IGNORECASE)
-_START_BYTES = 512
-_FIRST_CHARACTERS = slice(8)  # where half of the bytes of a text in UTF-16 are zeros
 _BLOCK_BYTES = 1 << 20
 _STREAM_BYTES = 1 << 18
 
@@ -118,7 +115,7 @@ class SourceFile:
         self._file = file
         self._state = _state(file)
         self.size = self._state[0]
-        self._gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        self._gzip = kind_of(file.read(START_BYTES)) is FileKind.GZIP
 
     def survey(self, seen: Seen, encoding: str = "utf-8") -> Survey:
         """What is to be known before anything is loaded. ``seen`` is called with the number of bytes that were read.
@@ -129,7 +126,7 @@ class SourceFile:
         """
         self._file.seek(0)
         if not self._gzip:  # whose header may be mostly zeros
-            self._refuse_other_kinds(self._file.read(_START_BYTES))
+            self._refuse_other_kinds(self._file.read(START_BYTES))
         self._file.seek(0)
         content = _Content(encoding)
         digest = hashlib.sha256() if self._gzip else content.digest
@@ -150,7 +147,7 @@ class SourceFile:
 
     def _decompress(self, seen: Seen, content: _Content) -> None:
         try:
-            self._refuse_other_kinds(self.stream().read(_START_BYTES))
+            self._refuse_other_kinds(self.stream().read(START_BYTES))
             stream = self.stream()
             while block := stream.read(_BLOCK_BYTES):
                 content.add(block)
@@ -160,15 +157,9 @@ class SourceFile:
 
     def _refuse_other_kinds(self, start: bytes) -> None:
         """Refuse by name what would only be rejected line by line."""
-        kind = next((kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)), None)
-        if start[_TAR_MARK] == b"ustar" and 0 in start:
-            kind = f"a tar archive: {_UNPACK}"
-        elif _PAGE.match(start):
-            kind = "a web page or an XML document: export the rows as CSV"
-        elif (first := start[_FIRST_CHARACTERS]).count(0) >= len(first) // 2 > 0:
-            kind = kind or _UTF_16
+        kind = kind_of(start)
         if kind is not None:
-            raise DataError(f"{self.path} is {kind}; nothing was loaded")
+            raise DataError(f"{self.path} is {OTHER_KINDS[kind]}; nothing was loaded")
 
     def stream(self) -> BinaryIO:
         """The content from its start. One stream at a time."""

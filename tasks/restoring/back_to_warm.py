@@ -5,7 +5,6 @@ before anybody can read them. One transaction then attaches the table and makes 
 former ones, and records the event of the public log. Until its commit the month is archived as before.
 """
 
-import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +14,6 @@ from typing import Any
 
 import msgspec
 import psycopg
-import rfc8785
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
@@ -24,10 +22,12 @@ from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError, ConflictError, DataError, TreasuryError, VerificationError
 from ledger.installation import Owner
 from ledger.months import Month
+from ledger.people import REASON_CHARACTERS, Person, check_text
 from ledger.policy import Tier
 from ledger.tables import TieredTable
-from ledger.transparency.events import Archived, LoggedObject, Returned, ReturnedPart, logged
+from ledger.transparency.events import Archived, LoggedObject, Returned, ReturnedPart
 from sql.catalog import columns_of
+from sql.clock import read_now
 from sql.connection import Connection, connect, is_rolled_back
 from sql.deep import find_copy
 from sql.log import record_event
@@ -37,7 +37,16 @@ from sql.partitions import attach, list_partitions, make_like, monthly_partition
 from sql.preparation import prepare_table
 from sql.queries import load
 from sql.relations import Parents, Relation, find_in_schema
-from sql.restored import Request, add_copy, copies, drop_copy, ensure_schema, loading_name, restore_lock
+from sql.restored import (
+    Request,
+    add_copy,
+    copies,
+    drop_copy,
+    ensure_schema,
+    loading_name,
+    restore_lock,
+    set_index_memory,
+)
 from sql.returns import (
     RETURN_FORMAT,
     MonthReturn,
@@ -51,7 +60,6 @@ from sql.returns import (
     merge,
     naming_misfits,
     newest_attempt,
-    read_today,
     set_defaults,
     set_returned,
 )
@@ -60,13 +68,13 @@ from sql.storing import alterers, check_stored
 from storage.engine import engine
 from storage.layout import RETURNS
 from storage.manifest import Manifest
+from storage.records import put_record
 from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
 from storage.store import ObjectStore
-from tasks.archiving.catalogue import ARCHIVED, MonthState, count_rows, month_states
+from tasks.archiving.catalogue import MonthState, count_rows, month_states
 from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
-from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
 from tasks.restoring.restore import archived_states
 
@@ -75,9 +83,6 @@ WORK_DAYS = 7
 """Days of work on a returned month, where nobody says otherwise."""
 
 _TIERS = load("tiers")
-_INDEX_MEMORY = "256MB"  # an index of 1,000,000 rows is then sorted in memory
-_SALT_BYTES = 16
-_NONCE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,7 @@ def _back_already(
     connection: Connection, table: TieredTable, month: Month, who: Request, warm: Relation
 ) -> ReturnedMonth | None:
     """The month that returned before, with more days if it needs them; None for any other."""
-    until = read_today(connection)[0] + who.ttl
+    until = read_now(connection).date() + who.ttl
     extended = extend_work(connection, table.name, month, until)
     if extended is None:
         return None
@@ -176,7 +181,7 @@ def _returnable(connection: Connection, table: TieredTable, month: Month) -> lis
     states = [state for state in month_states(connection, table) if state.month == month]
     for state in states:
         part = state.catalogue.part
-        if state.tier in (Tier.HOT, Tier.WARM):
+        if state.tier.is_in_postgres:
             raise DataError(
                 f"{table.name} {month}: part {part} is {state.tier}: its partition takes late rows. Archive it first, "
                 "then all parts of the month go back together"
@@ -297,7 +302,7 @@ def _load(work: _Return, state: MonthState, fetched: FetchedPart, columns: Seque
     is_first = state is work.states[0]
     name = loading_name(work.table, work.month, part, connection.info.backend_pid)
     with connection.transaction(), naming_misfits(f"{work}, part {part}", work.warm):
-        connection.execute(f"SET LOCAL maintenance_work_mem = '{_INDEX_MEMORY}'")
+        set_index_memory(connection)
         make_like(connection, work.table, work.warm, Identifier(settings.restored_schema, name), work.month)
         relation = find_in_schema(connection, settings.restored_schema, name)
         assert relation is not None  # noqa: S101  # it was made just now
@@ -354,28 +359,26 @@ def _attach(work: _Return, loaded: Sequence[_Loaded], versions: tuple[int, Decim
     """Store the record of the request, then make the month warm in one transaction."""
     connection, settings = work.connection, work.settings
     owner, store = check_ownership(connection, settings), ObjectStore(settings)
-    today, now = read_today(connection)
-    until = today + work.who.ttl
+    now = read_now(connection)
+    until = now.date() + work.who.ttl
     record = _record(work, loaded, until, now.isoformat())
-    key = f"{RETURNS}/{work.table.name}-{work.month}-{owner.short}-{secrets.token_hex(_NONCE_BYTES)}.json"
-    store.put_bytes(record, key)
+    stored = put_record(store, owner, RETURNS, f"{work.table.name}-{work.month}", record)
     work.on_step("recorded")
-    stored = logged(key, record)
-    made = MonthReturn(work.table.name, work.month, versions[0], work.who, now, until, key)
+    made = MonthReturn(work.table.name, work.month, versions[0], work.who, now, until, stored.key)
     try:
         partition = run_ddl(connection, settings, lambda: _flip(work, loaded, versions, made, owner, stored))
     except (TreasuryError, psycopg.Error) as error:
         if is_rolled_back(connection, error):
-            store.remove(key)  # it is the record of what did not happen
+            store.remove(stored.key)  # it is the record of what did not happen
         raise
     work.on_step("returned")
     parts = tuple(part.archived.part for part in loaded)
     return ReturnedMonth(work.table.name, work.month, parts, str(partition), versions[0], until, was_there=False)
 
 
-def _record(work: _Return, loaded: Sequence[_Loaded], until: date, at: str) -> bytes:
-    """Who sent the month back and why: salted, so that nobody finds it by trying values against its hash."""
-    described: dict[str, Any] = {
+def _record(work: _Return, loaded: Sequence[_Loaded], until: date, at: str) -> dict[str, Any]:
+    """Who sent the month back and why."""
+    return {
         "format": RETURN_FORMAT,
         "table": work.table.name,
         "month": str(work.month),
@@ -385,9 +388,7 @@ def _record(work: _Return, loaded: Sequence[_Loaded], until: date, at: str) -> b
         "reason": work.who.reason,
         "until": until.isoformat(),
         "at": at,
-        "salt": secrets.token_hex(_SALT_BYTES),
     }
-    return rfc8785.dumps(described)
 
 
 def _logged(part: _Loaded) -> ReturnedPart:
@@ -437,7 +438,7 @@ def _require_unchanged(work: _Return, loaded: Sequence[_Loaded]) -> None:
     wanted = [(part.archived.part, part.archived.manifest.sha256) for part in loaded]
     parts = [part for part in lock_parts(work.connection, work.table.name, work.month) if part.tier != Tier.DELETED]
     present = [(part.part, (part.manifest_sha256 or b"").hex()) for part in parts]
-    is_archived = all(part.tier in ARCHIVED and part.step == "idle" for part in parts)
+    is_archived = all(Tier(part.tier).is_archived and part.step == "idle" for part in parts)
     if present != wanted or not is_archived:
         raise ConflictError(f"{work} changed in the catalogue meanwhile: run it again")
 

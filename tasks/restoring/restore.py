@@ -14,6 +14,8 @@ from config import Settings
 from ledger.columns import Column
 from ledger.errors import ConflictError, DataError, GoneError, NotFoundError, TreasuryError, VerificationError
 from ledger.months import Month
+from ledger.people import REASON_CHARACTERS, Person, check_text
+from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transparency.events import Restored
 from sql.connection import Connection, connect
@@ -35,6 +37,7 @@ from sql.restored import (
     mark_ready,
     name_copy,
     restore_lock,
+    set_index_memory,
 )
 from sql.returns import lock_parts
 from sql.roles import grant_copy
@@ -42,16 +45,14 @@ from storage.engine import engine
 from storage.manifest import Manifest
 from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
-from tasks.archiving.catalogue import ARCHIVED, MonthState, gone_text, month_states
+from tasks.archiving.catalogue import MonthState, gone_text, month_states
 from tasks.archiving.ownership import check_ownership
-from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
 from tasks.transparency.publish import publish_log
 
 OnStep = Callable[[str], object]
 COPY_DAYS = 30
 MOST_DAYS = 366
-_INDEX_MEMORY = "256MB"  # an index of 1,000,000 rows is then sorted in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def _load(
     run_ddl(connection, settings, lambda: ensure_schema(connection, settings.restored_schema))
     hot = Parents.of(connection, work.table).hot
     with connection.transaction(), engine(settings) as duck:
-        connection.execute(f"SET LOCAL maintenance_work_mem = '{_INDEX_MEMORY}'")
+        set_index_memory(connection)
         part = work.state.catalogue.part
         loading = loading_name(work.table, work.state.month, part, connection.info.backend_pid)
         relation = make_copy_table(connection, settings.restored_schema, loading, columns)
@@ -203,7 +204,7 @@ def _require_archived(work: _Copying, fetched: FetchedPart) -> None:
     """
     number, wanted = work.state.catalogue.part, fetched.archived.manifest.sha256
     parts = lock_parts(work.connection, work.table.name, work.state.month)
-    present = {part.part: (part.manifest_sha256 or b"").hex() for part in parts if part.tier in ARCHIVED}
+    present = {part.part: (part.manifest_sha256 or b"").hex() for part in parts if Tier(part.tier).is_archived}
     if present.get(number) != wanted:
         raise ConflictError(f"{work} changed in the catalogue while it was restored: run it again")
 

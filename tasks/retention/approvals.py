@@ -8,8 +8,10 @@ from datetime import date, datetime
 
 from config import Settings
 from ledger.errors import RefusalError
+from ledger.people import REASON_CHARACTERS, SYSTEM, Person, check_text
 from ledger.retention import DeletionPlan, DoomedMonth, plan_hash
 from ledger.tables import TieredTable
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.deletion_requests import (
     DeletionRequest,
@@ -20,8 +22,6 @@ from sql.deletion_requests import (
     list_requests,
     lock_requests,
 )
-from sql.holds import read_now
-from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
 from tasks.retention.deletion_plan import read_plan
 
 OPEN = (RequestState.WAITING, RequestState.GRACE, RequestState.DUE)

@@ -12,8 +12,9 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.storage_costs import CostOfMonth, Prices, cost_of_month
 from ledger.tables import TieredTable
+from sql.clock import read_now
 from sql.connection import connect
-from sql.holds import open_holds, read_now
+from sql.holds import open_holds
 from tasks.retention.policy import parts_of, simulate
 
 YEAR = 12

@@ -16,9 +16,11 @@ from ledger.errors import ConflictError, DataError, RefusalError, TransientError
 from ledger.holds import Hold, holds_on
 from ledger.installation import Owner
 from ledger.months import Month
+from ledger.people import SYSTEM
 from ledger.retention import DoomedMonth
 from ledger.transparency.events import Deleted, DeletionBegun, LoggedObject, logged
 from sql.archive_objects import objects_of_month
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.deletion_requests import DeletionRequest, RequestState, add_decision, get_request, list_requests, lock_requests
 from sql.deletions import (
@@ -48,7 +50,7 @@ from sql.deletions import (
     unused_copies,
     uploads_of_month,
 )
-from sql.holds import lock_holds, open_holds, read_now
+from sql.holds import lock_holds, open_holds
 from sql.locks import forget_locks, placed_holds
 from sql.log import archived_part, record_event
 from sql.lookups import add_lookup
@@ -60,7 +62,6 @@ from storage.store import ObjectStore, StoredFile
 from storage.versions import KeptVersionError, VersionedStore
 from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
-from tasks.reconciliation.audit.people import SYSTEM
 from tasks.retention.approvals import require_month_unchanged, require_plan, require_rules
 from tasks.retention.certificates import Doomed, Order, certificate_of, order_of, read_order
 from tasks.retention.clocks import require_clocks

@@ -12,13 +12,12 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.retention import DeletionPlan, DoomedMonth, DoomedPart, KeptMonth, due_on
 from ledger.tables import TieredTable
+from sql.clock import read_now
 from sql.connection import Connection, connect
-from sql.holds import list_holds, open_holds, read_now, wrongly_released
+from sql.holds import list_holds, open_holds, wrongly_released
 from sql.locks import promised_until
 from sql.old_months import OldPart, old_parts, rows_in_postgres, undecided_objects
 from tasks.retention.subjects import has_column
-
-_IN_POSTGRES = (Tier.HOT, Tier.WARM)
 
 
 def plan_deletion(settings: Settings, tables: Sequence[TieredTable], as_of: date | None = None) -> DeletionPlan:
@@ -106,7 +105,7 @@ def _judged(
 
 
 def _in_tiers(parts: Sequence[OldPart]) -> str:
-    living = [part for part in parts if part.tier in _IN_POSTGRES]
+    living = [part for part in parts if Tier(part.tier).is_in_postgres]
     return f"part {living[0].part} is {living[0].tier}: it must be archived first" if living else ""
 
 

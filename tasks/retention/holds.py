@@ -4,21 +4,21 @@ The log is public and never forgets, so it names neither people nor wallets: it 
 salted. The object comes back with the catalogue when PostgreSQL is lost.
 """
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-import rfc8785
 from psycopg import errors
 
 from config import Settings
 from ledger.errors import FieldError, NotFoundError, RefusalError
 from ledger.holds import RELEASE_FORMAT, Hold, HoldScope, Lack, Subject, hold_name
 from ledger.installation import Owner
+from ledger.people import REASON_CHARACTERS, Person, check_text
 from ledger.tables import TieredTable
-from ledger.transparency.events import Held, LoggedObject, Released, logged
+from ledger.transparency.events import Held, LoggedObject, Released
+from sql.clock import read_now
 from sql.connection import Connection, connect
 from sql.holds import (
     RELEASED,
@@ -33,22 +33,19 @@ from sql.holds import (
     list_holds,
     lock_holds,
     next_hold,
-    read_now,
 )
 from sql.installation import read_installation
 from sql.log import record_event
 from storage.engine import identifier, literal
 from storage.layout import HOLDS
+from storage.records import put_record
 from storage.store import ObjectStore
 from tasks.archiving.ownership import check_ownership, find_owner
 from tasks.querying.query import run_query
-from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.retention.locks import follow_hold
 from tasks.retention.subjects import has_column
 
 _MATTER_CHARACTERS = 128
-_NONCE_BYTES = 4
-_SALT_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +265,7 @@ def _owner(connection: Connection, settings: Settings) -> Owner:
 
 
 def _put(settings: Settings, owner: Owner, name: str, record: dict[str, Any]) -> LoggedObject:
-    """Store a record with a salt, so that nobody finds its content by trying values against its hash."""
-    content = rfc8785.dumps(record | {"salt": secrets.token_hex(_SALT_BYTES)})
-    key = f"{HOLDS}/{name}-{owner.short}-{secrets.token_hex(_NONCE_BYTES)}.json"
-    ObjectStore(settings).put_bytes(content, key)
-    return logged(key, content)
+    return put_record(ObjectStore(settings), owner, HOLDS, name, record)
 
 
 def _release_record(hold: Hold, proposal: HoldDecision, decision: HoldDecision) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from ledger.errors import ConfigError, TreasuryError, VerificationError
 from ledger.holds import Hold, holds_on
 from ledger.months import Month
 from ledger.retention import due_on
+from sql.clock import read_now
 from sql.connection import Connection, connect
-from sql.holds import open_holds, read_now
+from sql.holds import open_holds
 from sql.locks import (
     LockedObject,
     Promise,

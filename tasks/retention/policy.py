@@ -14,8 +14,9 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.archive_objects import object_amounts
+from sql.clock import read_now
 from sql.connection import Connection, connect, fetch_one
-from sql.holds import open_holds, read_now
+from sql.holds import open_holds
 from sql.locks import promised_until
 from sql.queries import load
 from sql.relations import Relation

@@ -14,12 +14,12 @@ from typing import Any
 from config import Settings
 from ledger.business_days import bounds
 from ledger.errors import RefusalError
+from ledger.people import REASON_CHARACTERS, SYSTEM, Person, check_text
 from sql.connection import Connection, connect
 from sql.queries import load
 from sql.storing import fetch_stored
 from suppliers.statement import STATEMENT_SCHEMA, ParsedStatement, finish
 from tasks.reconciliation.audit import chain
-from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
 from tasks.reconciliation.closing.periods import check_open
 from tasks.statements.intake import file_row, lock_intake, store_table
 from tasks.statements.lateness import resolve_late

@@ -1,43 +1,35 @@
-"""Files that are not text, known by their first bytes: refused by name, before a supplier's format reads them."""
+"""Files that are no plain text: refused by name, before a supplier's format reads them."""
 
-import re
-
+from ledger.file_kinds import FileKind, kind_of
 from suppliers.statement import StatementError
 
 _UNPACK = "unpack it, and take in the file inside"
 _EXPORT = "ask the supplier for the text file"
 _ENCODE = "a statement must be UTF-8"
-_KINDS: tuple[tuple[bytes, str, str], ...] = (
-    (b"PK\x03\x04", "a zip archive or a spreadsheet", _UNPACK),
-    (b"PK\x05\x06", "an empty zip archive", _UNPACK),
-    (b"\x1f\x8b", "compressed with gzip", _UNPACK),
-    (b"\x1f\x9d", "compressed with compress", _UNPACK),
-    (b"BZh", "compressed with bzip2", _UNPACK),
-    (b"\xfd7zXZ\x00", "compressed with xz", _UNPACK),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", _UNPACK),
-    (b"\x04\x22\x4d\x18", "compressed with lz4", _UNPACK),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
-    (b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
-    (b"%PDF-", "a PDF document", _EXPORT),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word document", _EXPORT),
-    (b"PAR1", "a Parquet file", _EXPORT),
-    (b"\x00\x00\xfe\xff", "UTF-32 text", _ENCODE),
-    (b"\xff\xfe\x00\x00", "UTF-32 text", _ENCODE),
-    (b"\xff\xfe", "UTF-16 text", _ENCODE),
-    (b"\xfe\xff", "UTF-16 text", _ENCODE),
-    (b"-----BEGIN PGP MESSAGE", "encrypted with PGP", "decrypt it"),
-)
-_TAR_MARK = slice(257, 262)
-_PAGE = re.compile(rb"\s*(?:<!doctype html|<html|<\?xml)", re.IGNORECASE)
-_PAGE_BYTES = 512
+KINDS = {
+    FileKind.ZIP: f"a zip archive or a spreadsheet: {_UNPACK}",
+    FileKind.EMPTY_ZIP: f"an empty zip archive: {_UNPACK}",
+    FileKind.SEVEN_ZIP: f"a 7z archive: {_UNPACK}",
+    FileKind.RAR: f"a RAR archive: {_UNPACK}",
+    FileKind.TAR: f"a tar archive: {_UNPACK}",
+    FileKind.GZIP: f"compressed with gzip: {_UNPACK}",
+    FileKind.COMPRESS: f"compressed with compress: {_UNPACK}",
+    FileKind.BZIP2: f"compressed with bzip2: {_UNPACK}",
+    FileKind.XZ: f"compressed with xz: {_UNPACK}",
+    FileKind.ZSTD: f"compressed with zstd: {_UNPACK}",
+    FileKind.LZ4: f"compressed with lz4: {_UNPACK}",
+    FileKind.OLD_OFFICE: f"an old Excel or Word document: {_EXPORT}",
+    FileKind.PDF: f"a PDF document: {_EXPORT}",
+    FileKind.PARQUET: f"a Parquet file: {_EXPORT}",
+    FileKind.PGP: "encrypted with PGP: decrypt it",
+    FileKind.PAGE: f"an HTML or XML document: {_EXPORT}",
+    FileKind.UTF_16: f"UTF-16 text: {_ENCODE}",
+    FileKind.UTF_32: f"UTF-32 text: {_ENCODE}",
+}
 
 
 def refuse_packed(content: bytes, name: str) -> None:
     """Raise StatementError that says what the file is and what to do, when its first bytes are not those of text."""
-    for start, kind, to_do in _KINDS:
-        if content.startswith(start):
-            raise StatementError(name, f"is {kind}: {to_do}")
-    if content[_TAR_MARK] == b"ustar":
-        raise StatementError(name, f"is a tar archive: {_UNPACK}")
-    if _PAGE.match(content[:_PAGE_BYTES].removeprefix(b"\xef\xbb\xbf")):
-        raise StatementError(name, f"is an HTML or XML document: {_EXPORT}")
+    kind = kind_of(content)
+    if kind is not None:
+        raise StatementError(name, f"is {KINDS[kind]}")

@@ -5,8 +5,8 @@ from datetime import UTC, timedelta
 
 from config import Settings
 from ledger.errors import ConfigError, TreasuryError
+from sql.clock import read_now
 from sql.connection import Connection, connect
-from sql.holds import read_now
 from sql.queries import load
 from sql.session_lock import try_session_lock
 from storage.marker import location_of

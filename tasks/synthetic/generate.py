@@ -131,7 +131,7 @@ def _target(connection: Connection, plan: MonthPlan) -> tuple[Relation | None, s
     """
     table, month = plan.table, plan.month
     tier, step = fetch_one(connection, _QUERIES["lock_month"], {"table": table.name, "month": month.first_day})
-    if tier not in {Tier.HOT, Tier.WARM} or step != "idle":
+    if not Tier(tier).is_in_postgres or step != "idle":
         return None, f"is {tier if step == 'idle' else 'on its way to cold'}"
     parents = Parents.of(connection, table)
     parent = parents.hot if tier == Tier.HOT else parents.warm

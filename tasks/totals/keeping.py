@@ -16,8 +16,8 @@ from ledger.money import add_exactly
 from ledger.months import Month
 from ledger.tables import TieredTable
 from ledger.totals import DETAILS
+from sql.clock import read_now
 from sql.connection import Connection, connect
-from sql.holds import read_now
 from sql.maintenance import keep_vacuum_out, run_ddl
 from sql.obstacles import unlogged_relations
 from sql.relations import Relation

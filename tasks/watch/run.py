@@ -18,6 +18,7 @@ from psycopg.sql import SQL
 from config import Settings
 from ledger.identifiers import truncate_ms
 from ledger.tables import BUILT_IN, TieredTable
+from sql.clock import read_now
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from sql.relations import ledger_schema
@@ -74,8 +75,8 @@ def watch_transactions(settings: Settings, now: datetime | None = None) -> Watch
         reports = []
         for table in BUILT_IN:
             run = _Run(connection, settings, settings.table(table.name), deadline)
-            reports.append(run.work(truncate_ms(now or _clock(connection))))
-        since = (now or _clock(connection)) - timedelta(hours=watch.quiet_hours)
+            reports.append(run.work(truncate_ms(now or read_now(connection))))
+        since = (now or read_now(connection)) - timedelta(hours=watch.quiet_hours)
         names = [rule.name for rule in watch_rules(watch)]
         resolved = connection.execute(_RESOLVE_QUIET, {"rules": names, "since": since}).rowcount
     return WatchReport(tuple(reports), resolved=resolved)
@@ -178,8 +179,3 @@ def _alone(connection: Connection) -> Iterator[bool]:
     finally:
         if alone and not connection.broken:
             connection.execute(_QUERIES["unlock"])
-
-
-def _clock(connection: Connection) -> datetime:
-    now: datetime = fetch_one(connection, _QUERIES["clock"])[0]
-    return now

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from cli import terminal
 from cli.main import app
+from cli.people import account_of_process
 from cli.recon.runs import _movement
 from cli.reports import print_report
 from config import Settings
@@ -21,7 +22,6 @@ from ledger.errors import ConfigError, ConflictError, DataError, NotFoundError, 
 from sql.connection import connect
 from sql.preparation import prepare_table
 from storage.store import ObjectStore, describe_file
-from tasks.reconciliation.audit.people import account_of_process
 from tasks.reconciliation.casework.breaks import resolve
 from tasks.reconciliation.closing.periods import close_period
 from tasks.reconciliation.vocabulary import Decision

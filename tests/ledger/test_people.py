@@ -3,8 +3,7 @@
 import pytest
 
 from ledger.errors import FieldError
-from ledger.people import folded_names
-from tasks.reconciliation.audit.people import Person
+from ledger.people import Person, folded_names
 
 
 @pytest.mark.parametrize(

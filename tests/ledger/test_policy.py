@@ -91,6 +91,18 @@ def test_two_tiers_cannot_end_at_the_same_age() -> None:
         TierPolicy(cold_months=12)
 
 
+def test_every_tier_is_in_postgresql_or_in_the_archive_until_it_is_deleted() -> None:
+    places = {tier: (tier.is_in_postgres, tier.is_archived) for tier in Tier}
+    in_postgres, in_archive, nowhere = (True, False), (False, True), (False, False)
+    assert places == {
+        Tier.HOT: in_postgres,
+        Tier.WARM: in_postgres,
+        Tier.COLD: in_archive,
+        Tier.DEEP: in_archive,
+        Tier.DELETED: nowhere,
+    }
+
+
 def test_an_unknown_age_is_refused() -> None:
     with pytest.raises(ValidationError, match="frozen_months"):
         TierPolicy.model_validate({"frozen_months": 3})

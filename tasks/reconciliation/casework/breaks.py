@@ -12,12 +12,12 @@ from uuid import UUID
 
 from config import Settings
 from ledger.errors import NotFoundError, RefusalError
+from ledger.people import REASON_CHARACTERS, SYSTEM, Person, check_text
 from ledger.statements import BreakClass
 from sql.connection import Connection, connect
 from sql.queries import load
 from sql.storing import fetch_stored
 from tasks.reconciliation.audit import chain
-from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
 from tasks.reconciliation.casework import manual_settlement, suggestions, withdrawals
 from tasks.reconciliation.casework.suggestions import Match
 from tasks.reconciliation.closing import closed_days

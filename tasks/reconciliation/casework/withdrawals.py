@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.errors import RefusalError
+from ledger.people import Person
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from sql.storing import fetch_stored
 from tasks.reconciliation.audit import chain
-from tasks.reconciliation.audit.people import Person
 from tasks.reconciliation.vocabulary import Action, BreakState, Decision, WithdrawalState
 
 _BREAKS = load("reconciliation_breaks")

@@ -21,6 +21,7 @@ from config import Settings
 from ledger.business_days import day_start
 from ledger.errors import DataError, RefusalError, VerificationError
 from ledger.installation import Owner
+from ledger.people import SYSTEM
 from ledger.policy import Tier
 from ledger.statements import BreakClass
 from sql.connection import Connection, fetch_one
@@ -32,7 +33,6 @@ from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.catalogue import MonthState, month_states
 from tasks.archiving.ownership import find_owner
 from tasks.reconciliation.alert_rules import CHANGED, changed_alert, subject_of
-from tasks.reconciliation.audit.people import SYSTEM
 from tasks.reconciliation.closing.internal_days import DayChange, OwnDay, OwnDays, own_days
 from tasks.reconciliation.runs.internal_rows import TABLE
 
@@ -40,7 +40,6 @@ _QUERIES = load("closed_days")
 _PERIODS = load("reconciliation_periods")
 _SHOWN = 5
 _DAYS_AT_ONCE = 7  # what bounds the room that their rows take in the engine and on its disk
-_ARCHIVED = (Tier.COLD, Tier.DEEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +306,7 @@ def _is_wanted(state: ClosedDay, months: Sequence[MonthState], *, archived_too: 
     tiers = [month.tier for month in months if month.month.lower < upper and month.month.upper > lower]
     if Tier.DELETED in tiers:
         return False
-    return archived_too or state.written or not tiers or any(tier not in _ARCHIVED for tier in tiers)
+    return archived_too or state.written or not tiers or not all(tier.is_archived for tier in tiers)
 
 
 def _spans(states: Sequence[ClosedDay]) -> Iterator[list[ClosedDay]]:

@@ -22,6 +22,7 @@ from ledger.business_days import OFFSET_MS, ZONE, day_of, days_between
 from ledger.counts import counted
 from ledger.errors import RefusalError, TransientError
 from ledger.installation import Owner
+from ledger.people import REASON_CHARACTERS, Person, check_text
 from ledger.transparency.events import AuditHead, PeriodClosed
 from sql.connection import Connection, connect, fetch_one
 from sql.installation import read_installation
@@ -29,7 +30,6 @@ from sql.log import record_event
 from sql.queries import load
 from sql.storing import check_stored, fetch_stored
 from tasks.reconciliation.audit import chain
-from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.reconciliation.closing import closed_days
 from tasks.reconciliation.closing.internal_days import sums_of
 

@@ -14,12 +14,12 @@ from pyarrow import csv
 
 from config import Settings
 from ledger.installation import Owner
+from ledger.people import SYSTEM
 from sql.connection import Connection
 from sql.queries import load
 from sql.storing import check_counted, fetch_stored
 from storage.store import ObjectStore, describe_file
 from tasks.reconciliation.audit import chain
-from tasks.reconciliation.audit.people import SYSTEM
 from tasks.reconciliation.closing import closed_days
 from tasks.reconciliation.closing.periods import check_open
 from tasks.reconciliation.engine import auto_resolution as rules

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from tasks.reconciliation.audit.people import SYSTEM
+from ledger.people import SYSTEM
 from tasks.reconciliation.engine.tieout import FloatMovement
 
 

@@ -12,10 +12,10 @@ from config import Settings
 from config.retention import RetentionSettings
 from ledger.holds import HoldScope
 from ledger.months import Month
+from ledger.people import Person as Somebody
 from ledger.scopes import Scope
 from sql.connection import connect
 from tasks.archiving.calendar import utc_today
-from tasks.reconciliation.audit.people import Person as Somebody
 from tasks.retention.approvals import approve, request_deletion
 from tasks.retention.holds import place_hold, release_hold, show_hold
 from tasks.second_person import WaitingKind, list_waiting

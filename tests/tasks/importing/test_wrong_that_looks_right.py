@@ -561,6 +561,11 @@ def test_what_is_no_text_in_lines_is_refused_by_name(run: Run, kind: str) -> Non
             run(packed, mapping)
 
 
+def test_a_file_that_is_compressed_twice_is_refused_by_name(run: Run) -> None:
+    with pytest.raises(DataError, match="is compressed with gzip twice: decompress it once; nothing was loaded"):
+        run(gzip.compress(gzip.compress(HEADER + LINE)), M)
+
+
 def test_only_line_ends_end_the_lines_inside_quotes(run: Run) -> None:
     allowed = M.replace("[fields]", '[file]\nline_breaks = ["note"]\n[fields]')
     lines = '1,w,1.00,2026-02-01T10:15:00Z,"two\nlines, of\u2028a,b,c,d,text\u0085"\n'

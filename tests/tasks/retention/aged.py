@@ -7,9 +7,10 @@ from typing import Any
 from config import Settings
 from ledger.holds import HoldScope, Subject
 from ledger.months import Month
+from sql.clock import read_now
 from sql.connection import connect
 from sql.deletion_requests import DeletionRequest
-from sql.holds import HoldRecord, read_now
+from sql.holds import HoldRecord
 from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.to_cold import archive_month

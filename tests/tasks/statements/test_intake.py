@@ -657,6 +657,12 @@ def test_a_packed_file_is_refused_by_what_it_is(settings: Settings, supplier: st
         statements._parsed(settings, supplier, StatementFile.of(name, content))
 
 
+def test_a_text_in_utf_16_without_its_mark_is_refused_by_what_it_is(settings: Settings) -> None:
+    content = FLASH.encode("utf-16-le")
+    with pytest.raises(StatementError, match="is UTF-16 text: a statement must be UTF-8"):
+        statements._parsed(settings, "flash", StatementFile.of(FLASH_NAME, content))
+
+
 @pytest.mark.parametrize("supplier", ["flash", "mobilemart", "peach"])
 def test_no_statement_says_what_name_is_expected_and_which_files_are_there(desk: Desk, supplier: str) -> None:
     for name in ("Recon-2026-02-03.CSV", f"{NAMES[supplier]}.zip", f"copy of {CARD}.txt"):

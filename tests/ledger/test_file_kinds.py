@@ -1,0 +1,59 @@
+"""A file that is no plain text is known by its first bytes, whichever reader asks."""
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+
+import pytest
+
+from ledger.file_kinds import FileKind, kind_of
+from tasks.importing.source import OTHER_KINDS
+from tasks.statements.packed import KINDS
+
+TEXT = b"reference,amount\nREF-1,10.00\n" * 40
+
+
+def in_zip(content: bytes) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("statement", content)
+    return target.getvalue()
+
+
+def in_tar(content: bytes) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        entry = tarfile.TarInfo("statement")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (in_zip(TEXT), FileKind.ZIP),
+        (in_tar(TEXT), FileKind.TAR),
+        (gzip.compress(TEXT), FileKind.GZIP),
+        (bz2.compress(TEXT), FileKind.BZIP2),
+        (lzma.compress(TEXT), FileKind.XZ),
+        (b"\xef\xbb\xbf\n <!DOCTYPE HTML>" + TEXT, FileKind.PAGE),
+        (b"<?xml version='1.0'?>" + TEXT, FileKind.PAGE),
+        *((TEXT.decode().encode(encoding), FileKind.UTF_16) for encoding in ("utf-16", "utf-16-le", "utf-16-be")),
+        *((TEXT.decode().encode(encoding), FileKind.UTF_32) for encoding in ("utf-32", "utf-32-le", "utf-32-be")),
+    ],
+)
+def test_what_is_no_plain_text_is_known(content: bytes, kind: FileKind) -> None:
+    assert kind_of(content) is kind
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", TEXT, b"\xef\xbb\xbf" + TEXT, b"x" * 257 + b"ustar" + TEXT])
+def test_what_may_be_plain_text_has_no_kind(content: bytes) -> None:
+    assert kind_of(content) is None
+
+
+def test_both_readers_say_what_is_to_be_done_about_every_kind() -> None:
+    assert set(OTHER_KINDS) == set(KINDS) == set(FileKind)
