@@ -175,9 +175,33 @@ SELECT (SELECT count(*) FROM archive_months WHERE tier = 'deep'),
        (SELECT count(DISTINCT (table_name, month)) FROM archive_months WHERE tier = 'deleted' AND step = 'idle')
 
 -- name: oldest_unverified
--- Seconds since the oldest byte of the archive was read: as `parts` of verified.sql has it.
-SELECT coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(v.verified_at, m.verified_at, m.cold_at))), 0)::float8
-FROM archive_months m
-JOIN archive_objects o USING (table_name, month, part)
-LEFT JOIN archive_verified v ON v.object_key = o.object_key
-WHERE m.storage_class IS NULL
+-- Seconds since the oldest byte of the archive was read, by the rules of `parts` of verified.sql: a time to come counts as
+-- none, and the objects of former parts count unless they went into a storage class of their own.
+WITH deepened AS (
+    SELECT DISTINCT ON (body ->> 'manifest_sha256') body ->> 'manifest_sha256' AS manifest_sha256,
+           body ->> 'storage_class' AS storage_class
+    FROM log_events e
+    CROSS JOIN LATERAL (SELECT convert_from(e.entry, 'UTF8')::jsonb -> 'body' AS body) AS of_event
+    WHERE e.installation_id = (SELECT installation_id FROM installation) AND e.event = 'deepened' AND e.replaced_at IS NULL
+    ORDER BY body ->> 'manifest_sha256', e.event_id DESC
+), stored AS (
+    SELECT m.month, o.object_key, m.verified_at AS read_at, m.cold_at AS stored_at
+    FROM archive_months m
+    JOIN archive_objects o USING (table_name, month, part)
+    WHERE m.storage_class IS NULL
+    UNION ALL
+    SELECT f.month, f.object_key, r.returned_at, NULL
+    FROM former_objects manifest
+    JOIN month_returns r USING (return_id)
+    JOIN former_objects f ON (f.return_id, f.part) = (r.return_id, manifest.part)
+    LEFT JOIN deepened d ON d.manifest_sha256 = encode(manifest.sha256, 'hex')
+    WHERE manifest.kind = 'manifest' AND manifest.certificate IS NULL AND d.storage_class IS NULL
+)
+SELECT coalesce(extract(epoch FROM clock_timestamp() - min(known.verified_at)), 0)::float8
+FROM stored s
+LEFT JOIN archive_verified v USING (object_key)
+CROSS JOIN LATERAL (
+    SELECT at FROM (VALUES (1, v.verified_at), (2, s.read_at), (3, s.stored_at), (4, s.month::timestamptz)) AS t (place, at)
+    WHERE at <= clock_timestamp()
+    ORDER BY place LIMIT 1
+) AS known (verified_at)

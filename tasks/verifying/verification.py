@@ -41,7 +41,8 @@ _RECORDS = tuple(f"{folder}/" for folder in (HOLDS, ORDERS, RETURNS, CERTIFICATE
 @dataclass(frozen=True, slots=True)
 class VerificationScope:
     """The months that are verified, and how. ``sample``: the objects of so many months are read, the others looked at.
-    ``parts``: those of these parts are read, the others looked at.
+    ``parts``: those of these parts are read, the others looked at. ``former``: of the parts that went back to warm,
+    those whose objects with rows have these keys are read then.
     """
 
     table: str | None = None
@@ -50,6 +51,12 @@ class VerificationScope:
     deep: bool = False
     sample: int | None = None
     parts: frozenset[PartKey] | None = None
+    former: frozenset[str] = frozenset()
+
+    def reads_former(self, expected: ExpectedMonth) -> bool:
+        """Return whether the objects of a part that went back to warm are read."""
+        is_chosen = any(stored.key in self.former for stored in expected.objects)
+        return is_chosen if self.parts is not None else self.sample is None
 
     def includes(self, expected: ExpectedMonth) -> bool:
         """Return whether a part of a month is in the scope."""
@@ -190,7 +197,7 @@ def _check_months(
             months.look(expected)
     for former in log.returned:
         if scope.includes(former):
-            months.check_former(former, read=scope.sample is None and scope.parts is None)
+            months.check_former(former, read=scope.reads_former(former))
     for (table, month), (index, returned) in sorted(log.in_work.items()):
         report.notes.append(
             f"{table} {month} went back to warm by entry {index}, in work until {returned.until}: its rows are in "

@@ -60,6 +60,17 @@ def test_the_age_of_the_oldest_unverified_byte_is_a_metric(
     assert sample.value / 86_400 == pytest.approx(days, abs=0.5)
 
 
+def test_a_time_to_come_makes_no_byte_younger(api: httpx.Client, watcher: Headers, ready: Settings) -> None:
+    with psycopg.connect(ready.database_dsn, autocommit=True) as connection:
+        connection.execute(COLD_MONTH)
+        connection.execute(
+            "INSERT INTO treasury.archive_verified SELECT object_key, table_name, month, part,"
+            " now() + interval '10 years', true FROM treasury.archive_objects"
+        )
+    sample = exposed(api, watcher)["treasury_archive_oldest_unverified_seconds"]
+    assert sample.value / 86_400 == pytest.approx(100, abs=0.5)
+
+
 def test_holds_and_deletions_are_counted(api: httpx.Client, watcher: Headers, ready: Settings) -> None:
     with psycopg.connect(ready.database_dsn, autocommit=True) as connection:
         connection.execute(
