@@ -44,7 +44,6 @@ from tasks.archiving.catalogue import ARCHIVED, MonthState, gone_text, month_sta
 from tasks.archiving.ownership import check_ownership
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
-from tasks.transparency.publish import publish_log
 
 OnStep = Callable[[str], object]
 COPY_DAYS = 30
@@ -241,12 +240,3 @@ def drop_copies(
     if problems:
         raise problems[0]
     return dropped
-
-
-def publish(settings: Settings) -> str:
-    """Put the events of restored months into the public log; returns why they are not there yet, if so."""
-    try:
-        publish_log(settings)
-    except TreasuryError as error:
-        return f"restored; the event waits for the public log: {error}"
-    return ""

@@ -68,6 +68,7 @@ from tasks.retention.held_rows import KeptPart, keep_rows
 from tasks.retention.locks import compare_locks, release_store_holds
 from tasks.retention.pages import certificate_page
 from tasks.retention.restored_copies import check_droppable, drop_copies_of
+from tasks.transparency.at_once import publish_at_once
 from tasks.transparency.publish import publish_log
 from tasks.watch.forgetting import forget_findings
 
@@ -487,7 +488,9 @@ def _finish(work: _Run, deletion: Deletion) -> DeletionOutcome:
         kept_part["rows"] for kept_part in order.content["kept"]
     )
     named = (deletion.table_name, Month.of(deletion.month))
-    return DeletionOutcome(*named, DeletionResult.DELETED, deletion.certificate, rows, _published(work.settings))
+    return DeletionOutcome(
+        *named, DeletionResult.DELETED, deletion.certificate, rows, publish_at_once(work.settings, "deleted")
+    )
 
 
 def _remove(work: _Run, deletion: Deletion) -> None:
@@ -548,12 +551,3 @@ def failures(outcomes: Sequence[DeletionOutcome]) -> list[TreasuryError]:
         for outcome in outcomes
         if outcome.result in kinds
     ]
-
-
-def _published(settings: Settings) -> str:
-    """Put the events into the public log; returns why they are not there yet, if so."""
-    try:
-        publish_log(settings)
-    except TreasuryError as error:
-        return f"deleted; its event waits for the public log: {error}"
-    return ""

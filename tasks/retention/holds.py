@@ -45,6 +45,7 @@ from tasks.querying.query import run_query
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.retention.locks import follow_hold
 from tasks.retention.subjects import has_column
+from tasks.transparency.at_once import publish_for_people
 
 _MATTER_CHARACTERS = 128
 _NONCE_BYTES = 4
@@ -103,6 +104,7 @@ def place_hold(
             add_hold(connection, hold, stored)
             record_event(connection, owner, _held(hold, stored), now)
     follow_hold(settings, hold)
+    publish_for_people(settings)
     return HoldRecord(hold, None)
 
 
@@ -144,6 +146,7 @@ def release_hold(settings: Settings, number: int, actor: str, reason: str, *, ac
         newest_record = find_hold(connection, number)
     if not newest_record.is_open:
         follow_hold(settings, newest_record.hold)
+        publish_for_people(settings)
     return newest_record
 
 
