@@ -203,7 +203,7 @@ def _part(row: TupleRow, registry: Mapping[str, TieredTable], ends: Mapping[tupl
         tree=_object(*tree),
         lookup=None if lookup[0] is None else _object(*lookup),
         storage_class=deep,
-        held_by=end.held_by,
+        held_by=list(end.held_by),
         deletion_due_on=due,
         deletion=None if state is None else DeletionState(state),
     )
