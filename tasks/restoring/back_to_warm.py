@@ -66,6 +66,7 @@ from storage.store import ObjectStore
 from tasks.archiving.catalogue import ARCHIVED, MonthState, count_rows, month_states
 from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
+from tasks.archiving.records import put_record
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
 from tasks.restoring.restore import archived_states
@@ -368,7 +369,7 @@ def _attach(work: _Return, loaded: Sequence[_Loaded], versions: tuple[int, Decim
     until = today + work.who.ttl
     record = _record(work, loaded, until, now.isoformat())
     key = f"{RETURNS}/{work.table.name}-{work.month}-{owner.short}-{secrets.token_hex(_NONCE_BYTES)}.json"
-    store.put_bytes(record, key)
+    put_record(settings, record, key)
     work.on_step("recorded")
     stored = logged(key, record)
     made = MonthReturn(work.table.name, work.month, versions[0], work.who, now, until, key)

@@ -59,6 +59,7 @@ from storage.store import ObjectStore, StoredFile
 from storage.versions import KeptVersionError, VersionedStore
 from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
+from tasks.archiving.records import put_record
 from tasks.reconciliation.audit.people import SYSTEM
 from tasks.retention.approvals import require_month_unchanged, require_plan, require_rules
 from tasks.retention.certificates import Doomed, Order, certificate_of, order_of, read_order
@@ -394,7 +395,7 @@ def _begin(
     order = order_of(settings, work.owner, number, request, what, read_now(connection))
     content = order.to_bytes()
     key = f"{ORDERS}/{order.certificate}-{StoredFile.of(content).sha256.hex()[:16]}.json"
-    ObjectStore(settings).put_bytes(content, key)
+    put_record(settings, content, key)
     work.on_step("ordered")
     described = logged(key, content)
     run_ddl(connection, settings, lambda: _take_out(work, request, doomed, kept, holds, order, described))

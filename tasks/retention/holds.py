@@ -39,8 +39,8 @@ from sql.installation import read_installation
 from sql.log import record_event
 from storage.engine import identifier, literal
 from storage.layout import HOLDS
-from storage.store import ObjectStore
 from tasks.archiving.ownership import check_ownership, find_owner
+from tasks.archiving.records import put_record
 from tasks.querying.query import run_query
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.retention.locks import follow_hold
@@ -274,7 +274,7 @@ def _put(settings: Settings, owner: Owner, name: str, record: dict[str, Any]) ->
     """Store a record with a salt, so that nobody finds its content by trying values against its hash."""
     content = rfc8785.dumps(record | {"salt": secrets.token_hex(_SALT_BYTES)})
     key = f"{HOLDS}/{name}-{owner.short}-{secrets.token_hex(_NONCE_BYTES)}.json"
-    ObjectStore(settings).put_bytes(content, key)
+    put_record(settings, content, key)
     return logged(key, content)
 
 

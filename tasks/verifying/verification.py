@@ -100,8 +100,12 @@ def verify_archive(
     check_records(store, log.records, report)
     check_gone(listed, log.gone, report)
     _check_strays(listed, known, log, report)
-    _check_stray_records(listed, known, log, report)
-    _check_catalogue(known, log, report, lambda: know_log(settings, store, connection, policy))
+
+    def know_again() -> KnownLog | None:
+        return know_log(settings, store, connection, policy)
+
+    _check_stray_records(listed, known, log, report, know_again)
+    _check_catalogue(known, log, report, know_again)
     if not report.findings:
         scope.require_any([*log.months, *log.returned, *gone_months(log.gone)])
     if log.remembered is not None and not report.findings:
@@ -227,10 +231,15 @@ def _check_strays(listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, 
 
 
 def _check_stray_records(
-    listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, report: VerificationReport
+    listed: Mapping[str, int],
+    known: KnownLog,
+    log: VerifiedLog,
+    report: VerificationReport,
+    know_again: Callable[[], KnownLog | None],
 ) -> None:
     """Records that no entry names. A certificate of this installation is a finding, unless its deletion is under way:
-    somebody may show it. A run that was killed leaves some of the others, which one note counts.
+    somebody may show it. So is a record that PostgreSQL, where it is there, has not begun itself. Of the others a run
+    that was killed leaves some, or their events wait: one note counts them.
     """
     if not log.is_whole:
         return
@@ -244,6 +253,14 @@ def _check_stray_records(
         if key.startswith(ours) and PurePosixPath(key).stem not in under_way:
             report.add(key, "is a certificate that no entry of the log names: it is not valid")
     others = [key for key in strays if not key.startswith(ours)]
+    if known.database is not None:
+        begun = known.database.records
+        if not begun.issuperset(others) and (again := know_again()) is not None and again.database is not None:
+            begun = again.database.records  # one may have been begun since
+        for key in others:
+            if key not in begun:
+                report.add(key, "is a record that no entry of the log names, and that this database has not made")
+        others = [key for key in others if key in begun]
     if others:
         report.notes.append(
             f"{counted(len(others), 'record')} of holds, deletions or returns not in the log, such as {others[0]}. The "

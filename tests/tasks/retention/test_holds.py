@@ -25,7 +25,7 @@ from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.tasks.archiving.ledger import HOT, Ledger
-from tests.tasks.retention.aged import OLD, OLDER, REVIEW, KilledError, approved, delete, hold, release, wrong
+from tests.tasks.retention.aged import OLD, OLDER, REVIEW, KilledError, approved, delete, hold, release, verified, wrong
 
 WALLET = "wallet-3"
 
@@ -233,6 +233,21 @@ def test_a_hold_on_a_month_that_is_deleted_in_part_says_what_it_lacks(old: Ledge
     place(old, HoldScope(OLD, OLD.plus(1), None, Subject.WALLET, "wallet-5"))
     assert holds(old.settings)[-1].hold.lacks == lacks
     assert wrong(old) == []
+
+
+def test_the_record_of_a_hold_whose_transaction_was_lost_is_known_and_not_wrong(
+    old: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(module, "add_hold", die)
+        hold(old, OLD)
+    (key,) = ObjectStore(old.settings).keys("_treasury/holds")
+    assert holds(old.settings) == []
+    report = verified(old)
+    assert (report.findings, [key in note for note in report.notes]) == ([], [True])
 
 
 def test_a_hold_that_is_placed_while_a_deletion_is_under_way_keeps_what_is_left(old: Ledger) -> None:
