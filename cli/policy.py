@@ -15,7 +15,8 @@ from ledger.errors import ConfigError
 from ledger.forecast import STORED, ForecastMonth
 from ledger.policy import Tier, TierPolicy
 from ledger.sizes import GIGABYTE
-from tasks.retention.policy import Simulation, check_policies, simulate
+from tasks.retention.costs import prices_of
+from tasks.retention.policy import Simulation, check_policies, shortened_since, simulate
 
 _PRICE = re.compile(r"(hot|warm|cold|deep)=(\d{1,9}(?:\.\d{1,6})?)")
 _MOST_YEARS = 50
@@ -33,13 +34,14 @@ def simulate_(
     table: Annotated[list[str] | None, typer.Option(help="Only this table; repeat for several")] = None,
     price_per_gb: Annotated[
         list[str] | None,
-        typer.Option(help="Price of a gigabyte a month, such as cold=0.023; repeat for several  [default: unknown]"),
+        typer.Option(help="Price of a gigabyte a month, such as cold=0.023; repeat for several  [default: settings]"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write every month, for programs")] = False,
 ) -> None:
     """Show what will move, be held and be deleted in the years ahead, and what it takes.
 
-    Bytes come from the present catalogue. A price that is not given, and a size that nobody knows, are unknown.
+    Bytes come from the present catalogue, prices that are not given from the settings. A size that nobody knows is
+    unknown.
 
     Examples:
       treasury policy simulate --years 5 --rows-per-month 1000000
@@ -48,12 +50,13 @@ def simulate_(
     prices = dict(map(_price, price_per_gb or ()))
     with session() as settings, terminal.working("computing"):
         tables = settings.chosen_tables(table)
-        forecasts = simulate(settings, tables, years, rows_per_month, prices)
+        of_settings = prices_of(settings)
+        forecasts = simulate(settings, tables, years, rows_per_month, {**of_settings.gigabyte, **prices})
     if as_json:
         typer.echo(json.dumps([forecast.as_json() for forecast in forecasts], indent=1))
         return
     for forecast in forecasts:
-        _show(forecast)
+        _show(forecast, of_settings.currency)
 
 
 def _price(text: str) -> tuple[Tier, Decimal]:
@@ -63,8 +66,8 @@ def _price(text: str) -> tuple[Tier, Decimal]:
     return Tier(match[1]), Decimal(match[2])
 
 
-def _show(forecast: Simulation) -> None:
-    columns = ("year", "to warm", "to cold", "to deep", "deleted", "held", "locked", *STORED, "cost of the year")
+def _show(forecast: Simulation, currency: str) -> None:
+    columns = ("year", "to warm", "to cold", "to deep", "deleted", "held", "locked", *STORED, f"{currency} of the year")
     growth = f"{forecast.growth.rows:,} rows a month ({forecast.growth_from})"
     title = f"{forecast.table}: {growth}; gigabytes at the end of each year"
     terminal.table(title, map(str, columns), map(_row, _years(forecast.months)))
@@ -103,15 +106,19 @@ def _gigabytes(size: int, unknown: int) -> str:
 def check(as_json: AsJson = False) -> None:
     """Check the policies against what was promised for archived months.
 
-    Fails where a policy keeps rows for less than the locks of the store do.
+    Fails where a policy keeps rows for less than the locks of the store do. Names the months that were archived under a
+    longer retention than the policy has now: nothing promises it to them but a lock.
     """
     with session() as settings:
-        wrong = check_policies(settings)
+        wrong, shorter = check_policies(settings), shortened_since(settings)
         policies = [(name, table.policy) for name, table in settings.registry.items()]
     if as_json:
-        write_json({"policies": [{"table": name, **policy.model_dump()} for name, policy in policies], "broken": wrong})
+        of_tables = [{"table": name, **policy.model_dump()} for name, policy in policies]
+        write_json({"policies": of_tables, "broken": wrong, "shortened": shorter})
     else:
         _show_policies(policies)
+        for text in shorter:
+            terminal.note(text)
     if wrong:
         raise ConfigError("; ".join(wrong))
     if not as_json:

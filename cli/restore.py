@@ -21,6 +21,7 @@ from tasks.restoring import restore as restoring
 from tasks.restoring.back_to_warm import WORK_DAYS, return_month
 from tasks.restoring.restore import COPY_DAYS, MOST_DAYS, RestoredPart
 from tasks.restoring.unseal import unseal_month
+from tasks.transparency.at_once import publish_at_once
 
 
 class Destination(StrEnum):
@@ -87,7 +88,7 @@ def months(
                 continue
             back.append(month)
             typer.echo("\n".join(lines))
-        if said := restoring.publish(settings):
+        if said := publish_at_once(settings, "restored"):
             typer.echo(said, err=True)
     if back:
         terminal.next_step(_next_step(settings, chosen, back[0], to))

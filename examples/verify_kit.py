@@ -5,6 +5,7 @@
     python verify_kit.py [FOLDER] --data COPY        also the objects with rows, in a copy of the bucket
     python verify_kit.py [FOLDER] --data COPY --deep also every row in them (needs pyarrow)
     python verify_kit.py [FOLDER] --proof FILE ...   also proof files
+    python verify_kit.py [FOLDER] --before FILE ...  also that the log continues a checkpoint that you kept
 
 Needs Python 3.11 and `cryptography` 48 or newer. Nothing of the project that made the kit is imported on purpose. The
 formats are described in docs/transparency-log.md, docs/archive-format.md and docs/proofs.md, and by C2SP (c2sp.org).
@@ -658,6 +659,23 @@ def check_rows(path: Path, manifest: dict[str, Any], layout: dict[str, Any], chu
     require(computed_chunks == chunks, f"{path}: the rows do not lead to the tree of the month")
 
 
+def check_continued(content: bytes, origin: str, entries: list[bytes]) -> int:
+    """The size of a kept checkpoint of the log. The keys that signed the log at that size must have signed it, and the
+    first entries of the log now must lead to its root.
+    """
+    lines = open_note(content, [])[0].split("\n")
+    require(len(lines) >= 4 and lines[1].isdecimal(), "the note is not a checkpoint")
+    size, root = int(lines[1]), unbase64(lines[2])
+    require(lines[0] == origin, f"is a checkpoint of the log {lines[0]}, and the kit is of {origin}")
+    set_back = f"has {size} entries, and the log of the kit {len(entries)}: the log was set back, or the kit is older"
+    require(size <= len(entries), set_back)
+    require(root_of([leaf_hash(entry) for entry in entries[:size]]) == root, "the log's first entries were changed")
+    keys = [parse_key(text) for text in replay(entries[:size], origin)[1]]
+    _, signed = open_note(content, keys)
+    require(keys and all(key in signed for key in keys), "lacks a signature of the keys that the log had then")
+    return size
+
+
 def then(body: dict[str, Any] | None) -> str:
     """What the log says of a part of a month now."""
     return "the part is not archived any more" if body is None else f"entry {body['entry']} archived it again"
@@ -669,6 +687,7 @@ class Kit:
     def __init__(self, folder: Path, policy: Policy) -> None:
         self.folder, self.policy, self.wrong = folder, policy, 0
         self.certificates: dict[str, list[dict[str, Any]]] = {}
+        self.origin, self.entries = "", list[bytes]()
 
     def report(self, what: str, error: Exception | None = None) -> None:
         self.wrong += error is not None
@@ -689,7 +708,16 @@ class Kit:
             check_index(read(log / "index" / table), table, months, parsed, size)
         self.report(f"log {origin}: {size} entries, {tiles} tiles, {len(keys)} signatures")
         self.certificates = certificates_of(entries)
+        self.origin, self.entries = origin, entries
         return months
+
+    def before(self, path: Path) -> None:
+        """The log continues a checkpoint that was kept: nothing before it was changed or taken away."""
+        try:
+            size = check_continued(read(path), self.origin, self.entries)
+            self.report(f"{path.name}: the log continues this checkpoint of {size} entries")
+        except (WrongError, ValueError, KeyError, TypeError) as error:
+            self.report(path.name, error)
 
     def deletions(self, data: Path | None) -> None:
         for number, records in sorted(self.certificates.items()):
@@ -734,6 +762,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="a copy of the bucket with the objects that have rows")
     parser.add_argument("--deep", action="store_true", help="decode every row (needs --data and pyarrow)")
     parser.add_argument("--proof", type=Path, action="append", default=[], help="a proof file")
+    parser.add_argument("--before", type=Path, action="append", default=[], help="a checkpoint of an earlier kit")
     options = parser.parse_args()
     if options.data is not None and not options.data.is_dir():
         parser.error(f"--data: {options.data} is not a folder")
@@ -754,6 +783,8 @@ def main() -> int:
     wanted = None if contents["months"] is None else set(contents["months"])
     kit.months(months, wanted, options.data, options.deep)
     kit.deletions(options.data)
+    for path in options.before:
+        kit.before(path)
     for path in options.proof:
         kit.proof(path, months)
     return 1 if kit.wrong else 0

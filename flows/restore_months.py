@@ -17,8 +17,9 @@ from ledger.tables import TieredTable
 from sql.restored import Request
 from tasks.admin.setup import check_clock
 from tasks.restoring.back_to_warm import WORK_DAYS, ReturnedMonth
-from tasks.restoring.restore import COPY_DAYS, RestoredPart, publish
+from tasks.restoring.restore import COPY_DAYS, RestoredPart
 from tasks.steps import restore_month_step, return_month_step
+from tasks.transparency.at_once import publish_at_once
 
 
 @flow(name="restore-months")
@@ -49,7 +50,7 @@ def restore_months(
     lasting = timedelta(days=ttl_days or (COPY_DAYS if to == "copy" else WORK_DAYS))
     who = Request(actor, f"prefect: {actor}", reason, lasting)
     copies, problems = (_copied if to == "copy" else _returned)(settings, known, months, who)
-    if said := publish(settings):
+    if said := publish_at_once(settings, "restored"):
         logger.warning(said)
     raise_together(problems)
     return finished(copies, f"{task}: {counted(len(months), 'month')}")

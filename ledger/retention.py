@@ -20,6 +20,11 @@ def due_on(policy: TierPolicy, month: Month) -> date:
     return month.plus(policy.retention_months + 1).first_day
 
 
+def last_due(policy: TierPolicy, today: date) -> Month:
+    """The last month that the policy of a table lets be deleted on a UTC day."""
+    return Month.of(today).plus(-policy.retention_months - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class DoomedPart:
     """A part of a month that is to be deleted: its rows, its root and the SHA-256 of its manifest, both in hex."""

@@ -50,6 +50,26 @@ class DeletionDecision:
         return {"actor": self.actor, "account": self.account, "reason": self.reason, "at": at}
 
 
+def counted_approvals(decisions: Sequence[DeletionDecision]) -> tuple[DeletionDecision, ...]:
+    """The approvals that count: see `DeletionRequest.approved_by`."""
+    approvals: list[DeletionDecision] = []
+    for decision in decisions:
+        if decision.action == "approved" and not any(decision.is_by_same(other) for other in approvals):
+            approvals.append(decision)
+    return tuple(approvals)
+
+
+def end_of_grace(
+    approvals: int, grace_days: int, requested_at: datetime, decisions: Sequence[DeletionDecision]
+) -> datetime | None:
+    """When the grace period of a request ends: see `DeletionRequest.due_at`."""
+    counted = counted_approvals(decisions)[:approvals]
+    if len(counted) < approvals:
+        return None
+    begins = max(requested_at, *(decision.decided_at for decision in counted))
+    return begins + timedelta(days=grace_days)
+
+
 @dataclass(frozen=True, slots=True)
 class DeletionRequest:
     """A plan that somebody asked to be carried out, with all that was decided about it.
@@ -73,22 +93,14 @@ class DeletionRequest:
     @property
     def approved_by(self) -> tuple[DeletionDecision, ...]:
         """The approvals that count, in their order: the first one of each person, whatever wrote the others."""
-        approvals: list[DeletionDecision] = []
-        for decision in self.decisions:
-            if decision.action == "approved" and not any(decision.is_by_same(other) for other in approvals):
-                approvals.append(decision)
-        return tuple(approvals)
+        return counted_approvals(self.decisions)
 
     @property
     def due_at(self) -> datetime | None:
         """When the grace period ends; None before the last approval. It begins with the latest time up to that one:
         a clock may have been wrong for a while.
         """
-        counted = self.approved_by[: self.approvals]
-        if len(counted) < self.approvals:
-            return None
-        begins = max(self.requested_at, *(decision.decided_at for decision in counted))
-        return begins + timedelta(days=self.grace_days)
+        return end_of_grace(self.approvals, self.grace_days, self.requested_at, self.decisions)
 
     def state(self, now: datetime) -> RequestState:
         """Where the request is at an aware instant."""
@@ -156,14 +168,17 @@ def _request(row: Any) -> DeletionRequest:
         account=account,
         reason=reason,
         requested_at=requested_at,
-        decisions=tuple(map(_decision, decisions)),
+        decisions=read_decisions(decisions),
         done=tuple((table, month, state, certificate) for table, month, state, certificate in done),
     )
 
 
-def _decision(record: Sequence[str]) -> DeletionDecision:
-    action, actor, account, reason, at = record
-    return DeletionDecision(action, actor, account, reason, datetime.fromisoformat(at))
+def read_decisions(records: Sequence[Sequence[str]]) -> tuple[DeletionDecision, ...]:
+    """The decisions about a request, from the arrays that the queries make of them."""
+    return tuple(
+        DeletionDecision(action, actor, account, reason, datetime.fromisoformat(at))
+        for action, actor, account, reason, at in records
+    )
 
 
 def add_decision(connection: Connection, number: int, action: str, actor: str, account: str, reason: str) -> None:

@@ -31,7 +31,7 @@ from ledger.transparency.events import (
 )
 from sql.connection import Connection, fetch_one
 from sql.queries import load
-from sql.session_lock import session_lock
+from sql.session_lock import SESSION_WAIT_S, session_lock
 from sql.storing import check_stored
 
 _QUERIES = load("log")
@@ -58,10 +58,15 @@ class LogRow:
 
 
 @contextmanager
-def log_lock(connection: Connection) -> Iterator[None]:
-    """Keep every other publisher of this database out. Raises TransientError after five minutes of waiting."""
-    with session_lock(connection, _QUERIES["lock_log"], _QUERIES["unlock_log"], "the public log"):
+def log_lock(connection: Connection, wait_s: int = SESSION_WAIT_S) -> Iterator[None]:
+    """Keep every other publisher of this database out. Raises TransientError after ``wait_s`` of waiting."""
+    with session_lock(connection, _QUERIES["lock_log"], _QUERIES["unlock_log"], "the public log", wait_s):
         yield
+
+
+def may_publish(connection: Connection) -> bool:
+    """Return whether the login of a connection may write to the log, which the API's own login may not."""
+    return bool(fetch_one(connection, _QUERIES["may_publish"])[0])
 
 
 def record_event(connection: Connection, owner: Owner, body: Body, happened_at: datetime | None = None) -> Event:

@@ -1,16 +1,18 @@
 """Months near the end of their life: what is past its policy, and what holds and requests say of each month."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from psycopg.rows import class_row
+from psycopg.rows import TupleRow, class_row
 from psycopg.sql import SQL, Identifier
 
 from ledger.months import FIRST_MONTH, Month
+from ledger.retention import last_due
 from ledger.tables import TieredTable
-from sql.connection import Connection
+from sql.connection import Connection, fetch_one
+from sql.deletion_requests import end_of_grace, read_decisions
 from sql.queries import load
 from sql.relations import Parents
 
@@ -84,8 +86,36 @@ class MonthEnd:
 
 def month_ends(connection: Connection, table: str | None = None) -> dict[tuple[str, Month], MonthEnd]:
     """How the life of each month that is not deleted goes on, by table and month."""
-    rows = connection.execute(_QUERIES["month_ends"], {"table": table, "month": None})
-    return {
-        (name, Month.of(month)): MonthEnd(tuple(held_by), request_id, state, due_at)
-        for name, month, held_by, request_id, state, due_at in rows
-    }
+    return month_ends_of(connection.execute(_QUERIES["month_ends"], {"table": table, "month": None}).fetchall())
+
+
+def month_ends_of(rows: Sequence[TupleRow]) -> dict[tuple[str, Month], MonthEnd]:
+    """`month_ends` of the rows of its query."""
+    ends = {}
+    for name, month, held_by, request_id, approvals, grace_days, requested_at, decisions, now in rows:
+        state, due_at = None, None
+        if request_id is not None:
+            due_at = end_of_grace(approvals, grace_days, requested_at, read_decisions(decisions))
+            state = "waiting" if due_at is None else "grace" if now < due_at else "approved"
+        ends[name, Month.of(month)] = MonthEnd(tuple(held_by), request_id, state, due_at)
+    return ends
+
+
+@dataclass(frozen=True, slots=True)
+class DueMonths:
+    """Archived months past the policy of their table, which no open request is about: how many, and the oldest."""
+
+    months: int
+    oldest: tuple[str, Month] | None
+
+
+def due_months(connection: Connection, tables: Iterable[TieredTable], today: date) -> DueMonths:
+    """The months that are due for deletion on a UTC day."""
+    months, first_day, table = fetch_one(connection, _QUERIES["due_months"], last_due_months(tables, today))
+    return DueMonths(months, None if table is None else (table, Month.of(first_day)))
+
+
+def last_due_months(tables: Iterable[TieredTable], today: date) -> dict[str, list[Any]]:
+    """The tables and the last month of each that is due for deletion, as parameters of the queries about them."""
+    last = {table.name: last_due(table.policy, today).first_day for table in tables}
+    return {"tables": list(last), "last_months": list(last.values())}

@@ -61,6 +61,7 @@ CATALOGUE: Mapping[str, Access] = {
     "archive_lookups": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_objects": Access(api=("SELECT",), auditor=("SELECT",)),
+    "archive_records": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "archive_verified": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_uploads": Access(api=("SELECT",), auditor=("SELECT",)),
     "daily_totals": Access(api=("SELECT",), auditor=("SELECT",)),

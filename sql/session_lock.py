@@ -9,20 +9,22 @@ from psycopg import errors
 from ledger.errors import ConflictError, TransientError
 from sql.connection import Connection, fetch_one
 
-_TIMEOUT_S = 300  # longer than a store that does not answer holds up one piece of work
+SESSION_WAIT_S = 300  # longer than a store that does not answer holds up one piece of work
 
 
 @contextmanager
-def session_lock(connection: Connection, lock: str, unlock: str, what: str) -> Iterator[None]:
+def session_lock(
+    connection: Connection, lock: str, unlock: str, what: str, wait_s: int = SESSION_WAIT_S
+) -> Iterator[None]:
     """Hold an advisory lock from the query ``lock`` to the query ``unlock``, or to the end of the connection.
 
-    Raises TransientError naming ``what`` after five minutes of waiting.
+    Raises TransientError naming ``what`` after ``wait_s`` of waiting, by default five minutes.
     """
-    connection.execute(f"SET lock_timeout = '{_TIMEOUT_S}s'")
+    connection.execute(f"SET lock_timeout = '{wait_s}s'")
     try:
         connection.execute(lock)
     except errors.LockNotAvailable as error:
-        raise TransientError(f"{what} was locked by another run for {_TIMEOUT_S} s") from error
+        raise TransientError(f"{what} was locked by another run for {wait_s} s") from error
     finally:
         connection.execute("RESET lock_timeout")
     try:

@@ -15,13 +15,21 @@ _QUERIES = load("verified")
 
 @dataclass(frozen=True, slots=True)
 class PartAge:
-    """An archived part of a month (``YYYY-MM``), when all its objects were last read (UTC), and its bytes with rows."""
+    """An archived part of a month (``YYYY-MM``), when all its objects were last read (UTC), and its bytes with rows.
+
+    ``former_key`` is the object with the rows of a part that went back to warm; None for one that the month has now.
+    """
 
     table_name: str
     month: str
     part: int
     verified_at: datetime
     size_bytes: int
+    former_key: str | None = None
+
+    def __str__(self) -> str:
+        kind = "part" if self.former_key is None else "former part"
+        return f"{self.table_name} {self.month}, {kind} {self.part}"
 
 
 def part_ages(connection: Connection, *, classed: bool = False) -> list[PartAge]:

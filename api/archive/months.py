@@ -1,7 +1,6 @@
 """The answers about archived months: which there are, what is in them, and where the log says so."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.retention import due_on
 from ledger.tables import TieredTable
+from sql.old_months import MonthEnd, month_ends_of
 from sql.queries import load
 
 MOST_MONTHS = 120
@@ -166,32 +166,24 @@ async def _read(database: Database, name: str, parameters: dict[str, Any]) -> li
     return await database.run(fetch, f"archive_{name}")
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """The open holds of a month, and the state of the request to delete it."""
-
-    held_by: list[str]
-    state: str | None
-
-
-async def _ends(database: Database, table: str | None, month: date | None) -> dict[tuple[str, str], _End]:
+async def _ends(database: Database, table: str | None, month: date | None) -> dict[tuple[str, str], MonthEnd]:
     async def fetch(connection: AsyncConnection) -> list[TupleRow]:
         cursor = await connection.execute(_MONTH_ENDS["month_ends"], {"table": table, "month": month})
         return await cursor.fetchall()
 
     rows = await database.run(fetch, "archive_month_ends")
-    return {(name, f"{first_day:%Y-%m}"): _End(list(held_by), state) for name, first_day, held_by, _, state, _ in rows}
+    return {(name, str(of_month)): end for (name, of_month), end in month_ends_of(rows).items()}
 
 
 def _object(key: str, size_bytes: int, sha256: str) -> ArchivedObject:
     return ArchivedObject(key=key, size_bytes=size_bytes, sha256=sha256)
 
 
-def _part(row: TupleRow, registry: Mapping[str, TieredTable], ends: Mapping[tuple[str, str], _End]) -> ArchivedPart:
+def _part(row: TupleRow, registry: Mapping[str, TieredTable], ends: Mapping[tuple[str, str], MonthEnd]) -> ArchivedPart:
     table, month, part, tier, rows, sums, archived_at, verified_at, log_entry, root, leaves, *objects = row
     manifest_key, manifest_sha256, *described, deep = objects
     file, tree, lookup = described[:3], described[3:6], described[6:]
-    end = ends.get((table, month), _End([], None))
+    end = ends.get((table, month), MonthEnd())
     due = due_on(registry[table].policy, Month.parse(month)) if table in registry else date.max
     state = end.state or ("due" if due <= datetime.now(UTC).date() else None)
     return ArchivedPart(
@@ -211,7 +203,7 @@ def _part(row: TupleRow, registry: Mapping[str, TieredTable], ends: Mapping[tupl
         tree=_object(*tree),
         lookup=None if lookup[0] is None else _object(*lookup),
         storage_class=deep,
-        held_by=end.held_by,
+        held_by=list(end.held_by),
         deletion_due_on=due,
         deletion=None if state is None else DeletionState(state),
     )

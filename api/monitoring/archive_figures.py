@@ -1,27 +1,43 @@
 """Figures of the archive and of its public log for Prometheus. PostgreSQL has them, so every process gives the same."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from psycopg.rows import TupleRow
 
 from api.connections.database import Database
 from api.monitoring.database_report import read
 from ledger.errors import TreasuryError
+from ledger.tables import TieredTable
+from sql.deletion_requests import end_of_grace, read_decisions
+from sql.old_months import last_due_months
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """The figures that one query of `monitoring.sql` gives as one record: names with their descriptions, in its order.
 
-    Without a record all of them are 0.
+    Without a record all of them are 0. ``counted`` makes the record of all rows, where one row is not it.
     """
 
     query: str
     named: tuple[tuple[str, str], ...]
+    counted: Callable[[Sequence[TupleRow]], Sequence[Any]] | None = None
+
+
+def _of_requests(rows: Sequence[TupleRow]) -> tuple[int, int]:
+    """How many open requests wait for approvals, and how many months are in the grace period of theirs."""
+    waiting, in_grace = 0, 0
+    for approvals, grace_days, requested_at, months, decisions, now in rows:
+        due_at = end_of_grace(approvals, grace_days, requested_at, read_decisions(decisions))
+        waiting += due_at is None
+        in_grace += months if due_at is not None and now < due_at else 0
+    return waiting, in_grace
 
 
 LOG = (
@@ -50,8 +66,19 @@ ARCHIVE = (
             ("treasury_holds_open", "Legal holds that are open"),
             ("treasury_holds_overdue", "Open legal holds that are past their review date"),
             ("treasury_deletions_unfinished", "Deletions that have begun and have no certificate"),
-            ("treasury_deletion_requests_waiting", "Requests to delete months that wait for approvals"),
         ),
+    ),
+    Figures(
+        "open_requests",
+        (
+            ("treasury_deletion_requests_waiting", "Requests to delete months that wait for approvals"),
+            ("treasury_months_in_grace", "Months whose deletion is approved, and can be revoked still"),
+        ),
+        counted=_of_requests,
+    ),
+    Figures(
+        "due_months",
+        (("treasury_months_due", "Archived months past the policy of their table that no open request is about"),),
     ),
     Figures(
         "month_ends",
@@ -59,29 +86,32 @@ ARCHIVE = (
             ("treasury_months_deep", "Parts of months that are in the deep tier"),
             ("treasury_months_deep_bytes", "Bytes with rows in the deep tier"),
             ("treasury_months_held", "Archived months that an open legal hold keeps, or rows of which it keeps"),
-            ("treasury_months_in_grace", "Months whose deletion is approved, and can be revoked still"),
             ("treasury_months_deleted", "Months that were deleted with a certificate"),
         ),
     ),
 )
 
 
-async def exposition(database: Database, groups: tuple[Figures, ...]) -> bytes:
+async def exposition(database: Database, tables: Sequence[TieredTable], groups: tuple[Figures, ...]) -> bytes:
     """The figures in Prometheus's text format, without those whose query PostgreSQL does not answer."""
+    of_policies = last_due_months(tables, datetime.now(UTC).date())
     registry = CollectorRegistry()
     gauge = partial(Gauge, registry=registry)
     # At the same time: while PostgreSQL is away, each of them waits for its limit.
     for group, record in zip(
-        groups, await asyncio.gather(*(_read(database, figures) for figures in groups)), strict=True
+        groups, await asyncio.gather(*(_read(database, figures, of_policies) for figures in groups)), strict=True
     ):
         for (name, description), value in zip(group.named if record else (), record, strict=True):
             gauge(name, description).set(float(value))
     return generate_latest(registry)
 
 
-async def _read(database: Database, group: Figures) -> Sequence[Any]:
+async def _read(database: Database, group: Figures, parameters: dict[str, Any]) -> Sequence[Any]:
     """The values of a group; none of them while PostgreSQL does not answer its query."""
     try:
-        return next(iter(await read(database, group.query)), (0,) * len(group.named))
+        rows = await read(database, group.query, parameters)
     except TreasuryError:
         return ()
+    if group.counted is not None:
+        return group.counted(rows)
+    return next(iter(rows), (0,) * len(group.named))

@@ -69,7 +69,7 @@ class Monitor:
         self._database_figures = SharedAnswer(partial(database_report.database_figures, database), FIGURES_KEPT_S)
         self._ready = SharedAnswer(self._read_ready, READY_KEPT_S)
         self._exposition = SharedAnswer(self._sampler.exposition, 0)
-        figures = partial(archive_figures.exposition, database)
+        figures = partial(archive_figures.exposition, database, list(settings.registry.values()))
         self._public_log = SharedAnswer(partial(figures, archive_figures.LOG), DATABASE_KEPT_S)
         self._archive = SharedAnswer(partial(figures, archive_figures.ARCHIVE), ARCHIVE_KEPT_S)
 

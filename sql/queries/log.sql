@@ -11,6 +11,9 @@ SELECT pg_advisory_lock(hashtextextended('treasury log', 7305824))
 -- name: unlock_log
 SELECT pg_advisory_unlock(hashtextextended('treasury log', 7305824))
 
+-- name: may_publish
+SELECT has_table_privilege('log_state', 'UPDATE')
+
 -- name: last_number
 -- The number of the incarnation's last event, whether the installation has any event, and the time. To be asked under the
 -- lock of the outbox.

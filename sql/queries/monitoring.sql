@@ -146,20 +146,27 @@ LEFT JOIN log_events e ON e.installation_id = i.installation_id AND e.replaced_a
 SELECT severity, count(*) FROM alerts WHERE state = 'open' GROUP BY severity ORDER BY severity
 
 -- name: retention
--- Legal holds that are open, and those past their review date; deletions without a certificate; requests that wait.
+-- Legal holds that are open, and those past their review date; deletions without a certificate.
 SELECT (SELECT count(*) FROM holds h
         WHERE NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released')),
        (SELECT count(*) FROM holds h
         WHERE h.review_on < (now() AT TIME ZONE 'UTC')::date
           AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released')),
-       (SELECT count(*) FROM deletions WHERE state <> 'done'),
-       (SELECT count(*) FROM deletion_requests r
-        WHERE r.approvals > (SELECT count(*) FROM deletion_decisions d WHERE d.request_id = r.request_id AND d.action = 'approved')
-          AND NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = r.request_id AND d.action <> 'approved'))
+       (SELECT count(*) FROM deletions WHERE state <> 'done')
+
+-- name: open_requests
+-- The requests to delete months that are neither refused nor revoked, and the time: whose approvals count is decided where
+-- all names are compared. One that has a deletion is over its grace period.
+SELECT r.approvals, r.grace_days, r.requested_at, jsonb_array_length(r.plan),
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(d.action, d.actor, d.account, d.reason, d.decided_at) ORDER BY d.decision_id), '[]')
+        FROM deletion_decisions d WHERE d.request_id = r.request_id),
+       now()
+FROM deletion_requests r
+WHERE NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = r.request_id AND d.action <> 'approved')
+  AND NOT EXISTS (SELECT FROM deletions x WHERE x.request_id = r.request_id)
 
 -- name: month_ends
--- Parts of months in the deep tier, and their bytes; archived months under a hold; those in the grace period of their
--- deletion; those that were deleted.
+-- Parts of months in the deep tier, and their bytes; archived months under a hold; those that were deleted.
 SELECT (SELECT count(*) FROM archive_months WHERE tier = 'deep'),
        (SELECT coalesce(sum(object_bytes), 0) FROM archive_months WHERE tier = 'deep'),
        (SELECT count(*) FROM (SELECT DISTINCT table_name, month FROM archive_months WHERE tier IN ('cold', 'deep')) AS m
@@ -167,17 +174,49 @@ SELECT (SELECT count(*) FROM archive_months WHERE tier = 'deep'),
                       WHERE coalesce(h.table_name, m.table_name) = m.table_name
                         AND m.month BETWEEN h.first_month AND h.last_month
                         AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released'))),
-       (SELECT coalesce(sum(jsonb_array_length(r.plan)), 0) FROM deletion_requests r
-        WHERE NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = r.request_id AND d.action <> 'approved')
-          AND now() < (SELECT d.decided_at + r.grace_days * interval '1 day' FROM deletion_decisions d
-                       WHERE d.request_id = r.request_id AND d.action = 'approved'
-                       ORDER BY d.decision_id OFFSET r.approvals - 1 LIMIT 1)),
        (SELECT count(DISTINCT (table_name, month)) FROM archive_months WHERE tier = 'deleted' AND step = 'idle')
 
+-- name: due_months
+-- Archived months that are past the policy of their table, which no open request is about. As in old_months.sql.
+SELECT count(*)
+FROM (SELECT DISTINCT a.table_name, a.month
+      FROM archive_months a
+      JOIN unnest(%(tables)s::text[], %(last_months)s::date[]) AS policy (table_name, last_month) USING (table_name)
+      WHERE a.tier IN ('cold', 'deep') AND a.step = 'idle' AND a.month <= policy.last_month) AS m
+WHERE NOT EXISTS (
+    SELECT FROM deletion_requests q
+    WHERE q.plan @> jsonb_build_array(jsonb_build_object('table', m.table_name, 'month', to_char(m.month, 'YYYY-MM')))
+      AND NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = q.request_id AND d.action <> 'approved')
+      AND NOT EXISTS (SELECT FROM deletions x WHERE (x.request_id, x.table_name, x.month) = (q.request_id, m.table_name, m.month)))
+
 -- name: oldest_unverified
--- Seconds since the oldest byte of the archive was read: as `parts` of verified.sql has it.
-SELECT coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(v.verified_at, m.verified_at, m.cold_at))), 0)::float8
-FROM archive_months m
-JOIN archive_objects o USING (table_name, month, part)
-LEFT JOIN archive_verified v ON v.object_key = o.object_key
-WHERE m.storage_class IS NULL
+-- Seconds since the oldest byte of the archive was read, by the rules of `parts` of verified.sql: a time to come counts as
+-- none, and the objects of former parts count unless they went into a storage class of their own.
+WITH deepened AS (
+    SELECT DISTINCT ON (body ->> 'manifest_sha256') body ->> 'manifest_sha256' AS manifest_sha256,
+           body ->> 'storage_class' AS storage_class
+    FROM log_events e
+    CROSS JOIN LATERAL (SELECT convert_from(e.entry, 'UTF8')::jsonb -> 'body' AS body) AS of_event
+    WHERE e.installation_id = (SELECT installation_id FROM installation) AND e.event = 'deepened' AND e.replaced_at IS NULL
+    ORDER BY body ->> 'manifest_sha256', e.event_id DESC
+), stored AS (
+    SELECT m.month, o.object_key, m.verified_at AS read_at, m.cold_at AS stored_at
+    FROM archive_months m
+    JOIN archive_objects o USING (table_name, month, part)
+    WHERE m.storage_class IS NULL
+    UNION ALL
+    SELECT f.month, f.object_key, r.returned_at, NULL
+    FROM former_objects manifest
+    JOIN month_returns r USING (return_id)
+    JOIN former_objects f ON (f.return_id, f.part) = (r.return_id, manifest.part)
+    LEFT JOIN deepened d ON d.manifest_sha256 = encode(manifest.sha256, 'hex')
+    WHERE manifest.kind = 'manifest' AND manifest.certificate IS NULL AND d.storage_class IS NULL
+)
+SELECT coalesce(extract(epoch FROM clock_timestamp() - min(known.verified_at)), 0)::float8
+FROM stored s
+LEFT JOIN archive_verified v USING (object_key)
+CROSS JOIN LATERAL (
+    SELECT at FROM (VALUES (1, v.verified_at), (2, s.read_at), (3, s.stored_at), (4, s.month::timestamptz)) AS t (place, at)
+    WHERE at <= clock_timestamp()
+    ORDER BY place LIMIT 1
+) AS known (verified_at)

@@ -3,20 +3,42 @@
 -- name: parts
 -- Archived parts of months, the one that was read longest ago first: those in the default storage class, or the others. A
 -- part is as old as its oldest object. A time to come is a wrong clock's and counts as none: the part would be read last,
--- for years.
-SELECT m.table_name, to_char(m.month, 'YYYY-MM') AS month, m.part, min(known.verified_at) AS verified_at,
-       coalesce(m.object_bytes, 0) AS size_bytes
-FROM archive_months m
-JOIN archive_objects o USING (table_name, month, part)
-LEFT JOIN archive_verified v ON v.object_key = o.object_key
+-- for years. The former parts of months that went back to warm are parts, too: their objects were read for the return, and
+-- are in the class that the log says.
+WITH deepened AS (
+    SELECT DISTINCT ON (body ->> 'manifest_sha256') body ->> 'manifest_sha256' AS manifest_sha256,
+           body ->> 'storage_class' AS storage_class
+    FROM log_events e
+    CROSS JOIN LATERAL (SELECT convert_from(e.entry, 'UTF8')::jsonb -> 'body' AS body) AS of_event
+    WHERE e.installation_id = (SELECT installation_id FROM installation) AND e.event = 'deepened' AND e.replaced_at IS NULL
+    ORDER BY body ->> 'manifest_sha256', e.event_id DESC
+), stored AS (
+    SELECT m.table_name, m.month, m.part, NULL AS former_key, o.object_key, m.object_bytes, m.storage_class,
+           m.verified_at AS read_at, m.cold_at AS stored_at
+    FROM archive_months m
+    JOIN archive_objects o USING (table_name, month, part)
+    UNION ALL
+    SELECT f.table_name, f.month, f.part, of_rows.object_key, f.object_key, of_rows.size_bytes, d.storage_class,
+           r.returned_at, NULL
+    FROM former_objects of_rows
+    JOIN month_returns r USING (return_id)
+    JOIN former_objects manifest ON (manifest.return_id, manifest.part, manifest.kind) = (r.return_id, of_rows.part, 'manifest')
+    JOIN former_objects f ON (f.return_id, f.part) = (r.return_id, of_rows.part)
+    LEFT JOIN deepened d ON d.manifest_sha256 = encode(manifest.sha256, 'hex')
+    WHERE of_rows.kind = 'rows' AND of_rows.certificate IS NULL
+)
+SELECT s.table_name, to_char(s.month, 'YYYY-MM') AS month, s.part, min(known.verified_at) AS verified_at,
+       coalesce(s.object_bytes, 0) AS size_bytes, s.former_key
+FROM stored s
+LEFT JOIN archive_verified v USING (object_key)
 CROSS JOIN LATERAL (
-    SELECT at FROM (VALUES (1, v.verified_at), (2, m.verified_at), (3, m.cold_at), (4, m.month::timestamptz)) AS t (place, at)
+    SELECT at FROM (VALUES (1, v.verified_at), (2, s.read_at), (3, s.stored_at), (4, s.month::timestamptz)) AS t (place, at)
     WHERE at <= clock_timestamp()
     ORDER BY place LIMIT 1
 ) AS known (verified_at)
-WHERE (m.storage_class IS NOT NULL) = %(classed)s
-GROUP BY m.table_name, m.month, m.part, m.verified_at, m.cold_at, m.object_bytes
-ORDER BY verified_at, m.table_name, m.month, m.part
+WHERE (s.storage_class IS NOT NULL) = %(classed)s
+GROUP BY s.table_name, s.month, s.part, s.former_key, s.object_bytes
+ORDER BY verified_at, s.table_name, s.month, s.part, s.former_key
 
 -- name: archived
 -- Archived parts of months for people, newest first, with the place of their event in the log: of one month, or of the

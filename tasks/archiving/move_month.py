@@ -16,7 +16,7 @@ from tasks.archiving.plan import PlannedMove
 from tasks.archiving.to_cold import HeldBackError, archive_month, record_failure
 from tasks.archiving.to_deep import WaitsForTransitionError, deepen, record_deep_failure
 from tasks.archiving.to_warm import tidy_month, warm_month
-from tasks.transparency.publish import publish_log
+from tasks.transparency.at_once import publish_at_once
 
 
 def move_month(settings: Settings, move: PlannedMove) -> list[MoveOutcome]:
@@ -93,7 +93,7 @@ def _cold(settings: Settings, move: PlannedMove) -> MoveOutcome:
         done.rows,
         done.postgres_bytes,
         done.archive_bytes,
-        reason=_publish(settings),
+        reason=publish_at_once(settings, "archived"),
     )
 
 
@@ -102,7 +102,7 @@ def _deep(settings: Settings, move: PlannedMove) -> MoveOutcome:
     if done is None:
         return _outcome(move, MoveAction.TO_DEEP, MoveResult.ALREADY, reason="by another run")
     where = f"into {done.storage_class}" if done.storage_class else "no storage class is set"
-    reason = _publish(settings) or where
+    reason = publish_at_once(settings, "archived") or where
     return MoveOutcome(
         move.table,
         move.month,
@@ -112,17 +112,6 @@ def _deep(settings: Settings, move: PlannedMove) -> MoveOutcome:
         archive_bytes=done.size_bytes,
         reason=reason,
     )
-
-
-def _publish(settings: Settings) -> str:
-    """Put the month's event into the public log; returns why it is not there yet, if so. The month is cold anyway: the
-    event is in PostgreSQL, and the flow `publish-log` tries again.
-    """
-    try:
-        publish_log(settings)
-    except TreasuryError as error:
-        return f"archived; its event waits for the public log: {error}"
-    return ""
 
 
 _STEPS: dict[MoveAction, Callable[[Settings, PlannedMove], MoveOutcome]] = {

@@ -16,6 +16,5 @@ def verification(context: Context) -> Measure:
         return Measure("nothing is archived yet", 0)
     oldest = ages[0]
     days = max(0.0, (context.now - oldest.verified_at).total_seconds() / _DAY_S)
-    named = f"{oldest.table_name} {oldest.month}, part {oldest.part}"
     parts = counted(len(ages), "part of a month", "parts of months")
-    return Measure(f"{parts}; the one read longest ago, {named}, {days:.0f} days ago", days)
+    return Measure(f"{parts}; the one read longest ago, {oldest}, {days:.0f} days ago", days)

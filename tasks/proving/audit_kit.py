@@ -37,7 +37,7 @@ It prints one line for each thing, and ends with 1 if something is wrong.
 
 - Compare the file `policy` with the keys that a person gave you: whoever made this kit could have made the keys, too.
   `python verify_kit.py --policy YOURS` uses yours.
-- Keep `log/checkpoint`. A later kit must continue it.
+- Keep `log/checkpoint`. A later kit must continue it: `python verify_kit.py --before KEPT` checks that.
 - With a copy of the bucket beside it: `python verify_kit.py --data COPY` reads the objects with rows; `--deep`, with
   pyarrow, decodes every row.
 - `python verify_kit.py --proof FILE` checks a proof file.

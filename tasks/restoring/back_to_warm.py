@@ -68,13 +68,13 @@ from sql.storing import alterers, check_stored
 from storage.engine import engine
 from storage.layout import RETURNS
 from storage.manifest import Manifest
-from storage.records import put_record
 from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
 from storage.store import ObjectStore
 from tasks.archiving.catalogue import MonthState, count_rows, month_states
 from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
+from tasks.archiving.records import put_salted_record
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
 from tasks.restoring.restore import archived_states
 
@@ -362,7 +362,7 @@ def _attach(work: _Return, loaded: Sequence[_Loaded], versions: tuple[int, Decim
     now = read_now(connection)
     until = now.date() + work.who.ttl
     record = _record(work, loaded, until, now.isoformat())
-    stored = put_record(store, owner, RETURNS, f"{work.table.name}-{work.month}", record)
+    stored = put_salted_record(settings, owner, RETURNS, f"{work.table.name}-{work.month}", record)
     work.on_step("recorded")
     made = MonthReturn(work.table.name, work.month, versions[0], work.who, now, until, stored.key)
     try:

@@ -48,7 +48,6 @@ from storage.spool import spool_folder
 from tasks.archiving.catalogue import MonthState, gone_text, month_states
 from tasks.archiving.ownership import check_ownership
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
-from tasks.transparency.publish import publish_log
 
 OnStep = Callable[[str], object]
 COPY_DAYS = 30
@@ -243,12 +242,3 @@ def drop_copies(
     if problems:
         raise problems[0]
     return dropped
-
-
-def publish(settings: Settings) -> str:
-    """Put the events of restored months into the public log; returns why they are not there yet, if so."""
-    try:
-        publish_log(settings)
-    except TreasuryError as error:
-        return f"restored; the event waits for the public log: {error}"
-    return ""

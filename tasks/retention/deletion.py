@@ -62,6 +62,7 @@ from storage.store import ObjectStore, StoredFile
 from storage.versions import KeptVersionError, VersionedStore
 from tasks.archiving.month_lock import month_lock
 from tasks.archiving.ownership import check_ownership
+from tasks.archiving.records import put_record
 from tasks.retention.approvals import require_month_unchanged, require_plan, require_rules
 from tasks.retention.certificates import Doomed, Order, certificate_of, order_of, read_order
 from tasks.retention.clocks import require_clocks
@@ -71,6 +72,7 @@ from tasks.retention.imported_rows import forget_imported_rows
 from tasks.retention.locks import compare_locks, release_store_holds
 from tasks.retention.pages import certificate_page
 from tasks.retention.restored_copies import check_droppable, drop_copies_of
+from tasks.transparency.at_once import publish_at_once
 from tasks.transparency.publish import publish_log
 from tasks.watch.forgetting import forget_findings
 
@@ -397,7 +399,7 @@ def _begin(
     order = order_of(settings, work.owner, number, request, what, read_now(connection))
     content = order.to_bytes()
     key = f"{ORDERS}/{order.certificate}-{StoredFile.of(content).sha256.hex()[:16]}.json"
-    ObjectStore(settings).put_bytes(content, key)
+    put_record(settings, content, key)
     work.on_step("ordered")
     described = logged(key, content)
     run_ddl(connection, settings, lambda: _take_out(work, request, doomed, kept, holds, order, described))
@@ -493,7 +495,9 @@ def _finish(work: _Run, deletion: Deletion) -> DeletionOutcome:
         kept_part["rows"] for kept_part in order.content["kept"]
     )
     named = (deletion.table_name, Month.of(deletion.month))
-    return DeletionOutcome(*named, DeletionResult.DELETED, deletion.certificate, rows, _published(work.settings))
+    return DeletionOutcome(
+        *named, DeletionResult.DELETED, deletion.certificate, rows, publish_at_once(work.settings, "deleted")
+    )
 
 
 def _remove(work: _Run, deletion: Deletion) -> None:
@@ -564,12 +568,3 @@ def failures(outcomes: Sequence[DeletionOutcome]) -> list[TreasuryError]:
         for outcome in outcomes
         if outcome.result in kinds
     ]
-
-
-def _published(settings: Settings) -> str:
-    """Put the events into the public log; returns why they are not there yet, if so."""
-    try:
-        publish_log(settings)
-    except TreasuryError as error:
-        return f"deleted; its event waits for the public log: {error}"
-    return ""

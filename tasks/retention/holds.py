@@ -38,12 +38,12 @@ from sql.installation import read_installation
 from sql.log import record_event
 from storage.engine import identifier, literal
 from storage.layout import HOLDS
-from storage.records import put_record
-from storage.store import ObjectStore
 from tasks.archiving.ownership import check_ownership, find_owner
+from tasks.archiving.records import put_salted_record
 from tasks.querying.query import run_query
 from tasks.retention.locks import follow_hold
 from tasks.retention.subjects import has_column
+from tasks.transparency.at_once import publish_for_people
 
 _MATTER_CHARACTERS = 128
 
@@ -100,6 +100,7 @@ def place_hold(
             add_hold(connection, hold, stored)
             record_event(connection, owner, _held(hold, stored), now)
     follow_hold(settings, hold)
+    publish_for_people(settings)
     return HoldRecord(hold, None)
 
 
@@ -141,6 +142,7 @@ def release_hold(settings: Settings, number: int, actor: str, reason: str, *, ac
         newest_record = find_hold(connection, number)
     if not newest_record.is_open:
         follow_hold(settings, newest_record.hold)
+        publish_for_people(settings)
     return newest_record
 
 
@@ -265,7 +267,7 @@ def _owner(connection: Connection, settings: Settings) -> Owner:
 
 
 def _put(settings: Settings, owner: Owner, name: str, record: dict[str, Any]) -> LoggedObject:
-    return put_record(ObjectStore(settings), owner, HOLDS, name, record)
+    return put_salted_record(settings, owner, HOLDS, name, record)
 
 
 def _release_record(hold: Hold, proposal: HoldDecision, decision: HoldDecision) -> dict[str, Any]:

@@ -7,19 +7,23 @@ from typing import Any
 
 from config import Settings
 from ledger.counts import counted
-from ledger.errors import NotFoundError
+from ledger.errors import NotFoundError, VerificationError
 from ledger.forecast import STORED, ForecastMonth, Growth, KnownPart, forecast
 from ledger.holds import Hold, holds_on
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
+from ledger.transparency.events import LoggedManifest
 from sql.archive_objects import object_amounts
 from sql.clock import read_now
 from sql.connection import Connection, connect, fetch_one
 from sql.holds import open_holds
 from sql.locks import promised_until
+from sql.log import cold_parts
 from sql.queries import load
 from sql.relations import Relation
+from storage.manifest import Manifest
+from storage.store import ObjectStore, StoredFile
 from tasks.archiving.catalogue import count_rows, month_states, relation_bytes
 from tasks.archiving.known_parts import known_parts
 from tasks.retention.locks import shortened
@@ -80,6 +84,37 @@ def check_policies(settings: Settings) -> list[str]:
     """A sentence for each table whose policy breaks what locks have promised. Reads only."""
     with connect(settings.database_dsn, "policy") as connection:
         return shortened(connection, settings)
+
+
+def shortened_since(settings: Settings) -> list[str]:
+    """A sentence for each table and retention under which months were archived, where the policy is shorter now.
+
+    Nothing is broken: a manifest names the policy of its day, and only a lock promises it. Reads the manifest of every
+    archived part. Raises VerificationError for one that is not what was archived, and the store's errors.
+    """
+    with connect(settings.database_dsn, "policy") as connection:
+        parts = list(cold_parts(connection))
+    store, months = ObjectStore(settings), dict[tuple[str, int], set[str]]()
+    for part in parts:
+        table = settings.registry.get(part.table)
+        archived = _manifest(store, part.manifest).policy.retention_months
+        if table is not None and table.policy.retention_months < archived:
+            months.setdefault((part.table, archived), set()).add(part.month)
+    return [
+        f"{name}: retention_months {settings.table(name).policy.retention_months} is less than the {archived} under "
+        f"which {counted(len(named), 'month')} went cold: {', '.join(sorted(named))}. They may be deleted earlier than "
+        "their manifests say"
+        for (name, archived), named in sorted(months.items())
+    ]
+
+
+def _manifest(store: ObjectStore, said: LoggedManifest) -> Manifest:
+    content = store.read_bytes(said.key)
+    if StoredFile.of(content).sha256.hex() != said.sha256:
+        raise VerificationError(
+            f"{said.key} is not the manifest that was archived: `treasury verify` names what is wrong"
+        )
+    return Manifest.from_bytes(content, said.key)
 
 
 def parts_of(connection: Connection, table: TieredTable, holds: Sequence[Hold], now: Month) -> list[KnownPart]:

@@ -39,6 +39,7 @@ from sql.log import (
     read_entries,
     read_log,
 )
+from sql.session_lock import SESSION_WAIT_S
 from storage.store import ObjectStore
 from tasks.alerting.store import raise_alert
 from tasks.archiving.ownership import check_ownership, find_owner
@@ -103,15 +104,16 @@ class _Publication:
         self.on_step(f"put {name}")
 
 
-def publish_log(settings: Settings, on_step: OnStep = lambda _: None) -> Published | None:
+def publish_log(settings: Settings, on_step: OnStep = lambda _: None, wait_s: int = SESSION_WAIT_S) -> Published | None:
     """Publish every event that is recorded and not in the archive yet; None where no event was ever recorded.
 
-    Safe to run again after any interruption, and from several processes: one publishes, the others wait for it.
+    Safe to run again after any interruption, and from several processes: one publishes, the others wait for it, up to
+    ``wait_s``.
     ``on_step`` hears each step before and after it. Costs one request when there is nothing to do. Raises ForkError,
     with an alert, where the archive's log is not the one that PostgreSQL knows, and OwnershipError where the archive is
     not this database's. Raises ConfigError naming a key that is not there, and the store's errors.
     """
-    with connect(settings.database_dsn, "log") as connection, log_lock(connection):
+    with connect(settings.database_dsn, "log") as connection, log_lock(connection, wait_s):
         try:
             return _publish(connection, settings, on_step)
         except TreasuryError as error:

@@ -19,6 +19,7 @@ from ledger.transparency.verifier_keys import VerifierKey
 from sql.connection import Connection
 from sql.installation import read_installation
 from sql.log import cold_parts, count_waiting, known_uploads, read_entries, read_log, waiting_months
+from sql.records import known_records
 from storage.store import ObjectStore
 from tasks.archiving.ownership import OwnershipState, look
 from tasks.transparency.archived_log import CHECKPOINT, FOLDER
@@ -35,6 +36,7 @@ class DatabaseLog:
 
     ``waiting`` is the number of events that are not published yet, ``waiting_months`` the tables and months they are
     about. ``uploads`` are the recorded objects with their states, and ``months`` the archived parts by the catalogue.
+    ``records`` are the records of holds, deletions and returns whose upload was begun.
     ``marker`` is what is wrong with the archive's marker, empty when nothing.
     """
 
@@ -47,6 +49,7 @@ class DatabaseLog:
     uploads: Mapping[str, str] = field(default_factory=dict)
     months: tuple[Archived, ...] = ()
     marker: str = ""
+    records: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ def _of_database(connection: Connection, settings: Settings, store: ObjectStore)
         known_uploads(connection),
         tuple(cold_parts(connection)),
         "" if standing.state in _QUIET else standing.why,
+        known_records(connection),
     )
     folder = row.folder if row else FOLDER
     return KnownLog(origin, folder, tuple(sorted(keys, key=lambda key: key.text)), database=known)

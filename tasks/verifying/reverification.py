@@ -1,6 +1,7 @@
 """Every night a part of the archive is read again, row by row, so that no byte is unverified for longer than a setting.
 
-The whole log and the presence and size of every object are verified each night. What is in a storage class of its own
+The whole log and the presence and size of every object are verified each night. Of a month that went back to warm the
+former objects are read in their turn, byte by byte. What is in a storage class of its own
 is looked at in the store, and read when somebody has restored it. What was found whole is recorded, in
 the public log too; what is wrong raises an alert.
 """
@@ -72,14 +73,16 @@ def reverify(settings: Settings, now: datetime | None = None) -> Night:
         looked = look_at_classes(connection, settings)
         ages = sorted([*part_ages(connection), *looked.readable], key=lambda age: age.verified_at)
         chosen = choose_parts(ages, now or datetime.now(UTC), settings.verify_within_days)
-        parts = frozenset((age.table_name, age.month, age.part) for age in chosen) | looked.changed
-        report = verify_archive(settings, VerificationScope(parts=parts, deep=True), connection)
+        present = frozenset((age.table_name, age.month, age.part) for age in chosen if age.former_key is None)
+        former = frozenset(age.former_key for age in chosen if age.former_key is not None)
+        scope = VerificationScope(parts=present | looked.changed, former=former, deep=True)
+        report = verify_archive(settings, scope, connection)
         for place, text in looked.findings:
             report.add(place, text)
         if ArchiveFinding(MARKER, MOVED) not in report.findings:  # without the marker nobody is known to be the owner
             _record(connection, settings, report.months)
         report_damage(connection, report)
-    return Night(len(report.months), report.counts["rows"], report.counts["bytes"])
+    return Night(len(report.months), report.counts["rows"], sum(month.size_bytes for month in report.months))
 
 
 def report_damage(connection: Connection, report: VerificationReport, subject: str = ARCHIVE) -> None:

@@ -28,10 +28,12 @@ class LookedAt:
 def look_at_classes(connection: Connection, settings: Settings) -> LookedAt:
     """Look at every object that is in a storage class of its own. Raises the store's errors; safe to run again."""
     parts = classed_parts(connection)
-    ages = {(part.table_name, part.month, part.part): part for part in part_ages(connection, classed=True)}
+    ages = part_ages(connection, classed=True)
+    present = {(age.table_name, age.month, age.part): age for age in ages if age.former_key is None}
     findings: list[tuple[str, str]] = []
     readable, changed = list[PartAge](), set[PartKey]()
     store, classes = ObjectStore(settings), StorageClasses(settings)
+    readable += [age for age in ages if age.former_key is not None and store.is_readable(age.former_key)]
     for part in parts:
         named = (part.table_name, part.month, part.part)
         try:
@@ -39,8 +41,8 @@ def look_at_classes(connection: Connection, settings: Settings) -> LookedAt:
         except DataError:
             continue  # the look at the list of objects finds what is missing
         is_readable = store.is_readable(part.object_key)
-        if is_readable and named in ages:
-            readable.append(ages[named])
+        if is_readable and named in present:
+            readable.append(present[named])
         is_same = _is_same(connection, part, state)
         if not is_same and is_readable:
             changed.add(named)

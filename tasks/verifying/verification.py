@@ -41,7 +41,8 @@ _RECORDS = tuple(f"{folder}/" for folder in (HOLDS, ORDERS, RETURNS, CERTIFICATE
 @dataclass(frozen=True, slots=True)
 class VerificationScope:
     """The months that are verified, and how. ``sample``: the objects of so many months are read, the others looked at.
-    ``parts``: those of these parts are read, the others looked at.
+    ``parts``: those of these parts are read, the others looked at. ``former``: of the parts that went back to warm,
+    those whose objects with rows have these keys are read then.
     """
 
     table: str | None = None
@@ -50,6 +51,12 @@ class VerificationScope:
     deep: bool = False
     sample: int | None = None
     parts: frozenset[PartKey] | None = None
+    former: frozenset[str] = frozenset()
+
+    def reads_former(self, expected: ExpectedMonth) -> bool:
+        """Return whether the objects of a part that went back to warm are read."""
+        is_chosen = any(stored.key in self.former for stored in expected.objects)
+        return is_chosen if self.parts is not None else self.sample is None
 
     def includes(self, expected: ExpectedMonth) -> bool:
         """Return whether a part of a month is in the scope."""
@@ -93,8 +100,12 @@ def verify_archive(
     check_records(store, log.records, report)
     check_gone(listed, log.gone, report)
     _check_strays(listed, known, log, report)
-    _check_stray_records(listed, known, log, report)
-    _check_catalogue(known, log, report, lambda: know_log(settings, store, connection, policy))
+
+    def know_again() -> KnownLog | None:
+        return know_log(settings, store, connection, policy)
+
+    _check_stray_records(listed, known, log, report, know_again)
+    _check_catalogue(known, log, report, know_again)
     if not report.findings:
         scope.require_any([*log.months, *log.returned, *gone_months(log.gone)])
     if log.remembered is not None and not report.findings:
@@ -190,7 +201,7 @@ def _check_months(
             months.look(expected)
     for former in log.returned:
         if scope.includes(former):
-            months.check_former(former, read=scope.sample is None and scope.parts is None)
+            months.check_former(former, read=scope.reads_former(former))
     for (table, month), (index, returned) in sorted(log.in_work.items()):
         report.notes.append(
             f"{table} {month} went back to warm by entry {index}, in work until {returned.until}: its rows are in "
@@ -220,10 +231,15 @@ def _check_strays(listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, 
 
 
 def _check_stray_records(
-    listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, report: VerificationReport
+    listed: Mapping[str, int],
+    known: KnownLog,
+    log: VerifiedLog,
+    report: VerificationReport,
+    know_again: Callable[[], KnownLog | None],
 ) -> None:
     """Records that no entry names. A certificate of this installation is a finding, unless its deletion is under way:
-    somebody may show it. A run that was killed leaves some of the others, which one note counts.
+    somebody may show it. So is a record that PostgreSQL, where it is there, has not begun itself. Of the others a run
+    that was killed leaves some, or their events wait: one note counts them.
     """
     if not log.is_whole:
         return
@@ -237,6 +253,14 @@ def _check_stray_records(
         if key.startswith(ours) and PurePosixPath(key).stem not in under_way:
             report.add(key, "is a certificate that no entry of the log names: it is not valid")
     others = [key for key in strays if not key.startswith(ours)]
+    if known.database is not None:
+        begun = known.database.records
+        if not begun.issuperset(others) and (again := know_again()) is not None and again.database is not None:
+            begun = again.database.records  # one may have been begun since
+        for key in others:
+            if key not in begun:
+                report.add(key, "is a record that no entry of the log names, and that this database has not made")
+        others = [key for key in others if key in begun]
     if others:
         report.notes.append(
             f"{counted(len(others), 'record')} of holds, deletions or returns not in the log, such as {others[0]}. The "

@@ -35,6 +35,7 @@ from tests.ledger.test_month_tree import SPELLINGS
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger, make_row, moment
 
 NEXT = COLD.plus(1)
+LATER = COLD.plus(2)
 VERIFIER = Path(__file__).resolve().parents[2] / "examples" / "verify_kit.py"
 
 
@@ -129,6 +130,45 @@ def test_a_month_that_went_back_to_warm_is_not_missed_and_its_proofs_hold(ledger
     answer = run(kit, "--proof", str(files["row"]))
     assert (answer.returncode, answer.stderr) == (0, ""), answer.stdout
     assert "archived it again" in answer.stdout
+
+
+def test_a_later_kit_continues_a_kept_checkpoint(ledger: Ledger, kit: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    shutil.copy(kit / "log/checkpoint", kept)
+    size = int(kept.read_text().splitlines()[1])
+    rotate_keys(ledger.settings)
+    ledger.warm(LATER)
+    archive_month(ledger.settings, ledger.table, LATER)
+    publish_log(ledger.settings)
+    later = made_kit(ledger, tmp_path / "later", VerificationScope())
+    answer = run(later, "--before", str(kept))
+    assert (answer.returncode, answer.stderr) == (0, ""), answer.stdout
+    assert f"ok    kept: the log continues this checkpoint of {size} entries" in answer.stdout.splitlines()
+
+    answer = run(kit, "--before", str(later / "log/checkpoint"))
+    assert answer.returncode == 1
+    assert (
+        f"WRONG checkpoint: has {size + 2} entries, and the log of the kit {size}: the log was set back"
+        in answer.stdout
+    )
+
+    text, signatures = split_note(kept.read_bytes())
+    origin, _, root, *rest = text.split("\n")
+    smaller = join_note("\n".join((origin, str(size - 1), root, *rest)), signatures)
+    of_another = join_note("\n".join(("treasury/other", str(size), root, *rest)), signatures)
+    for changed, reason in (
+        (join_note(text, signatures[:1]), "lacks a signature of the keys that the log had then"),
+        (smaller, "the log's first entries were changed"),
+        (of_another, "is a checkpoint of the log treasury/other, and the kit is of treasury/"),
+        (b"nothing of the kind", "the note has no signatures"),
+    ):
+        kept.write_bytes(changed)
+        answer = run(later, "--before", str(kept))
+        assert (answer.returncode, answer.stderr) == (1, "")
+        assert f"WRONG kept: {reason}" in answer.stdout
+    later_text, _ = split_note((later / "log/checkpoint").read_bytes())
+    kept.write_bytes(join_note(later_text, signatures))  # signed by nobody who signs the log now
+    assert "WRONG kept: lacks a signature" in run(later, "--before", str(kept)).stdout
 
 
 @pytest.mark.parametrize(("options", "reason"), [

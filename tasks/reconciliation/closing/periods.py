@@ -32,6 +32,7 @@ from sql.storing import check_stored, fetch_stored
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.closing import closed_days
 from tasks.reconciliation.closing.internal_days import sums_of
+from tasks.transparency.at_once import publish_for_people
 
 _AUDIT = load("reconciliation_audit")
 _PERIODS = load("reconciliation_periods")
@@ -125,17 +126,21 @@ def close_period(
         (today,) = fetch_one(connection, _CLOSED["today"], {"offset_ms": OFFSET_MS})
         if last >= min(day_of(now or datetime.now(UTC)), today):
             raise RefusalError(f"{name}: {last} is not over yet")
+        done = None
         for _ in range(_ATTEMPTS):
             _check_closable(connection, period, name)
-            done = None
             known = _open_proposal(connection, period)  # first: who writes after this notes it
             if closed_days.writers_have_ended(settings, connection, supplier):
                 compared = closed_days.compare_with_runs(settings, connection, supplier, first, last)
                 done = _decided(settings, connection, period, who, compared, known, carry=carry, seen=seen)
             if done is not None:
-                return done
+                break
             time.sleep(_PAUSE_S)
-    raise TransientError(f"{name}: rows of these days are being changed; try again")
+    if done is None:
+        raise TransientError(f"{name}: rows of these days are being changed; try again")
+    if done.state is PeriodState.CLOSED:
+        publish_for_people(settings)
+    return done
 
 
 def _decided(

@@ -60,6 +60,17 @@ def test_the_age_of_the_oldest_unverified_byte_is_a_metric(
     assert sample.value / 86_400 == pytest.approx(days, abs=0.5)
 
 
+def test_a_time_to_come_makes_no_byte_younger(api: httpx.Client, watcher: Headers, ready: Settings) -> None:
+    with psycopg.connect(ready.database_dsn, autocommit=True) as connection:
+        connection.execute(COLD_MONTH)
+        connection.execute(
+            "INSERT INTO treasury.archive_verified SELECT object_key, table_name, month, part,"
+            " now() + interval '10 years', true FROM treasury.archive_objects"
+        )
+    sample = exposed(api, watcher)["treasury_archive_oldest_unverified_seconds"]
+    assert sample.value / 86_400 == pytest.approx(100, abs=0.5)
+
+
 def test_holds_and_deletions_are_counted(api: httpx.Client, watcher: Headers, ready: Settings) -> None:
     with psycopg.connect(ready.database_dsn, autocommit=True) as connection:
         connection.execute(
@@ -81,7 +92,7 @@ def test_holds_and_deletions_are_counted(api: httpx.Client, watcher: Headers, re
     }
 
 
-ENDS = {"deep", "deep_bytes", "held", "in_grace", "deleted"}
+ENDS = {"deep", "deep_bytes", "held", "in_grace", "due", "deleted"}
 MONTHS = """
     INSERT INTO archive_months (table_name, month, part, tier, step, digest, object_key, object_bytes, manifest_key,
                                 verified_at, cold_at, deep_at, certificate, deleted_at)
@@ -124,13 +135,27 @@ REQUESTS = """
            (3, 'approved', 'b', 'b', 'r', now() - interval '13 days'),
            (3, 'revoked', 'b', 'b', 'r', now())
 """
+# A request that needs two people, and of which one has approved twice.
+TWICE = """
+    INSERT INTO deletion_requests VALUES (4, '2024-01-01', '[{}]', sha256(''), 2, 14, 'a', 'a', 'r', now());
+    INSERT INTO deletion_decisions (request_id, action, actor, account, reason, decided_at)
+    VALUES (4, 'approved', 'ben', 'ben', 'r', now()), (4, 'approved', 'Ben ', 'BEN', 'r', now())
+"""
+# Past the policy of 120 months: one that a request is about, and one that none is about.
+PAST = """
+    INSERT INTO archive_months (table_name, month, tier, digest, object_key, manifest_key, verified_at)
+    SELECT 'transactions', month, 'cold', sha256(''), 'past' || month, 'm' || month, now()
+    FROM (VALUES (date '2010-01-01'), (date '2010-02-01')) AS made (month);
+    INSERT INTO deletion_requests
+    VALUES (5, '2024-01-01', '[{"table": "transactions", "month": "2010-02"}]', sha256(''), 2, 14, 'a', 'a', 'r', now())
+"""
 
 
 def test_months_that_are_deep_held_in_grace_and_deleted_are_counted(
     api: httpx.Client, watcher: Headers, ready: Settings
 ) -> None:
     with psycopg.connect(ready.database_dsn, autocommit=True) as connection:
-        for statement in (MONTHS, HOLDS, REQUESTS):
+        for statement in (MONTHS, HOLDS, REQUESTS, TWICE, PAST):
             connection.execute(statement)
     found = exposed(api, watcher)
     counts = {name: found[name].value for name in found if name.startswith("treasury_months_")}
@@ -139,8 +164,10 @@ def test_months_that_are_deep_held_in_grace_and_deleted_are_counted(
         "treasury_months_deep_bytes": 123,
         "treasury_months_held": 2,
         "treasury_months_in_grace": 2,
+        "treasury_months_due": 1,
         "treasury_months_deleted": 2,
     }
+    assert found["treasury_deletion_requests_waiting"].value == 2
 
 
 def test_figures_that_cannot_be_read_take_no_others_with_them(

@@ -9,7 +9,7 @@ from storage.versions import VersionedStore
 from tasks.health import CHECKS, CheckResult, HealthState, run_checks
 from tasks.retention.approvals import approve
 from tests.tasks.archiving.ledger import Ledger
-from tests.tasks.retention.aged import OLD, REVIEW, delete, hold, release, request
+from tests.tasks.retention.aged import OLD, OLDER, REVIEW, delete, hold, release, request
 
 
 def measured(ledger: Ledger, name: str, after: timedelta = timedelta(0)) -> CheckResult:
@@ -32,7 +32,8 @@ def test_a_hold_that_nobody_looked_at_by_its_review_date_is_named(old: Ledger) -
 def test_a_deletion_that_does_not_end_and_a_request_that_waits_are_named(
     old: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert measured(old, "deletions").line == "no deletion is waiting"
+    past_policy = f"2 months are past their policies and in no open request, the oldest is transactions {OLDER}"
+    assert measured(old, "deletions").line == past_policy
     request(old)
     assert measured(old, "deletions").line == "1 request is waiting for approval, the first is 1"
     assert measured(old, "deletions", timedelta(days=30)).state is HealthState.HEALTHY
@@ -52,3 +53,14 @@ def test_a_deletion_that_does_not_end_and_a_request_that_waits_are_named(
     assert "last error: the store is away" in result.line
     delete(old)
     assert measured(old, "deletions", timedelta(hours=97)).line == "no deletion is waiting"
+
+
+def test_a_request_in_its_grace_period_is_named(old: Ledger) -> None:
+    rules = old.settings.retention.model_copy(update={"grace_days": 14})
+    slow = Ledger(old.settings.model_copy(update={"retention": rules}), old.store)
+    request(slow)
+    for name in ("ben", "carol"):
+        approve(slow.settings, 1, name, "looked at")
+    until = datetime.now(UTC).date() + timedelta(days=14)
+    said = f"1 request is in the grace period until {until}, the first is 1"
+    assert measured(slow, "deletions").line == said

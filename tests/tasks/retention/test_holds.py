@@ -10,17 +10,21 @@ from ledger.errors import ConfigError, FieldError, NotFoundError, RefusalError
 from ledger.holds import Hold, HoldScope, Lack, Subject, hold_number
 from ledger.months import Month
 from ledger.transparency.events import Event, Held
+from ledger.transparency.policies import LogPolicy
 from ledger.transparency.replay import replay_entries
 from ledger.transparency.tiles import Tree
 from sql.connection import connect
 from sql.installation import read_installation
-from sql.log import read_entries
+from sql.log import log_lock, read_entries
 from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
 from tasks.retention import holds as module
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import holds, place_hold, reject_release, release_hold, show_hold
+from tasks.transparency import at_once
 from tasks.transparency.publish import publish_log
+from tasks.transparency.report import policy_text
+from tasks.verifying.verification import VerificationScope, verify_archive
 from tests.tasks.archiving.ledger import HOT, Ledger
 from tests.tasks.retention.aged import (
     OLD,
@@ -32,6 +36,7 @@ from tests.tasks.retention.aged import (
     delete,
     hold,
     release,
+    verified,
     wrong,
 )
 
@@ -49,6 +54,32 @@ def events(ledger: Ledger) -> list[Event]:
 def place(ledger: Ledger, scope: HoldScope, **changes: object) -> None:
     given = {"matter": "m-1", "reason": "court order", "actor": "anna", "review_on": REVIEW} | changes
     place_hold(ledger.settings, scope, **given)  # type: ignore[arg-type]  # each test changes one of them
+
+
+def published(ledger: Ledger) -> list[str]:
+    """The events of the log in the archive, by its bucket alone."""
+    policy = LogPolicy.parse(policy_text(ledger.settings).encode())
+    report = verify_archive(ledger.settings, VerificationScope(sample=0), policy=policy)
+    assert report.findings == []
+    waiting = ledger.sql("SELECT count(*) FROM log_events WHERE entry_index IS NULL")
+    assert waiting == [(0,)]
+    names = ledger.sql("SELECT event FROM log_events WHERE entry_index < %s ORDER BY entry_index", report.size)
+    return [name for (name,) in names]
+
+
+def test_a_hold_and_its_release_are_in_the_published_log_at_once(old: Ledger) -> None:
+    placed = hold(old, OLD)
+    assert published(old)[-1] == "held"
+    release(old, placed.hold.number)
+    assert published(old)[-1] == "released"
+
+
+def test_a_hold_is_placed_while_the_log_cannot_be_published(old: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_once, "_WAIT_S", 1)
+    with connect(old.settings.database_dsn, "tests") as connection, log_lock(connection):
+        assert hold(old, OLD).is_open
+    assert old.sql("SELECT count(*) FROM log_events WHERE event = 'held' AND entry_index IS NULL") == [(1,)]
+    assert "held" in [event.body.event for event in events(old)]
 
 
 def test_a_hold_is_recorded_with_its_object_and_an_event_that_names_nobody(old: Ledger) -> None:
@@ -215,6 +246,22 @@ def test_a_hold_on_a_month_that_is_deleted_in_part_says_what_it_lacks(old: Ledge
     place(old, HoldScope(OLD, OLD.plus(1), None, Subject.WALLET, "wallet-5"))
     assert holds(old.settings)[-1].hold.lacks == lacks
     assert wrong(old) == []
+
+
+def test_the_record_of_a_hold_whose_transaction_was_lost_is_known_and_not_wrong(
+    old: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "add_hold", die)
+        with pytest.raises(KilledError):
+            hold(old, OLD)
+    (key,) = ObjectStore(old.settings).keys("_treasury/holds")
+    assert holds(old.settings) == []
+    report = verified(old)
+    assert (report.findings, [key in note for note in report.notes]) == ([], [True])
 
 
 def test_a_hold_that_is_placed_while_a_deletion_is_under_way_keeps_what_is_left(old: Ledger) -> None:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import NotFoundError
+from config import Settings
+from ledger.errors import NotFoundError, VerificationError
 from ledger.months import Month
 from ledger.policy import Tier
+from ledger.sizes import GIGABYTE
 from sql.connection import connect
 from sql.locks import LockedObject, intend_retention
+from storage.store import ObjectStore
 from tasks.archiving.tiers import tier_rows
 from tasks.retention.approvals import approve, request_deletion
-from tasks.retention.policy import check_policies, simulate
+from tasks.retention.policy import check_policies, shortened_since, simulate
 from tests.cli.in_process import run_here
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.retention.aged import OLD, OLDER, YOUNG, age, approved, delete, hold
@@ -55,6 +58,24 @@ def test_a_policy_that_is_shorter_than_a_lock_is_named(ledger: Ledger) -> None:
     )
 
 
+def test_months_that_were_archived_under_a_longer_retention_are_named(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    age(ledger, OLD, YOUNG)
+    assert shortened_since(ledger.settings) == []
+    policy = ledger.table.policy.model_dump() | {"retention_months": 96}
+    settings = Settings.model_validate(ledger.settings.model_dump() | {"tables": {"transactions": {"policy": policy}}})
+    (text,) = shortened_since(settings)
+    assert text.startswith(
+        f"transactions: retention_months 96 is less than the 120 under which 2 months went cold: {OLD}, {YOUNG}. "
+    )
+    run = run_here(capsys, tmp_path, settings.environment(), "policy", "check", "--json")
+    assert (run.returncode, json.loads(run.stdout)["shortened"]) == (0, [text])
+    ObjectStore(settings).replace_bytes(b"{}", ledger.catalogue(OLD)["manifest_key"])
+    with pytest.raises(VerificationError, match="is not the manifest that was archived"):
+        shortened_since(settings)
+
+
 def test_the_commands_say_what_the_policies_come_to(
     ledger: Ledger, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -64,9 +85,11 @@ def test_the_commands_say_what_the_policies_come_to(
     run = run_here(capsys, tmp_path, environment, "policy", "simulate", *table, "--years", "2", "--json")
     (said,) = json.loads(run.stdout)
     assert (run.returncode, said["rows_per_month"], len(said["months"])) == (0, 40, 24)
-    assert said["months"][0]["tiers"]["cold"]["cost"] is None
+    size_bytes = said["months"][0]["tiers"]["cold"]["bytes"]
+    expected_cost = ledger.settings.prices.cold_gb * size_bytes / GIGABYTE
+    assert Decimal(said["months"][0]["tiers"]["cold"]["cost"]) == round(expected_cost, 2)
     run = run_here(capsys, tmp_path, environment, "policy", "simulate", *table, "--price-per-gb", "cold=0.02")
-    assert (run.returncode, "unknown" in run.stdout) == (0, True)
+    assert (run.returncode, "unknown" in run.stdout, "USD of the year" in run.stdout) == (0, False, True)
     run = run_here(capsys, tmp_path, environment, "policy", "simulate", "--price-per-gb", "freezer=1")
     assert (run.returncode, "must be a tier and a price" in run.stderr) == (78, True)
     run = run_here(capsys, tmp_path, environment, "policy", "check")
@@ -93,8 +116,14 @@ def test_tiers_show_what_is_held_due_in_grace_and_deleted(ledger: Ledger) -> Non
     slow = ledger.settings.model_copy(update={"retention": rules})
     asked = request_deletion(slow, [ledger.table], "anna", "past the policy")
     assert shown()[OLD][0] == "waiting"
-    for name in ("ben", "carol"):
-        approve(slow, asked.request_id, name, "looked at")
+    approve(slow, asked.request_id, "ben", "looked at")
+    ledger.sql(
+        "INSERT INTO deletion_decisions (request_id, action, actor, account, reason, decided_at)"
+        " VALUES (%s, 'approved', 'Ben ', 'BEN', 'by hand', now())",
+        asked.request_id,
+    )
+    assert shown()[OLD][0] == "waiting"  # whatever wrote it: one person's second approval is none
+    approve(slow, asked.request_id, "carol", "looked at")
     state, _, note = shown()[OLD]
     assert (state, note.startswith("in its grace period until ")) == ("grace", True)
 

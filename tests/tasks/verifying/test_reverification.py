@@ -11,6 +11,7 @@ from ledger.archive_objects import EVERY_PART
 from ledger.errors import VerificationError
 from ledger.transparency.events import Event, Reverified
 from sql.connection import connect
+from sql.restored import Request
 from sql.verified import PartAge, part_ages
 from storage.store import ObjectStore
 from tasks.alerting.store import raise_alert
@@ -18,6 +19,8 @@ from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.health import HealthState, run_checks
 from tasks.health.checks import CHECKS
+from tasks.restoring.back_to_warm import return_month
+from tasks.transparency.publish import publish_log
 from tasks.verifying.drill import READERS, drill, drill_again
 from tasks.verifying.reverification import DAMAGED, choose_parts, reverify
 from tests.archives import Archives, two_cold_months
@@ -25,6 +28,7 @@ from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
 
 NEXT = COLD.plus(1)
 NOW = datetime(2026, 11, 29, 3, 30, tzinfo=UTC)
+WHO = Request("anna", "os anna", "a correction that the auditors ask for", timedelta(days=7))
 
 
 @pytest.fixture
@@ -98,6 +102,46 @@ def test_what_was_read_in_the_future_counts_as_not_read(archived: Ledger) -> Non
     assert first.verified_at <= second.verified_at <= datetime.now(UTC)
     reverify(archived.settings)
     assert archived.sql("SELECT count(*) FROM archive_verified WHERE verified_at > now()") == [(0,)]
+
+
+def test_the_former_objects_of_a_month_in_work_are_read_in_their_turn(archived: Ledger) -> None:
+    key, object_bytes = archived.sql(
+        "SELECT object_key, object_bytes FROM archive_months WHERE month = %s", COLD.first_day
+    )[0]
+    return_month(archived.settings, archived.table, COLD, WHO)
+    publish_log(archived.settings)
+    archived.sql("UPDATE archive_verified SET verified_at = now()")
+    archived.sql("UPDATE month_returns SET returned_at = now() - interval '95 days'")
+    with connect(archived.settings.database_dsn, "tests") as connection:
+        oldest, _ = part_ages(connection)
+    assert (str(oldest), oldest.former_key) == (f"transactions {COLD}, former part 1", key)
+    check = [check for check in CHECKS if check.name == "verification"]
+    (result,) = run_checks(archived.settings, check)
+    assert f"{oldest}, 95 days ago" in result.line
+    night = reverify(archived.settings)
+    assert (night.parts, night.size_bytes > object_bytes) == (1, True)
+    assert archived.sql("SELECT count(*), bool_or(deep) FROM archive_verified WHERE month = %s", COLD.first_day) == [
+        (len(EVERY_PART), False)
+    ]
+    (event,) = events(archived)
+    assert (event.month, event.part, event.deep) == (str(COLD), 1, False)
+    with connect(archived.settings.database_dsn, "tests") as connection:
+        assert [age.month for age in part_ages(connection)] == [str(NEXT), str(COLD)]
+
+
+def test_a_former_object_with_other_bytes_is_found_in_its_turn(archived: Ledger) -> None:
+    key = archived.catalogue(COLD)["object_key"]
+    return_month(archived.settings, archived.table, COLD, WHO)
+    publish_log(archived.settings)
+    archived.sql("UPDATE month_returns SET returned_at = now() - interval '95 days'")
+    store = ObjectStore(archived.settings)
+    content = store.read_bytes(key)
+    store.remove(key)
+    store.put_bytes(bytes([content[0] ^ 1]) + content[1:], key)
+    with pytest.raises(VerificationError, match=f"{key}: its SHA-256 is not the one in the log: a former object"):
+        reverify(archived.settings)
+    with connect(archived.settings.database_dsn, "tests") as connection:
+        assert part_ages(connection)[0].former_key == key
 
 
 def test_what_is_wrong_fails_the_night_with_an_alert_that_ends_with_it(archived: Ledger) -> None:

@@ -166,6 +166,19 @@ def test_a_leftover_that_the_catalogue_knows_is_counted_and_is_not_wrong(archive
 
 
 @pytest.mark.sampled(1)
+@pytest.mark.parametrize("folder", ["holds", "deletions", "returns"])
+def test_a_record_that_nobody_knows_is_wrong_where_a_database_is_there(
+    archived: Ledger, policy: LogPolicy, folder: str
+) -> None:
+    key = f"_treasury/{folder}/HOLD-9-0-0.json"
+    ObjectStore(archived.settings).put_bytes(b"{}", key)
+    text = "is a record that no entry of the log names, and that this database has not made"
+    assert wrong(with_database(archived)) == [(key, text)]
+    alone = from_bucket(archived, policy)
+    assert (wrong(alone), [key in note for note in alone.notes]) == ([], [True])
+
+
+@pytest.mark.sampled(1)
 def test_an_event_that_waits_hides_no_other_month(archived: Ledger) -> None:
     third = NEXT.plus(1)
     archived.warm(third)

@@ -2,10 +2,10 @@
 
 from sql.migrate import run_file
 
-revision = "0039"
-down_revision = "0038"
+revision = "0040"
+down_revision = "0039"
 
 
 def upgrade() -> None:
     """Apply the .sql file of the same number."""
-    run_file("0039_totals_columns.sql")
+    run_file("0040_totals_columns.sql")
