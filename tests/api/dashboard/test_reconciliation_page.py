@@ -9,12 +9,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from api.dashboard.reconciliation import MOST_DAYS, PAGE, AskedBreaks, cell
+from api.dashboard.formats import NOTHING
+from api.dashboard.reconciliation import MOST_DAYS, PAGE, AskedBreaks, cell, rates
 from config import Settings
 from ledger.business_days import bounds, day_of
 from ledger.errors import FieldError
 from ledger.scopes import Scope
-from tasks.reconciliation.overview import SupplierDay, read_overview
+from tasks.reconciliation.overview import Overview, SupplierDay, read_overview
 from tasks.reconciliation.vocabulary import BreakState
 from tasks.statements.absences import declare_absence
 from tasks.statements.intake import IntakeResult, take_in
@@ -271,6 +272,26 @@ def test_a_run_that_no_longer_says_all_is_marked() -> None:
 def test_a_day_names_its_run_and_the_number_of_its_lines(changes: dict[str, object], notes: tuple[str, ...]) -> None:
     now = bounds(DAY)[1] + timedelta(hours=1)
     assert cell(replace(EMPTY, **changes), is_awaited=True, now=now).notes == notes  # type: ignore[arg-type]
+
+
+def test_match_rates_are_of_each_supplier_and_a_day_without_a_run_is_a_gap() -> None:
+    shares = {
+        ("flash", 0): 0.5, ("flash", 1): None, ("flash", 2): 1.0,
+        ("peach", 0): 0.25, ("peach", 1): 0.75, ("peach", 2): None,
+        ("mobilemart", 0): None, ("mobilemart", 1): None, ("mobilemart", 2): None,
+    }  # fmt: skip
+    days = [
+        replace(EMPTY, day=DAY + timedelta(days=number), supplier=supplier, matched_share=share)
+        for (supplier, number), share in reversed(shares.items())  # the newest day first
+    ]
+    (chart,) = rates(Overview(days, []), SUPPLIERS)
+    assert chart.columns[1:] == ("flash", "peach")  # of mobilemart nothing was run
+    assert [[cell.replace("\u202f", " ") for cell in row] for row in chart.rows] == [
+        ["2026-02-03", "50 %", "25 %"],
+        ["2026-02-04", NOTHING, "75 %"],
+        ["2026-02-05", "100 %", NOTHING],
+    ]
+    assert rates(Overview([replace(day, matched_share=None) for day in days], []), SUPPLIERS) == []
 
 
 def test_a_day_that_was_run_before_it_was_over_is_found_in_postgresql(settings: Settings, tmp_path: Path) -> None:
