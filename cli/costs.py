@@ -9,7 +9,7 @@ from config import Settings
 from ledger.sizes import GIGABYTE
 from ledger.storage_costs import CostOfMonth, TierCost
 from ledger.tables import TieredTable
-from tasks.retention.costs import YEAR, CostAhead, TableCost, percent, table_costs
+from tasks.retention.costs import CostAhead, TableCost, percent, table_costs
 
 _SMALL = Decimal("0.01")
 
@@ -41,7 +41,7 @@ def _other(now: CostOfMonth) -> list[str]:
 def _sentences(cost: TableCost, currency: str) -> list[str]:
     now = cost.now
     present = f"now: {money(now.total)} {currency} a month, of which {money(now.requests)} for requests to the store"
-    ahead = [f"{_span(years)}: {money(years.total)} {currency}; {_hot(years)}" for years in cost.ahead]
+    ahead = [f"the next {years.span}: {money(years.total)} {currency}; {_hot(years)}" for years in cost.ahead]
     return [f"{present}; all hot: {money(now.all_hot)}; {_saved(now)}", *ahead]
 
 
@@ -53,10 +53,6 @@ def _saved(now: CostOfMonth) -> str:
     if now.saved < 0:
         return f"the tiers cost {amount} more, {share.removeprefix('-')} %"
     return f"the tiers save {amount}, {share} %"
-
-
-def _span(ahead: CostAhead) -> str:
-    return "the next 12 months" if ahead.months == YEAR else f"the next {ahead.months // YEAR} years"
 
 
 def _hot(ahead: CostAhead) -> str:

@@ -1,20 +1,21 @@
 """The artifacts of a run in the Prefect UI, and its log lines: tables and summaries made from outcomes."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from ledger.counts import counted
-from ledger.sizes import GIGABYTE, human_bytes
+from ledger.sizes import human_bytes
 from tasks.archiving.outcome import MoveOutcome, MoveResult
 from tasks.archiving.plan import PlannedMove
 from tasks.archiving.rollover import RolloverReport
 from tasks.health import CheckResult, HealthState, worst
 from tasks.health.record import Recorded
-from tasks.retention.costs import TableCost
+from tasks.retention.costs import SPANS, TableCost
 
 
 def publish_plan(moves: Sequence[PlannedMove], as_of: date) -> str:
@@ -96,20 +97,47 @@ def publish_rollover(reports: Sequence[RolloverReport], as_of: date, plan_only: 
 
 
 def publish_costs(costs: Sequence[TableCost], currency: str) -> None:
-    """Publish what the months of each table cost, and what the tiers save."""
+    """Publish what the months of each table cost now and in the years ahead, and what the tiers save."""
     rows = [
         {
             "table": known["table"],
-            **{f"{tier}, GB": round(amount["bytes"] / GIGABYTE, 3) for tier, amount in known["tiers"].items()},
-            "other objects, GB": round(known["other_objects"]["bytes"] / GIGABYTE, 3),
+            **{tier: f"{counted(of['months'], 'month')}, {_priced(of)}" for tier, of in known["tiers"].items()},
+            "other objects": _priced(known["other_objects"]),
             "months of unknown size": known["unknown_months"],
             f"{currency} a month": known["total"],
+            "of it requests": known["requests"],
             "all hot": known["all_hot"],
-            "saved": "" if known["saved_percent"] is None else f"{known['saved_percent']} %",
+            "saved": _percent(known["saved_percent"]),
         }
+        | _years_ahead(known["ahead"])
         for known in (cost.as_json(currency) for cost in costs)
     ]
-    create_table_artifact(key="storage-costs", table=rows, description="What a month of the stored data costs")
+    description = "What a month of the stored data costs, and what the months to come will cost"
+    create_table_artifact(key="storage-costs", table=rows, description=description)
+
+
+def _years_ahead(costs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The cells of the months to come, by the names of their columns: empty for a table without a forecast."""
+    known = {cost["months"]: cost for cost in costs}
+    cells = dict[str, str]()
+    for months, span in SPANS.items():
+        cost = known.get(months)
+        name, all_hot = f"the next {span}", f"the next {span}, all hot"
+        cells |= {name: cost["total"] if cost else "", all_hot: _all_hot(cost) if cost else ""}
+        cells[f"the next {span}, saved"] = _percent(cost["saved_percent"] if cost else None)
+    return cells
+
+
+def _all_hot(cost: Mapping[str, Any]) -> str:
+    return "unknown" if cost["unknown_months"] else cost["all_hot"]
+
+
+def _priced(amount: Mapping[str, Any]) -> str:
+    return f"{human_bytes(amount['bytes'])}: {amount['cost']}"
+
+
+def _percent(share: str | None) -> str:
+    return "" if share is None else f"{share} %"
 
 
 def publish_health(results: Sequence[CheckResult], recorded: Recorded, at: datetime) -> str:

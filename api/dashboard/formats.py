@@ -43,8 +43,10 @@ def money(amount: Decimal | str | None, currency: str) -> str:
     return f"{_grouped(shown(Decimal(amount), currency))}{THIN}{currency}"
 
 
-def cost(amount: Decimal) -> str:
+def cost(amount: Decimal | None) -> str:
     """A price to the cent, without its currency; below a cent with two digits that count."""
+    if amount is None:
+        return NOTHING
     places = 1 - amount.adjusted() if 0 < abs(amount) < _CENT else 2
     return _grouped(f"{amount:.{places}f}")
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from markupsafe import Markup
@@ -23,17 +24,17 @@ from api.dashboard.runs_desk import RUN_SIGNS
 from api.holds.work import in_thread, known
 from api.routing import parsing
 from api.routing.problems import NOT_FOUND, HttpError
-from config import Settings
 from ledger.errors import FieldError
 from ledger.holds import Hold
 from ledger.masking import mask_text
 from ledger.months import Month
+from ledger.policy import Tier
 from ledger.scopes import Scope
-from ledger.storage_costs import CostOfMonth, cost_of_month, sum_of_costs
+from ledger.storage_costs import CostOfMonth, sum_of_costs
 from ledger.tables import TieredTable
-from tasks.archiving.life import UNFINISHED, Life, MonthLife, TableLife, unfinished_rows
+from tasks.archiving.life import UNFINISHED, Life, MonthLife, unfinished_rows
 from tasks.archiving.plan import PlannedMove
-from tasks.retention.costs import prices_of
+from tasks.retention.costs import prices_of, sum_of_costs_ahead
 from tasks.retention.holds import holds
 from tasks.transparency.archived_log import CHECKPOINT
 from tasks.transparency.report import policy_text
@@ -86,8 +87,7 @@ async def show_life(call: PageCall) -> Mapping[str, Any]:
     """The grids, what each tier holds, what moves next, and how far the proof has come."""
     desk = call.services.life
     life, runs = await asyncio.gather(desk.life(), call.services.runs.recent())
-    settings = call.services.settings
-    costs = {table.name: _cost(settings, table) for table in life.tables}
+    settings, costs = call.services.settings, await desk.costs(life)
     return {
         "life": life,
         "grids": await desk.grids(life, draw),
@@ -102,16 +102,17 @@ async def show_life(call: PageCall) -> Mapping[str, Any]:
         "run_signs": RUN_SIGNS,
         "troubled": _some(_troubled(life)),
         "costs": costs,
-        "all_costs": sum_of_costs(list(costs.values())),
+        "tier_costs": {cost.table: _tier_costs(cost.now) for cost in costs},
+        "all_costs": (all_costs := sum_of_costs([cost.now for cost in costs])),
+        "all_tier_costs": _tier_costs(all_costs),
+        "all_costs_ahead": sum_of_costs_ahead([cost.ahead for cost in costs]),
         "prices": prices_of(settings),
         "prices_place": address_of("docs/settings.md#prices"),
     }
 
 
-def _cost(settings: Settings, table: TableLife) -> CostOfMonth:
-    """What a month of a table's months costs."""
-    parts = [part for month in table.months for part in month.parts]
-    return cost_of_month(parts, prices_of(settings), settings.verify_within_days)
+def _tier_costs(cost: CostOfMonth) -> Mapping[Tier, Decimal]:
+    return {tier.tier: tier.cost for tier in cost.tiers}
 
 
 def draw(life: Life) -> Mapping[str, Markup]:

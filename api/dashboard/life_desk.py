@@ -1,6 +1,6 @@
-"""The life of all months, read in a thread and shared for some seconds, with the grids that are drawn of it."""
+"""The life of all months, read in a thread and shared for some seconds, with its grids and its costs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -16,6 +16,7 @@ from ledger.tables import TieredTable
 from sql.queries import load
 from tasks.admin.schedules import Schedule
 from tasks.archiving.life import Life, MonthEvent, nightly_schedule, read_life
+from tasks.retention.costs import TableCost, table_cost
 
 MOST_EVENTS = 200
 _FRESH_S, _STALE_S = 10.0, 120.0
@@ -31,6 +32,7 @@ class LifeDesk:
         self._database: Final = database
         self._life = SharedAnswer(self._read, _FRESH_S)
         self._drawn: tuple[Life, Grids] | None = None
+        self._costs: tuple[Life, Sequence[TableCost]] | None = None
 
     async def life(self) -> Life:
         """Everything, as of some seconds ago. Raises TransientError when PostgreSQL does not answer."""
@@ -41,6 +43,23 @@ class LifeDesk:
         if self._drawn is None or self._drawn[0] is not life:
             self._drawn = life, await anyio.to_thread.run_sync(draw, life)
         return self._drawn[1]
+
+    async def costs(self, life: Life) -> Sequence[TableCost]:
+        """What ``life`` costs now and in the years ahead, of each table: ten years are computed once for everybody."""
+        if self._costs is None or self._costs[0] is not life:
+            self._costs = life, await anyio.to_thread.run_sync(self._compute, life)
+        return self._costs[1]
+
+    def _compute(self, life: Life) -> Sequence[TableCost]:
+        return [
+            table_cost(
+                self._settings,
+                self._settings.table(table.name),
+                [part for month in table.months for part in month.parts],
+                life.present,
+            )
+            for table in life.tables
+        ]
 
     async def events(self, table: TieredTable, month: Month, *, sees_matters: bool) -> list[MonthEvent]:
         """The newest events of a month, oldest first; holds with their matter if ``sees_matters``. Raises

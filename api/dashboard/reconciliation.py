@@ -176,7 +176,11 @@ def grid(
 def cell(supplier_day: SupplierDay, is_awaited: bool, now: datetime) -> SupplierDayCell:
     """What the grid says of a day."""
     sign, word = _state(supplier_day, is_awaited, now)
+    run = [] if supplier_day.run_id is None else [f"run {supplier_day.run_id}"]
+    has_lines = supplier_day.line_count is not None and not supplier_day.declared  # a declared day has an empty one
+    lines = [_lines(supplier_day.line_count or 0)] if has_lines else []
     notes = [
+        *([", ".join((*run, *lines))] if run or lines else []),
         *(["no statement, as declared"] if supplier_day.declared else []),
         *(["another statement came since"] if supplier_day.is_outdated else []),
         *(["run before the day was over"] if supplier_day.is_early else []),
@@ -204,6 +208,10 @@ def _state(supplier_day: SupplierDay, is_awaited: bool, now: datetime) -> tuple[
     if not is_awaited:
         return "none", "no statement"
     return ("bad", "statement late") if now >= late_from(supplier_day.day) else ("none", "no statement yet")
+
+
+def _lines(count: int) -> str:
+    return f"{formats.number(count)} {'line' if count == 1 else 'lines'}"
 
 
 def _breaks(count: int) -> str:

@@ -2,7 +2,7 @@
 
 -- name: days
 -- Each day of each supplier, the newest first: the statement that counts, the newest run, its breaks, whether it is closed.
-SELECT d.day::date, s.supplier, f.line_count,
+SELECT d.day::date, s.supplier, coalesce(f.line_count, r.line_count) AS line_count,
        f.file_id IS NOT NULL AND EXISTS (SELECT FROM statement_absences a WHERE a.file_id = f.file_id) AS declared,
        f.file_id IS NULL AND EXISTS (SELECT FROM unnest(%(refused_suppliers)s::text[], %(refused_days)s::date[]) AS q(supplier, day)
                                      WHERE (q.supplier, q.day) = (s.supplier, d.day::date)) AS refused,
@@ -19,7 +19,7 @@ LEFT JOIN LATERAL (
     WHERE (supplier, day, state) = (s.supplier, d.day::date, 'taken') ORDER BY file_id DESC LIMIT 1
 ) AS f ON true
 LEFT JOIN LATERAL (
-    SELECT run_id, verdict, figures, started_at FROM recon_runs
+    SELECT run_id, verdict, figures, started_at, line_count FROM recon_runs
     WHERE (supplier, day) = (s.supplier, d.day::date) ORDER BY run_id DESC LIMIT 1
 ) AS r ON true
 CROSS JOIN LATERAL (

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import groupby
 
 from ledger.forecast import KnownPart
+from ledger.holds import Hold, holds_on
+from ledger.months import Month
 from ledger.policy import Tier
 from sql.archive_objects import ObjectAmount
 from tasks.archiving.catalogue import MonthState
@@ -35,6 +38,15 @@ def known_parts(
         )
         known += parts
     return known
+
+
+def kept_parts(
+    parts: Sequence[KnownPart], table: str, holds: Sequence[Hold], locked_until: Mapping[Month, datetime]
+) -> list[KnownPart]:
+    """The parts of a table's months, each with what keeps its month: holds, and locks of the store."""
+    held = {month: bool(holds_on(holds, table, month)[0]) for month in {part.month for part in parts}}
+    days = {month: until.date() for month, until in locked_until.items()}
+    return [replace(part, held=held[part.month], locked_until=days.get(part.month)) for part in parts]
 
 
 def _known(state: MonthState, partitions: Mapping[int, RowsAndBytes], amount: ObjectAmount | None) -> KnownPart:

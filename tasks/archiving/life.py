@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Identifier
 
 from config import Settings
 from ledger.forecast import KnownPart, whole
+from ledger.holds import Hold
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.retention import due_on
@@ -21,7 +22,9 @@ from ledger.tables import TieredTable
 from sql.archive_objects import object_amounts
 from sql.clock import read_now
 from sql.connection import Connection, connect, fetch_one
+from sql.holds import open_holds
 from sql.installation import read_installation
+from sql.locks import promised_until
 from sql.log import LogRow, count_waiting, read_log
 from sql.obstacles import dependents, missing_constraints, unlogged_relations
 from sql.old_months import MonthEnd, month_ends
@@ -30,7 +33,7 @@ from sql.relations import Parents, Relation
 from sql.verified import PartAge, part_ages
 from tasks.admin.schedules import Schedule, expected
 from tasks.archiving.catalogue import MonthState, month_states
-from tasks.archiving.known_parts import known_parts
+from tasks.archiving.known_parts import kept_parts, known_parts
 from tasks.archiving.plan import PlannedMove, plan_states
 
 NIGHT = "run-archiving-operations"  # the deployment of the nightly run
@@ -160,12 +163,12 @@ def read_life(settings: Settings, night: Schedule | None) -> Life:
         now = read_now(connection)
         run_at = None if night is None else night.due_after(now)[0]
         as_of = now.date() if run_at is None else run_at.date()
-        lives, moves = [], list[PlannedMove]()
+        lives, moves, holds = [], list[PlannedMove](), open_holds(connection)
         for table in settings.registry.values():
             states = month_states(connection, table)
             eyes = _VisitorsLook.of(connection, table, states)
             planned = plan_states(settings, table, states, eyes, as_of, as_of)
-            lives.append(_table(connection, table, states, eyes, planned, now.date()))
+            lives.append(_table(connection, table, states, eyes, planned, holds, now.date()))
             moves += planned
         return Life(now, Month.of(now), tuple(lives), tuple(moves), run_at, _standing(connection))
 
@@ -254,15 +257,15 @@ def _table(
     states: Sequence[MonthState],
     eyes: _VisitorsLook,
     planned: Sequence[PlannedMove],
+    holds: Sequence[Hold],
     today: date,
 ) -> TableLife:
     ends, moves = month_ends(connection, table.name), {(move.month, move.part): move for move in planned}
     present = Month.of(today)
     begun = [state for state in states if state.month <= present]
-    known = groupby(
-        known_parts(begun, eyes.estimates, object_amounts(connection, table.name)), key=lambda part: part.month
-    )
-    living = {month: tuple(parts) for month, parts in known}
+    known = known_parts(begun, eyes.estimates, object_amounts(connection, table.name))
+    kept = kept_parts(known, table.name, holds, promised_until(connection, table.name))
+    living = {month: tuple(parts) for month, parts in groupby(kept, key=lambda part: part.month)}
     months = [
         _month(table, list(parts), living[month], moves, ends.get((table.name, month), MonthEnd()), today)
         for month, parts in groupby(begun, key=lambda state: state.month)

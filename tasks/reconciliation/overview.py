@@ -21,10 +21,11 @@ _QUERIES = load("reconciliation_overview")
 class SupplierDay:
     """A Johannesburg day of a supplier.
 
-    ``line_count`` is None without a statement; ``declared``: people or a setting declare that there is none.
-    ``refused``: none was taken, and a file that is of the day by its name was refused. ``run_id``, ``verdict`` and
-    ``matched_share`` (0 to 1) are of the newest run, None without one. ``is_outdated``: another statement counts by
-    now; ``is_early``: it was made before the day was over. ``waiting`` of the ``breaks`` have no decision.
+    ``line_count`` is of the statement that counts, or else of the one that the run read; None without any.
+    ``declared``: people or a setting declare that there is none. ``refused``: none was taken, and a file that is of the
+    day by its name was refused. ``run_id``, ``verdict`` and ``matched_share`` (0 to 1) are of the newest run, None
+    without one. ``is_outdated``: another statement counts by now; ``is_early``: it was made before the day was over.
+    ``waiting`` of the ``breaks`` have no decision.
     """
 
     day: date

@@ -7,7 +7,7 @@ from typing import Any
 
 from config import Settings
 from ledger.errors import NotFoundError
-from ledger.forecast import ForecastMonth
+from ledger.forecast import ForecastMonth, KnownPart
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.storage_costs import CostOfMonth, Prices, cost_of_month
@@ -15,10 +15,12 @@ from ledger.tables import TieredTable
 from sql.clock import read_now
 from sql.connection import connect
 from sql.holds import open_holds
-from tasks.retention.policy import parts_of, simulate
+from tasks.retention.policy import parts_of, simulate_parts
 
 YEAR = 12
 YEARS_AHEAD = 10
+SPANS = {YEAR: "12 months", YEAR * YEARS_AHEAD: "10 years"}
+"""The months to come that are summed, in words."""
 _CENT = Decimal("0.01")
 
 
@@ -33,6 +35,11 @@ class CostAhead:
     total: Decimal
     all_hot: Decimal
     unknown: int
+
+    @property
+    def span(self) -> str:
+        """The months to come, in words."""
+        return SPANS[self.months]
 
     @property
     def saved_share(self) -> Decimal | None:
@@ -95,14 +102,31 @@ def prices_of(settings: Settings) -> Prices:
 
 def table_costs(settings: Settings, tables: Sequence[TieredTable]) -> list[TableCost]:
     """What each table's months cost. Reads the catalogue and PostgreSQL's sizes only; safe at any time."""
-    prices = prices_of(settings)
     with connect(settings.database_dsn, "costs") as connection:
         holds, month = open_holds(connection), Month.of(read_now(connection))
-        now = {
-            table.name: cost_of_month(parts_of(connection, table, holds, month), prices, settings.verify_within_days)
-            for table in tables
-        }
-    return [TableCost(table.name, now[table.name], _ahead(settings, table, prices)) for table in tables]
+        known = {table.name: parts_of(connection, table, holds, month) for table in tables}
+    return [table_cost(settings, table, known[table.name], month) for table in tables]
+
+
+def table_cost(settings: Settings, table: TieredTable, parts: Sequence[KnownPart], now: Month) -> TableCost:
+    """What a table's months cost, by parts that were read before; ``now`` is the present month. Computes only."""
+    prices = prices_of(settings)
+    cost = cost_of_month(parts, prices, settings.verify_within_days)
+    return TableCost(table.name, cost, _ahead(settings, table, parts, now, prices))
+
+
+def sum_of_costs_ahead(costs: Sequence[tuple[CostAhead, ...]]) -> tuple[CostAhead, ...]:
+    """What several tables cost together, in the same months to come. A table without a forecast is in no sum."""
+    spans = zip(*(ahead for ahead in costs if ahead), strict=True)
+    return tuple(
+        CostAhead(
+            span[0].months,
+            sum((cost.total for cost in span), Decimal(0)),
+            sum((cost.all_hot for cost in span), Decimal(0)),
+            sum(cost.unknown for cost in span),
+        )
+        for span in spans
+    )
 
 
 def percent(share: Decimal | None) -> str | None:
@@ -110,12 +134,14 @@ def percent(share: Decimal | None) -> str | None:
     return None if share is None else str((share * 100).quantize(Decimal("0.1"), ROUND_HALF_EVEN))
 
 
-def _ahead(settings: Settings, table: TieredTable, prices: Prices) -> tuple[CostAhead, ...]:
+def _ahead(
+    settings: Settings, table: TieredTable, parts: Sequence[KnownPart], now: Month, prices: Prices
+) -> tuple[CostAhead, ...]:
     try:
-        (forecast,) = simulate(settings, [table], YEARS_AHEAD)
+        forecast = simulate_parts(settings, table, parts, now, YEARS_AHEAD)
     except NotFoundError:  # no month with rows
         return ()
-    return tuple(_sum(forecast.months[:months], prices) for months in (YEAR, YEAR * YEARS_AHEAD))
+    return tuple(_sum(forecast.months[:months], prices) for months in SPANS)
 
 
 def _sum(months: Sequence[ForecastMonth], prices: Prices) -> CostAhead:

@@ -1,7 +1,7 @@
 """Policies asked: forecasts for the years ahead, and whether they break what locks have promised."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +9,7 @@ from config import Settings
 from ledger.counts import counted
 from ledger.errors import NotFoundError, VerificationError
 from ledger.forecast import STORED, ForecastMonth, Growth, KnownPart, forecast
-from ledger.holds import Hold, holds_on
+from ledger.holds import Hold
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
@@ -25,7 +25,7 @@ from sql.relations import Relation
 from storage.manifest import Manifest
 from storage.store import ObjectStore, StoredFile
 from tasks.archiving.catalogue import count_rows, month_states, relation_bytes
-from tasks.archiving.known_parts import known_parts
+from tasks.archiving.known_parts import kept_parts, known_parts
 from tasks.retention.locks import shortened
 
 _CATALOG = load("catalog")
@@ -73,11 +73,23 @@ def simulate(
         simulations = []
         for table in tables:
             known = parts_of(connection, table, holds, first)
-            growth, source = _growth(table, known, rows_per_month, first)
-            grace_days = settings.retention.grace_days
-            months = forecast(table.policy, known, growth, first, years * 12, grace_days, prices or {})
-            simulations.append(Simulation(table.name, growth, source, months))
+            simulations.append(simulate_parts(settings, table, known, first, years, rows_per_month, prices))
         return simulations
+
+
+def simulate_parts(
+    settings: Settings,
+    table: TieredTable,
+    known: Sequence[KnownPart],
+    first: Month,
+    years: int,
+    rows_per_month: int | None = None,
+    prices: Mapping[Tier, Decimal] | None = None,
+) -> Simulation:
+    """As `simulate`, of parts that were read before; ``first`` is the present month."""
+    growth, source = _growth(table, known, rows_per_month, first)
+    months = forecast(table.policy, known, growth, first, years * 12, settings.retention.grace_days, prices or {})
+    return Simulation(table.name, growth, source, months)
 
 
 def check_policies(settings: Settings) -> list[str]:
@@ -119,18 +131,13 @@ def _manifest(store: ObjectStore, said: LoggedManifest) -> Manifest:
 
 def parts_of(connection: Connection, table: TieredTable, holds: Sequence[Hold], now: Month) -> list[KnownPart]:
     """The parts of the months that have begun, each with what keeps its month. Partitions ahead are left out."""
-    locked = promised_until(connection, table.name)
     states = [state for state in month_states(connection, table) if state.month <= now]
     relations = [state.partition.relation for state in states if state.partition is not None]
     partitions = {
         relation.oid: (_rows(connection, relation), relation_bytes(connection, relation)) for relation in relations
     }
-    held = {state.month: bool(holds_on(holds, table.name, state.month)[0]) for state in states}
-    days = {month: until.date() for month, until in locked.items()}
-    return [
-        replace(part, held=held[part.month], locked_until=days.get(part.month))
-        for part in known_parts(states, partitions, object_amounts(connection, table.name))
-    ]
+    known = known_parts(states, partitions, object_amounts(connection, table.name))
+    return kept_parts(known, table.name, holds, promised_until(connection, table.name))
 
 
 def _rows(connection: Connection, relation: Relation) -> int:

@@ -11,13 +11,16 @@ import pytest
 
 from api.dashboard.formats import cost, percent, size
 from api.dashboard.life import LIFE
+from cli.costs import money
 from config import Settings
 from config.prices import PriceSettings
 from config.retention import RetentionSettings
 from flows import artifacts
+from ledger.counts import counted
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.scopes import Scope
+from ledger.sizes import human_bytes
 from ledger.storage_costs import CostOfMonth
 from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
@@ -28,7 +31,7 @@ from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.to_deep import deepen
 from tasks.rebuilding.catalogue import rebuild_catalogue
 from tasks.restoring.back_to_warm import return_month
-from tasks.retention.costs import table_costs
+from tasks.retention.costs import SPANS, TableCost, table_costs
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tests.api.conftest import serving, unlimited
@@ -97,20 +100,64 @@ def shown(
 ) -> tuple[CostOfMonth, Document]:
     """What the months cost, once the command, the artifact and the page have said the same; and the page."""
     settings = priced(ledger.settings)
+    with connect(settings.database_dsn, "tests") as connection:
+        connection.execute("ANALYZE")  # the page takes rows in PostgreSQL as estimated, the command counts new ones
     costs = table_costs(settings, [ledger.table])
     (known,) = (one.as_json("USD") for one in costs)
     answer = run_here(capsys, folder, settings.environment(), "tiers", "--cost", "--json", "--table", "transactions")
     assert json.loads(answer.stdout) == [known], answer.stderr
+    assert f"the next 10 years: {money(costs[0].ahead[1].total)} USD" in said(settings, capsys, folder)
     (row,) = artifact(settings, ledger, monkeypatch)
     assert (row["USD a month"], row["all hot"]) == (known["total"], known["all_hot"])
     assert row["saved"] == ("" if known["saved_percent"] is None else f"{known['saved_percent']} %")
     assert row["months of unknown size"] == known["unknown_months"]
+    for tier, amount in known["tiers"].items():
+        months = counted(amount["months"], "month")
+        assert row[tier] == f"{months}, {human_bytes(amount['bytes'])}: {amount['cost']}"
+    other = known["other_objects"]
+    assert row["other objects"] == f"{human_bytes(other['bytes'])}: {other['cost']}"
+    assert row["of it requests"] == known["requests"]
+    check_years_ahead(row, known["ahead"])
     now = costs[0].now
     page = read(settings, LIFE)
+    check_page(page, costs[0])
     saved = f"{cost(now.saved)} ({percent(now.saved_share)})"
     figures = (size(now.other_bytes), cost(now.total), cost(now.all_hot), saved)
     assert " ".join(" ".join(("transactions", *figures)).split()) in page.text
     return now, page
+
+
+def said(settings: Settings, capsys: pytest.CaptureFixture[str], folder: Path) -> str:
+    """What the command says for people."""
+    return run_here(capsys, folder, settings.environment(), "tiers", "--cost", "--table", "transactions").stdout
+
+
+def check_years_ahead(row: dict[str, Any], known: list[dict[str, Any]]) -> None:
+    """The artifact has the years ahead as the command has them."""
+    assert [ahead["months"] for ahead in known] == list(SPANS)
+    for ahead in known:
+        name = f"the next {SPANS[ahead['months']]}"
+        assert row[name] == ahead["total"]
+        assert row[f"{name}, all hot"] == ("unknown" if ahead["unknown_months"] else ahead["all_hot"])
+        assert row[f"{name}, saved"] == ("" if ahead["saved_percent"] is None else f"{ahead['saved_percent']} %")
+
+
+def check_page(page: Document, costs: TableCost) -> None:
+    """The page has the price of each tier, and the years ahead, as the command has them."""
+    for ahead in costs.ahead:
+        hot = "unknown" if ahead.unknown else cost(ahead.all_hot)
+        assert line("transactions", ahead.span, cost(ahead.total), hot, percent(ahead.saved_share)) in page.text
+    assert "treasury tiers --cost" not in page.text
+    table = page.text.partition("USD a month transactions ")[2].partition(" What the tiers cost")[0]
+    rows = {row.partition(" ")[0]: row for row in table.split(" transactions ")}
+    stored = [tier for tier in costs.now.tiers if tier.months]
+    assert set(rows) == {str(tier.tier) for tier in stored}
+    assert all(rows[str(tier.tier)].endswith(f" {line(cost(tier.cost))}") for tier in stored)
+
+
+def line(*cells: str) -> str:
+    """Cells as the text of a page has them."""
+    return " ".join(" ".join(cells).split())
 
 
 def artifact(settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:

@@ -1,9 +1,10 @@
 """The pages *Life of the data* on a running API: the grid, a month, its proofs, and nothing of other clients' rows."""
 
+import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -16,11 +17,13 @@ from api.dashboard.find import FIND
 from api.dashboard.formats import cost, percent, size
 from api.dashboard.life import LIFE
 from config import Settings
+from ledger.forecast import KnownPart
 from ledger.holds import HoldScope
 from ledger.months import Month
 from ledger.proof_files import check_proof
 from ledger.scopes import Scope
 from ledger.storage_costs import CostOfMonth, sum_of_costs
+from ledger.tables import TieredTable
 from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
 from tasks.admin.keys import create_key
@@ -28,7 +31,7 @@ from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.plan import plan_table
 from tasks.retention.approvals import approve, request_deletion
 from tasks.retention.certificate_checks import find
-from tasks.retention.costs import table_costs
+from tasks.retention.costs import TableCost, table_cost, table_costs
 from tasks.retention.deletion import delete_months
 from tasks.retention.holds import place_hold
 from tasks.transparency.publish import publish_log
@@ -132,8 +135,27 @@ def test_costs_are_those_of_the_command(people: Any, site: Site) -> None:
     every = sum_of_costs([one.now for one in costs])
     assert every.total == sum(one.now.total for one in costs) > 0
     assert _cost_line("all tables", every) in document.text
+    assert "for the months to come together" in document.text
+    assert "vas_transactions: no month before this one says how many rows a month to come will have" in document.text
     assert "hot 0.115, warm 0.115, cold 0.023" in document.text
     assert "/dashboard/docs/settings#prices" in document.links
+
+
+def test_the_years_ahead_are_computed_once_for_everybody_and_not_on_the_event_loop(
+    people: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = []
+
+    def compute(settings: Settings, table: TieredTable, parts: Sequence[KnownPart], now: Month) -> TableCost:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        computed.append(table.name)
+        return table_cost(settings, table, parts, now)
+
+    monkeypatch.setattr("api.dashboard.life_desk.table_cost", compute)
+    texts = [people().read(LIFE).text for _ in range(2)]
+    assert computed == ["transactions", "vas_transactions"]
+    assert all("for the months to come together" in text for text in texts)
 
 
 def _cost_line(name: str, of: CostOfMonth) -> str:

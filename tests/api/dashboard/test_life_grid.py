@@ -1,5 +1,6 @@
 """The grid of months: a tier has a letter, a shape and words, and what is the matter by a sign."""
 
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -47,9 +48,22 @@ def test_years_are_rows_of_twelve_the_newest_first() -> None:
 
 def test_every_tier_has_a_letter_and_a_shape_of_its_own() -> None:
     assert len(set(LETTERS.values())) == len(Tier)
+    shapes = [shape(tier) for tier in Tier]
+    assert len(set(shapes)) == len(Tier), dict(zip(Tier, shapes, strict=True))
+
+
+def shape(tier: Tier) -> frozenset[str]:
+    """What the style sheet declares for the cells of a tier, other than colours: who sees none has the shape alone."""
     style = bytes(assets()["dashboard.css"]._plain._whole.body).decode()
-    for tier in Tier:
-        assert f".months .{tier}" in style
+    rules = re.findall(r"([^{}]+)\{([^{}]*)\}", re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL))
+    own = [body for selectors, body in rules if f".months .{tier}" in (name.strip() for name in selectors.split(","))]
+    assert own, tier
+    declared = (declaration.strip() for body in own for declaration in body.split(";") if declaration.strip())
+    return frozenset(
+        declaration
+        for declaration in declared
+        if declaration.partition(":")[0] not in ("color", "border-color") and not declaration.startswith("background")
+    )
 
 
 @pytest.mark.parametrize(

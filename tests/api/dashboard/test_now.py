@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,11 +13,14 @@ import pytest
 
 from api.dashboard import now
 from api.dashboard.error_pages import HOME
+from api.dashboard.formats import NOTHING, percent
 from api.dashboard.life import LIFE
 from api.dashboard.runs_desk import PATIENCE_S
 from api.monitoring.alert_page import AlertItem, AlertPage
 from api.monitoring.health_report import Component, ComponentState, HealthReport
 from api.monitoring.history import Minute
+from api.monitoring.readings import Reading
+from api.monitoring.sampling import Sampler
 from config import Settings
 from ledger.alerts import Alert, Severity
 from ledger.scopes import Scope
@@ -29,6 +33,7 @@ from tests.api.conftest import serving, unlimited
 from tests.api.dashboard.conftest import MakePerson
 from tests.api.dashboard.person import SAME_ORIGIN, Document, Person
 from tests.api.dashboard.test_pages import check_html
+from tests.api.ledger_rows import BODY, keyed
 from tests.cli.broken_servers import broken_port
 from tests.tasks.health.conftest import prefect_url
 
@@ -149,6 +154,51 @@ def test_the_page_shows_the_state_and_the_figures(person: Person) -> None:
     regions = [attributes.get("id") for _, attributes in document.elements if "data-live" in attributes]
     assert regions == ["state", "alerts", "api", "database", "cache", "runs", "freshness"]
     assert document.all("body") == [{"data-refresh": "15"}]
+
+
+# What is counted, each figure another number: the cache by event and layer, the pool, and rows that wait.
+COUNTED: dict[str, dict[tuple[str, ...], float]] = {
+    "treasury_api_cache_events_total": {
+        **{(event, "local"): count for event, count in (("hit", 90), ("miss", 10), ("eviction", 3), ("error", 1))},
+        **{(event, "redis"): count for event, count in (("hit", 6), ("miss", 4), ("error", 2))},
+    },
+    "treasury_api_pool": {("size",): 17, ("available",): 14, ("waiting",): 5},
+    "treasury_api_queue_rows": {("transactions",): 11},
+}
+
+
+def test_layers_pool_and_queue_are_what_the_monitoring_answers(
+    shared: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = Sampler.now
+
+    async def counted(sampler: Sampler) -> tuple[Reading, Reading]:
+        latest, earlier = await measure(sampler)
+        return replace(latest, values={**latest.values, **COUNTED}), earlier
+
+    monkeypatch.setattr(Sampler, "now", counted)
+    with serving(unlimited(shared)) as url:
+        person = Person(url, create_key(shared, "acme", list(Scope)))
+        with person.client:
+            person.sign_in()
+            bearer = {"Authorization": f"Bearer {person.key}"}
+            person.client.post("/api/v1/transactions", json=BODY, headers=keyed() | bearer)  # its table has a queue
+            cache, performance = (
+                person.client.get(f"/api/v1/monitoring/{name}", headers=bearer).json()
+                for name in ("cache", "performance")
+            )
+            text = person.read(HOME).text
+    assert [layer["hits"] for layer in cache["layers"]] == [90, 6]
+    for layer in cache["layers"]:
+        evicted = NOTHING if layer["evictions"] is None else layer["evictions"]
+        share = " ".join(percent(layer["hit_ratio"]).split())
+        assert f"{layer['layer']} {layer['hits']} {layer['misses']} {share} {evicted} {layer['errors']}" in text
+    pool = performance["pool"]
+    assert (pool["size"], pool["available"], pool["waiting"]) == (17, 14, 5)
+    assert f"connections {pool['size']} free {pool['available']} waiting {pool['waiting']} requests" in text
+    queued = sum(flush["queued_rows"] for flush in performance["flushes"])
+    assert queued == 11
+    assert f"queue {queued} rows that wait for their commit" in text
 
 
 def raised(settings: Settings, title: str, severity: Severity = Severity.CRITICAL) -> int:

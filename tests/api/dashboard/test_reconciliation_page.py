@@ -9,12 +9,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from api.dashboard.reconciliation import MOST_DAYS, PAGE, AskedBreaks, cell
+from api.dashboard.formats import NOTHING
+from api.dashboard.reconciliation import MOST_DAYS, PAGE, AskedBreaks, cell, rates
 from config import Settings
 from ledger.business_days import bounds, day_of
 from ledger.errors import FieldError
 from ledger.scopes import Scope
-from tasks.reconciliation.overview import SupplierDay, read_overview
+from tasks.reconciliation.overview import Overview, SupplierDay, read_overview
 from tasks.reconciliation.vocabulary import BreakState
 from tasks.statements.absences import declare_absence
 from tasks.statements.intake import IntakeResult, take_in
@@ -43,10 +44,17 @@ def listed(document: Document) -> list[str]:
     return [link for link in document.links if "/breaks/" in link]
 
 
+def run_of(desk: Desk) -> str:
+    """What a cell says of the only run, and of the statement that it read."""
+    ((run_id, lines),) = [row.values() for row in desk.books.sql("SELECT run_id, line_count FROM treasury.recon_runs")]
+    assert lines > 1
+    return f"run {run_id}, {lines} lines"
+
+
 def test_a_day_of_the_grid_has_its_verdict_and_its_breaks(desk: Desk, thandi: Person) -> None:
     document = thandi.read(THE_DAY)
     check_html(document)
-    assert f"{DAY} critical 4 of 4 breaks open no statement no statement" in document.text
+    assert f"{DAY} critical 4 of 4 breaks open {run_of(desk)} no statement no statement" in document.text
     query = urlencode({"supplier": "flash", "from": DAY, "to": DAY, "state": "all"})
     assert f"{RECONCILIATION}?{query}#breaks" in document.links
     assert len(listed(thandi.read(f"{RECONCILIATION}?{query}"))) == 4
@@ -207,7 +215,7 @@ def test_a_closed_day_and_a_declared_day_say_so(desk: Desk, thandi: Person) -> N
     for actor in ("thandi", "sipho"):
         declare_absence(books.settings, "peach", other, actor, "holiday")
     document = thandi.read(f"{RECONCILIATION}?from={other}&to={DAY}&state=all")
-    assert f"{DAY} critical 4 breaks, none open closed" in document.text
+    assert f"{DAY} critical 4 breaks, none open {run_of(desk)} closed" in document.text
     assert "not reconciled no statement, as declared" in document.text
     assert "waits for a decision." in document.text
 
@@ -247,8 +255,43 @@ def test_each_state_of_a_day_has_a_sign_and_a_word(
 def test_a_run_that_no_longer_says_all_is_marked() -> None:
     now = bounds(DAY)[1] + timedelta(days=2)
     shown = cell(replace(EMPTY, verdict="passed", run_id=1, is_outdated=True, is_early=True), is_awaited=False, now=now)
-    assert shown.notes == ("another statement came since", "run before the day was over")
+    assert shown.notes == ("run 1", "another statement came since", "run before the day was over")
     assert cell(EMPTY, is_awaited=False, now=now).word == "no statement"
+
+
+@pytest.mark.parametrize(
+    ("changes", "notes"),
+    [
+        ({}, ()),
+        ({"line_count": 0}, ("0 lines",)),
+        ({"line_count": 1, "run_id": 7, "verdict": "passed"}, ("run 7, 1 line",)),
+        ({"line_count": 12_345, "run_id": 1234, "verdict": "failed"}, ("run 1234, 12\u202f345 lines",)),
+        ({"declared": True, "line_count": 0, "run_id": 8, "verdict": "passed"}, ("run 8", "no statement, as declared")),
+    ],
+)
+def test_a_day_names_its_run_and_the_number_of_its_lines(changes: dict[str, object], notes: tuple[str, ...]) -> None:
+    now = bounds(DAY)[1] + timedelta(hours=1)
+    assert cell(replace(EMPTY, **changes), is_awaited=True, now=now).notes == notes  # type: ignore[arg-type]
+
+
+def test_match_rates_are_of_each_supplier_and_a_day_without_a_run_is_a_gap() -> None:
+    shares = {
+        ("flash", 0): 0.5, ("flash", 1): None, ("flash", 2): 1.0,
+        ("peach", 0): 0.25, ("peach", 1): 0.75, ("peach", 2): None,
+        ("mobilemart", 0): None, ("mobilemart", 1): None, ("mobilemart", 2): None,
+    }  # fmt: skip
+    days = [
+        replace(EMPTY, day=DAY + timedelta(days=number), supplier=supplier, matched_share=share)
+        for (supplier, number), share in reversed(shares.items())  # the newest day first
+    ]
+    (chart,) = rates(Overview(days, []), SUPPLIERS)
+    assert chart.columns[1:] == ("flash", "peach")  # of mobilemart nothing was run
+    assert [[cell.replace("\u202f", " ") for cell in row] for row in chart.rows] == [
+        ["2026-02-03", "50 %", "25 %"],
+        ["2026-02-04", NOTHING, "75 %"],
+        ["2026-02-05", "100 %", NOTHING],
+    ]
+    assert rates(Overview([replace(day, matched_share=None) for day in days], []), SUPPLIERS) == []
 
 
 def test_a_day_that_was_run_before_it_was_over_is_found_in_postgresql(settings: Settings, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from config.prices import PriceSettings
 from ledger.policy import Tier
-from tasks.retention.costs import prices_of, table_costs
+from tasks.retention.costs import CostAhead, prices_of, sum_of_costs_ahead, table_costs
 from tests.archives import Archives, month_in_each_tier
 from tests.cli.in_process import run_here
 from tests.tasks.archiving.ledger import COLD, Ledger
@@ -61,6 +61,17 @@ def test_the_command_says_what_is_saved_for_people_and_for_programs(
         line for line in shown.stdout.splitlines() if "other objects" in line
     )
     assert "the next 10 years: " in shown.stdout
+
+
+def test_the_years_ahead_of_several_tables_are_summed_span_by_span() -> None:
+    year, ten_years = CostAhead(12, Decimal(10), Decimal(40), 0), CostAhead(120, Decimal(200), Decimal(900), 0)
+    other = (CostAhead(12, Decimal(5), Decimal(20), 1), CostAhead(120, Decimal(50), Decimal(100), 0))
+    assert sum_of_costs_ahead([(year, ten_years), (), other]) == (
+        CostAhead(12, Decimal(15), Decimal(60), 1),
+        CostAhead(120, Decimal(250), Decimal(1000), 0),
+    )
+    assert sum_of_costs_ahead([]) == sum_of_costs_ahead([()]) == ()
+    assert [(cost.span, cost.saved_share) for cost in other] == [("12 months", None), ("10 years", Decimal("0.5"))]
 
 
 def test_a_table_without_rows_has_costs_and_no_forecast(
