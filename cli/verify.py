@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, write_json
 from cli.output_file import whole_file
 from cli.recon.verification import verify_reconciliation
 from cli.session import servers, session
@@ -56,7 +57,7 @@ def verify(
         report = verify_archive(settings, scope, connection, trusted)
         if connection is not None:
             try:
-                lines = verify_reconciliation(settings, connection)
+                lines = verify_reconciliation(settings, connection).lines
             except DataError as error:
                 report.add("reconciliation", str(error))
     _show(report, lines, as_json=as_json)
@@ -136,6 +137,7 @@ def audit_kit(
     output: Annotated[Path, typer.Option("--output", "-o", help="The zip file")] = Path("kit.zip"),
     months: Annotated[str | None, typer.Option(help="Manifests of these months only: YYYY-MM or FIRST..LAST")] = None,
     policy: Annotated[Path | None, typer.Option(help="The policy for the kit; default: the log's present keys")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write what an auditor needs to verify the archive elsewhere.
 
@@ -155,5 +157,8 @@ def audit_kit(
             size, parts = write_kit(
                 settings, target, VerificationScope(None, first, last), connection, (trusted, content)
             )
+    if as_json:
+        write_json({"file": str(output), "entries": size, "parts": parts})
+        return
     typer.echo(f"{output}: {size} entries of the log, {parts} parts of months")
     terminal.next_step("let the auditor unpack it and run `python verify_kit.py --policy FILE`, with a policy from you")

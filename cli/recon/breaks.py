@@ -120,6 +120,7 @@ def resolve(
     ],
     reason: Reason,
     actor: Actor = None,
+    as_json: AsJson = False,
 ) -> None:
     """Record a decision on a break. Above the limit, a second person must confirm it.
 
@@ -132,6 +133,9 @@ def resolve(
     with session() as settings:
         account = account_of_process()
         done = casework.resolve(settings, break_id, actor or account, Decision(decision), reason, account=account)
+    if as_json:
+        write_json(done)
+        return
     waits = " (a second person must confirm)" if done.state is BreakState.PROPOSED else ""
     others = f", with {', '.join(map(str, done.together))}" if done.together else ""
     if done.withdrawal is not None:
@@ -157,6 +161,7 @@ def settle(
     completed: Annotated[bool, typer.Option("--completed/--failed", help="Outcome of the purchase")],
     reason: Reason,
     actor: Actor = None,
+    as_json: AsJson = False,
 ) -> None:
     """Settle the unfinished internal row of a break. Above the limit, a second person must confirm it.
 
@@ -167,6 +172,9 @@ def settle(
     with session() as settings:
         account = account_of_process()
         done = casework.resolve(settings, break_id, actor or account, decision, reason, account=account)
+    if as_json:
+        write_json(done)
+        return
     if done.state is BreakState.PROPOSED:
         typer.echo(f"break {break_id} is proposed (a second person must confirm); its internal row is unchanged")
         outcome = "--completed" if completed else "--failed"
