@@ -42,7 +42,10 @@ def list_(everything: Everything = False, as_json: AsJson = False) -> None:
         )
         for alert in records
     ]
+    unseen = [alert.alert_id for alert in records if alert.state == "open" and alert.acknowledged_by is None]
     terminal.table("Alerts", ("alert", "state", "finding", "seen", "acknowledged by", "action"), rows)
+    if unseen:
+        terminal.next_step(f"take charge of one with `treasury alert acknowledge {unseen[0]}`")
 
 
 def acknowledge(alert_id: AlertId, who: Who = None, as_json: AsJson = False) -> None:

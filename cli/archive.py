@@ -150,6 +150,8 @@ def run_job(settings: Settings, job: Job, options: dict[str, Any], *, as_json: b
         reports = flow_runs.roll(parameters)
         if as_json:
             write_json(reports)
+        else:
+            terminal.next_step(_next_step(parameters, planned=any(report.wanted for report in reports)))
     elif job is Job.DELETE_OLD_TRANSACTIONS:
         from cli.deletion import show_run  # noqa: PLC0415  # no other command needs it
 
@@ -160,13 +162,13 @@ def run_job(settings: Settings, job: Job, options: dict[str, Any], *, as_json: b
             write_json([record(outcome, "transient") for outcome in outcomes])
             return
         show_outcomes(outcomes)
-        terminal.next_step(_after_moves(parameters, outcomes))
+        terminal.next_step(_next_step(parameters, planned=bool(outcomes)))
 
 
-def _after_moves(parameters: dict[str, Any], outcomes: list[Any]) -> str:
-    """What to look at after months were moved, or planned to be."""
-    if parameters.get("plan_only") and outcomes:
-        return "run the same without --plan-only to move the months"
+def _next_step(parameters: dict[str, Any], *, planned: bool) -> str:
+    """What comes after a run, or after a plan that has something in it."""
+    if parameters.get("plan_only") and planned:
+        return "run the same without --plan-only to do this"
     return "look at the months with `treasury tiers`"
 
 

@@ -165,6 +165,7 @@ def show(number: Request, as_json: AsJson = False) -> None:
     ]
     terminal.table("Decisions", ("time (UTC)", "action", "person", "account", "reason"), decisions)
     _say(request)
+    _say_next(request)
 
 
 def show_plan(plan: DeletionPlan) -> None:
@@ -174,6 +175,8 @@ def show_plan(plan: DeletionPlan) -> None:
     if kept:
         terminal.table("Kept", ("table", "month", "why"), kept)
     typer.echo(f"SHA-256 of what is to be deleted: {plan.sha256.hex()}")
+    if plan.months:
+        terminal.next_step("request it with `treasury delete request --reason TEXT`")
 
 
 def _show_months(title: str, months: Sequence[DoomedMonth]) -> None:

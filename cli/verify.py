@@ -19,9 +19,11 @@ from ledger.errors import ConfigError, DataError, VerificationError
 from ledger.months import Month
 from ledger.transparency.policies import LogPolicy
 from sql.connection import Connection, connect
+from tasks.alerting.runbooks import runbook
 from tasks.proving.audit_kit import write_kit
 from tasks.transparency.report import policy_text
 from tasks.verifying.findings import VerificationReport
+from tasks.verifying.reverification import DAMAGED
 from tasks.verifying.verification import VerificationScope, verify_archive
 
 _SPAN = re.compile(r"(\d{4}-\d{2})(?:\.\.(\d{4}-\d{2}))?")
@@ -62,6 +64,8 @@ def verify(
                 report.add("reconciliation", str(error))
     _show(report, lines, as_json=as_json)
     if report.findings:
+        if not as_json:
+            terminal.next_step(f"restore nothing and delete nothing; follow {runbook(settings, DAMAGED)}")
         count = len(report.findings)
         counted = "1 thing is" if count == 1 else f"{count} things are"
         raise VerificationError(f"{counted} wrong in the archive; each line that begins with WRONG names one")
