@@ -37,7 +37,16 @@ WITHOUT = $(if $(findstring not heavy,$(MARKS)),-p no:schemathesis)
 # Further options of pytest.
 OPTIONS ?=
 
-.PHONY: help demo test test-all test-browser costs bench up down lint format lock upgrade clean setup
+TARGETS := help demo test test-all test-browser costs bench up down lint format lock upgrade clean setup
+.PHONY: $(TARGETS)
+
+# After `bench`, words that are no targets are the measurements: wrong ones must end it before anything is measured.
+ifeq ($(firstword $(MAKECMDGOALS)),bench)
+MEASUREMENTS := $(filter-out $(TARGETS),$(MAKECMDGOALS))
+.PHONY: $(MEASUREMENTS)
+$(MEASUREMENTS): bench
+	@:
+endif
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -58,8 +67,8 @@ costs: $(READY) ## Measure what each test costs, on a machine that does nothing 
 test-browser: $(READY) ## The ways of people through /docs, the dashboard and the Prefect UI, in a real Chromium, which must be installed
 	@CI=true $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(OPTIONS) tests/api/documentation/test_page.py tests/api/dashboard tests/flows/test_prefect_in_browser.py
 
-bench: $(READY) ## Every measurement: a table for people and a JSON line each
-	@$(BIN)/python -m bench all
+bench: $(READY) ## Every measurement, or those that are named after it: a table for people and a JSON line each
+	@$(BIN)/python -m bench $(or $(MEASUREMENTS),all)
 
 up: $(READY) ## Start every server and stay; Ctrl-C stops them
 	@exec $(BIN)/treasury up

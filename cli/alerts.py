@@ -42,10 +42,13 @@ def list_(everything: Everything = False, as_json: AsJson = False) -> None:
         )
         for alert in records
     ]
+    unseen = [alert.alert_id for alert in records if alert.state == "open" and alert.acknowledged_by is None]
     terminal.table("Alerts", ("alert", "state", "finding", "seen", "acknowledged by", "action"), rows)
+    if unseen:
+        terminal.next_step(f"take charge of one with `treasury alert acknowledge {unseen[0]}`")
 
 
-def acknowledge(alert_id: AlertId, who: Who = None) -> None:
+def acknowledge(alert_id: AlertId, who: Who = None, as_json: AsJson = False) -> None:
     """Acknowledge an alert, which stops its repeated notices.
 
     Examples:
@@ -56,13 +59,16 @@ def acknowledge(alert_id: AlertId, who: Who = None) -> None:
         acknowledged = alerts.acknowledge(connection, alert_id, name)
     if not acknowledged:
         raise NotFoundError(f"alert {alert_id} is not open, or was acknowledged before")
+    if as_json:
+        write_json({"alert_id": alert_id, "acknowledged_by": name})
+        return
     typer.echo(f"alert {alert_id} is acknowledged by {name}")
     terminal.next_step(
         f"remove the cause; where nothing else ends the alert, run `treasury alert resolve {alert_id} --reason TEXT`"
     )
 
 
-def resolve(alert_id: AlertId, reason: Reason, who: Who = None) -> None:
+def resolve(alert_id: AlertId, reason: Reason, who: Who = None, as_json: AsJson = False) -> None:
     """Resolve an alert whose end nothing else shows.
 
     Most alerts end by themselves. If the cause lasts, its next occurrence opens a new alert.
@@ -75,10 +81,13 @@ def resolve(alert_id: AlertId, reason: Reason, who: Who = None) -> None:
         resolved = alerts.close_alert(connection, alert_id, name, reason)
     if not resolved:
         raise NotFoundError(f"alert {alert_id} is not open")
-    typer.echo(f"alert {alert_id} is resolved by {name}")
+    if as_json:
+        write_json({"alert_id": alert_id, "state": "resolved", "closed_by": name})
+    else:
+        typer.echo(f"alert {alert_id} is resolved by {name}")
 
 
-def test() -> None:  # a command, no test of pytest's
+def test(as_json: AsJson = False) -> None:  # noqa: PT028  # a command, no test of pytest's
     """Send a test notice to each target, and report the results.
 
     Exits with 75 if a target did not take it, with 78 if no target is set or one is not a target.
@@ -88,7 +97,10 @@ def test() -> None:  # a command, no test of pytest's
     with terminal.working("sending"):
         results = send_test(settings, datetime.now(UTC))
     rows = [(place, error.removeprefix(f"{place}: ") or "sent") for place, error in results]
-    terminal.table("Test notices", ("target", "result"), rows)
+    if as_json:
+        write_json([{"target": place, "result": result} for place, result in rows])
+    else:
+        terminal.table("Test notices", ("target", "result"), rows)
     failed = [place for place, error in results if error]
     if failed:
         raise TransientError(f"TREASURY_ALERT_URLS {', '.join(failed)}: did not take the test notice")

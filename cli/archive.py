@@ -13,6 +13,7 @@ from rich.text import Text
 from cli import terminal
 from cli.costs import show_costs
 from cli.days import DAY
+from cli.json_output import AsJson, record, write_json
 from cli.session import preparing, session
 from cli.terminal import console, visible
 from cli.tier_table import show_tiers
@@ -94,6 +95,7 @@ def _each_table(settings: Settings, tables: list[TieredTable]) -> tuple[list[Tie
 def late_rows(
     table: Annotated[str, typer.Argument(help="A ledger table")],
     month: Annotated[str, typer.Argument(help="An archived month, YYYY-MM")],
+    as_json: AsJson = False,
 ) -> None:
     """Open an archived month for rows that came late.
 
@@ -103,8 +105,12 @@ def late_rows(
     Examples:
       treasury late-rows transactions 2024-03
     """
+    archived = Month.parse(month)
     with session("s3") as settings, terminal.working("opening the month"):
-        opened = open_late_rows(settings, settings.table(table), Month.parse(month))
+        opened = open_late_rows(settings, settings.table(table), archived)
+    if as_json:
+        write_json({"table": table, "month": archived, **record(opened, partition=str(opened.partition))})
+        return
     typer.echo(
         f"{table} {month}: part {opened.part} is {opened.tier}, {opened.partition} has {counted(opened.rows, 'row')}"
     )
@@ -118,6 +124,7 @@ def run(
     ] = None,
     table: Annotated[list[str] | None, typer.Option(help="Only this table; repeat for several")] = None,
     plan_only: Annotated[bool, typer.Option(help="Show the planned moves and change nothing")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a flow now, in this process. Prefect records the run.
 
@@ -128,11 +135,11 @@ def run(
     parameters: dict[str, Any] = {"as_of": as_of.date() if as_of else None, "plan_only": plan_only}
     parameters |= {"tables": table} if table else {}
     with preparing("s3", "prefect") as settings:
-        run_job(settings, job, parameters)
+        run_job(settings, job, parameters, as_json=as_json)
 
 
-def run_job(settings: Settings, job: Job, options: dict[str, Any]) -> None:
-    """Run a flow in this process and print its report, as its log shows it. Raises what the flow raises."""
+def run_job(settings: Settings, job: Job, options: dict[str, Any], *, as_json: bool = False) -> None:
+    """Run a flow in this process and print its result; its log has its report. Raises what the flow raises."""
     enter_prefect(settings)
     parameters = {**_FORMER.get(job, {}), **options}
     for name in parameters.get("tables") or []:
@@ -140,13 +147,29 @@ def run_job(settings: Settings, job: Job, options: dict[str, Any]) -> None:
     from cli import flow_runs  # noqa: PLC0415  # Prefect reads its settings when it is imported
 
     if job is Job.ROLL_PARTITIONS:
-        flow_runs.roll(parameters)
+        reports = flow_runs.roll(parameters)
+        if as_json:
+            write_json(reports)
+        else:
+            terminal.next_step(_next_step(parameters, planned=any(report.wanted for report in reports)))
     elif job is Job.DELETE_OLD_TRANSACTIONS:
         from cli.deletion import show_run  # noqa: PLC0415  # no other command needs it
 
-        show_run(settings, flow_runs.delete(parameters), parameters)
+        show_run(settings, flow_runs.delete(parameters), parameters, as_json=as_json)
     else:
-        show_outcomes(flow_runs.archive(parameters, nightly=job is Job.RUN_ARCHIVING_OPERATIONS))
+        outcomes = flow_runs.archive(parameters, nightly=job is Job.RUN_ARCHIVING_OPERATIONS)
+        if as_json:
+            write_json([record(outcome, "transient") for outcome in outcomes])
+            return
+        show_outcomes(outcomes)
+        terminal.next_step(_next_step(parameters, planned=bool(outcomes)))
+
+
+def _next_step(parameters: dict[str, Any], *, planned: bool) -> str:
+    """What comes after a run, or after a plan that has something in it."""
+    if parameters.get("plan_only") and planned:
+        return "run the same without --plan-only to do this"
+    return "look at the months with `treasury tiers`"
 
 
 def enter_prefect(settings: Settings) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, write_json
 from cli.session import session
 from cli.verify import read_policy
 from ledger.counts import counted
@@ -16,6 +17,7 @@ def rebuild(
     policy: Annotated[
         Path | None, typer.Option(help="The policy: the log's keys; default: the key files of this home")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the catalogue of an empty database from the archive.
 
@@ -34,6 +36,18 @@ def rebuild(
             "former objects in the archive have them as they were",
             err=True,
         )
+    if as_json:
+        write_json(
+            {
+                "parts": done.parts,
+                "columns": done.columns,
+                "entries": done.entries,
+                "installation": done.owner.installation_id,
+                "incarnation": done.owner.incarnation,
+                "returned": list(map(str, done.returned)),
+            }
+        )
+        return
     typer.echo(
         f"{counted(done.parts, 'part of a month', 'parts of months')}, {counted(done.columns, 'column')} and "
         f"{counted(done.entries, 'entry', 'entries')} of the log"

@@ -54,7 +54,7 @@ def show(
     typer.echo(f"{output}: the page of {number}; print it, or save it as PDF, with a browser")
 
 
-def verify(number: Number) -> None:
+def verify(number: Number, as_json: AsJson = False) -> None:
     """Verify a certificate: its objects in the archive, its event in the log, and that nothing is there again.
 
     Examples:
@@ -62,6 +62,9 @@ def verify(number: Number) -> None:
     """
     with session("s3") as settings, terminal.working("verifying"):
         said = verify_certificate(settings, number)
+    if as_json:
+        write_json({"certificate": number, "verified": said})
+        return
     for line in said:
         typer.echo(terminal.visible(line))
 

@@ -38,13 +38,14 @@ def plan(as_of: AsOf = None, table: Tables = None, as_json: AsJson = False) -> N
     with session() as settings, terminal.working("planning"):
         planned = plan_deletion(settings, settings.chosen_tables(table), as_of.date() if as_of else None)
     if as_json:
-        months = list(map(_month_as_json, planned.months))
-        write_json({"as_of": planned.as_of, "sha256": planned.sha256, "months": months, "kept": planned.kept})
+        write_json(_plan_as_json(planned))
     else:
         show_plan(planned)
 
 
-def request(reason: Reason, actor: Actor = None, as_of: AsOf = None, table: Tables = None) -> None:
+def request(
+    reason: Reason, actor: Actor = None, as_of: AsOf = None, table: Tables = None, as_json: AsJson = False
+) -> None:
     """Request the deletion of every month that is past its policy.
 
     Examples:
@@ -56,12 +57,15 @@ def request(reason: Reason, actor: Actor = None, as_of: AsOf = None, table: Tabl
         made = approvals.request_deletion(
             settings, settings.chosen_tables(table), actor or account, reason, account=account, as_of=day
         )
+    if as_json:
+        write_json(_request_as_json(made))
+        return
     show_request(made)
     typer.echo(f"request {made.request_id} waits for {made.approvals} approvals: `treasury delete approve`")
     _say_next(made)
 
 
-def approve(number: Request, reason: Reason, actor: Actor = None) -> None:
+def approve(number: Request, reason: Reason, actor: Actor = None, as_json: AsJson = False) -> None:
     """Approve the deletion that a request asks for.
 
     Examples:
@@ -70,11 +74,14 @@ def approve(number: Request, reason: Reason, actor: Actor = None) -> None:
     account = account_of_process()
     with session() as settings:
         approved = approvals.approve(settings, number, actor or account, reason, account=account)
+    if as_json:
+        write_json(_request_as_json(approved))
+        return
     _say(approved)
     _say_next(approved)
 
 
-def refuse(number: Request, reason: Reason, actor: Actor = None) -> None:
+def refuse(number: Request, reason: Reason, actor: Actor = None, as_json: AsJson = False) -> None:
     """Refuse the deletion that a request asks for.
 
     Examples:
@@ -82,10 +89,11 @@ def refuse(number: Request, reason: Reason, actor: Actor = None) -> None:
     """
     account = account_of_process()
     with session() as settings:
-        _say(approvals.refuse(settings, number, actor or account, reason, account=account))
+        refused = approvals.refuse(settings, number, actor or account, reason, account=account)
+    _show_decided(refused, as_json=as_json)
 
 
-def revoke(number: Request, reason: Reason, actor: Actor = None) -> None:
+def revoke(number: Request, reason: Reason, actor: Actor = None, as_json: AsJson = False) -> None:
     """Take back a request, also an approved one, before its months are deleted.
 
     Examples:
@@ -93,11 +101,20 @@ def revoke(number: Request, reason: Reason, actor: Actor = None) -> None:
     """
     account = account_of_process()
     with session() as settings:
-        _say(approvals.revoke(settings, number, actor or account, reason, account=account))
+        revoked = approvals.revoke(settings, number, actor or account, reason, account=account)
+    _show_decided(revoked, as_json=as_json)
+
+
+def _show_decided(request: DeletionRequest, *, as_json: bool) -> None:
+    if as_json:
+        write_json(_request_as_json(request))
+    else:
+        _say(request)
 
 
 def run(
     number: Annotated[int | None, typer.Argument(help="Only this request  [default: all that are due]")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Delete the months of approved requests whose grace period is over.
 
@@ -109,10 +126,7 @@ def run(
     """
     with session("s3") as settings, terminal.working("deleting"):
         outcomes = delete_months(settings, number)
-    show_outcomes(outcomes)
-    certificates = [outcome.certificate for outcome in outcomes if outcome.result is DeletionResult.DELETED]
-    if certificates:
-        terminal.next_step(f"check what is gone with `treasury certificate verify {certificates[0]}`")
+    _show_done(outcomes, as_json=as_json)
     problems: list[TreasuryError] = failures(outcomes)
     if problems:
         raise combined(problems)
@@ -150,6 +164,7 @@ def show(number: Request, as_json: AsJson = False) -> None:
     ]
     terminal.table("Decisions", ("time (UTC)", "action", "person", "account", "reason"), decisions)
     _say(request)
+    _say_next(request)
 
 
 def show_plan(plan: DeletionPlan) -> None:
@@ -159,6 +174,8 @@ def show_plan(plan: DeletionPlan) -> None:
     if kept:
         terminal.table("Kept", ("table", "month", "why"), kept)
     typer.echo(f"SHA-256 of what is to be deleted: {plan.sha256.hex()}")
+    if plan.months:
+        terminal.next_step("request it with `treasury delete request --reason TEXT`")
 
 
 def _show_months(title: str, months: Sequence[DoomedMonth]) -> None:
@@ -182,12 +199,29 @@ def show_request(request: DeletionRequest) -> None:
     _show_months(f"Request {request.request_id}, as of {request.as_of}", request.months)
 
 
-def show_run(settings: Settings, outcomes: Sequence[DeletionOutcome], parameters: Mapping[str, Any]) -> None:
-    """Print for people what a run of the flow has deleted, or planned with ``plan_only``."""
-    if parameters.get("plan_only"):
-        show_plan(plan_deletion(settings, settings.chosen_tables(parameters.get("tables")), parameters.get("as_of")))
+def show_run(
+    settings: Settings, outcomes: Sequence[DeletionOutcome], parameters: Mapping[str, Any], *, as_json: bool
+) -> None:
+    """Print what a run of the flow has deleted, or planned with ``plan_only``."""
+    if not parameters.get("plan_only"):
+        _show_done(outcomes, as_json=as_json)
+        return
+    planned = plan_deletion(settings, settings.chosen_tables(parameters.get("tables")), parameters.get("as_of"))
+    if as_json:
+        write_json(_plan_as_json(planned))
     else:
-        show_outcomes(outcomes)
+        show_plan(planned)
+
+
+def _show_done(outcomes: Sequence[DeletionOutcome], *, as_json: bool) -> None:
+    """Print what was deleted, and for people how it is checked."""
+    if as_json:
+        write_json([record(outcome, "transient") for outcome in outcomes])
+        return
+    show_outcomes(outcomes)
+    certificates = [outcome.certificate for outcome in outcomes if outcome.result is DeletionResult.DELETED]
+    if certificates:
+        terminal.next_step(f"check what is gone with `treasury certificate verify {certificates[0]}`")
 
 
 def show_outcomes(outcomes: Sequence[DeletionOutcome]) -> None:
@@ -228,6 +262,11 @@ def _say_next(request: DeletionRequest) -> None:
         terminal.next_step(f"run `treasury delete run {number}` from {due} on, or leave it to the nightly flow")
     elif state is RequestState.DUE:
         terminal.next_step(f"run `treasury delete run {number}`")
+
+
+def _plan_as_json(planned: DeletionPlan) -> dict[str, Any]:
+    months = list(map(_month_as_json, planned.months))
+    return {"as_of": planned.as_of, "sha256": planned.sha256, "months": months, "kept": planned.kept}
 
 
 def _month_as_json(month: DoomedMonth) -> dict[str, Any]:

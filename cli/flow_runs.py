@@ -20,15 +20,17 @@ from flows.delete_old_transactions import delete_old_transactions
 from flows.roll_partitions import roll_partitions
 from flows.run_archiving_operations import run_archiving_operations
 from ledger.errors import DataError
+from tasks.archiving.rollover import RolloverReport
 from tasks.retention.deletion import DeletionOutcome
 
 _POLL_S = 1.0
 _PROGRESS_KEY = "archive-progress"
 
 
-def roll(parameters: dict[str, Any]) -> None:
-    """Run `roll_partitions` in this process. Raises what the flow raises."""
-    _logged(lambda: roll_partitions(**parameters))
+def roll(parameters: dict[str, Any]) -> list[RolloverReport]:
+    """Run `roll_partitions` in this process. Returns its reports; raises what the flow raises."""
+    reports: list[RolloverReport] = _logged(lambda: roll_partitions(**parameters))
+    return reports
 
 
 def archive(parameters: dict[str, Any], *, nightly: bool) -> list[Any]:

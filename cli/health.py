@@ -53,7 +53,7 @@ def _show(settings: Settings, results: list[CheckResult]) -> None:
     terminal.table("Health", ("check", "state", "finding", "action"), rows)
     wrong = [result.name for result in results if result.to_do and not result.caused_by]
     if wrong:
-        terminal.note(f"runbook: {', '.join(runbook(settings, f'{RULE_PREFIX}{name}') for name in wrong)}")
+        terminal.next_step(f"follow {', '.join(runbook(settings, f'{RULE_PREFIX}{name}') for name in wrong)}")
 
 
 def _report(recorded: Recorded) -> None:

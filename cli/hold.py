@@ -32,6 +32,7 @@ def place(
     user: Annotated[str | None, typer.Option(help="Only the rows of this user")] = None,
     client: Annotated[str | None, typer.Option(help="Only the rows of this client")] = None,
     actor: Actor = None,
+    as_json: AsJson = False,
 ) -> None:
     """Keep months, or a wallet's, user's or client's rows in them, from being deleted.
 
@@ -48,6 +49,9 @@ def place(
     account = account_of_process()
     with session("s3") as settings, terminal.working("placing the hold"):
         placed = legal.place_hold(settings, scope, matter, reason, actor or account, review.date(), account=account)
+    if as_json:
+        write_json(_as_json(placed, []))
+        return
     typer.echo(f"{placed.hold.name} keeps {placed.hold.scope}; look at it again on {placed.hold.review_on}")
     for lack in placed.hold.lacks:
         typer.echo(f"{lack}: {placed.hold.name} keeps what is left")
@@ -104,6 +108,7 @@ def release(
     reason: Reason,
     actor: Actor = None,
     reject: Annotated[bool, typer.Option(help="Withdraw the proposal instead")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Propose to release a legal hold, or confirm its release.
 
@@ -117,6 +122,9 @@ def release(
     with session("s3") as settings:
         decide = legal.reject_release if reject else legal.release_hold
         done = decide(settings, hold_number(number), actor or account, reason, account=account)
+    if as_json:
+        write_json(_as_json(done, [done.decision] if done.decision else []))
+        return
     waits = " (a second person must confirm)" if done.state == "release proposed" else ""
     typer.echo(f"{done.hold.name}: {done.state}{waits}; {done.hold.scope}")
     if waits:

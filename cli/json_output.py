@@ -1,4 +1,4 @@
-"""`--json` of the commands that show something: one option, one writer, and one form for each kind of value.
+"""`--json` of the commands that show something or have a result: one option, one writer, a form for each kind of value.
 
 A list is a JSON array of objects, a single thing is an object. An answer is the only thing on standard output.
 """

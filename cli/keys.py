@@ -44,11 +44,17 @@ def _listed() -> str:
     return "\n".join(("", "\b", "Scopes:", *lines))
 
 
-def create(client_id: Client, scope: Scopes = None, days: Days = None, limit: Limits = None) -> None:
+def create(
+    client_id: Client, scope: Scopes = None, days: Days = None, limit: Limits = None, as_json: AsJson = False
+) -> None:
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     limits = _limits(limit or [])
     with session() as settings:
-        typer.echo(create_key(settings, client_id, scope or CLIENT_SCOPES, expires_at, limits))
+        key = create_key(settings, client_id, scope or CLIENT_SCOPES, expires_at, limits)
+    if as_json:
+        write_json({"key": key, "key_id": key_id_of(key), "client_id": client_id, "expires_at": expires_at})
+        return
+    typer.echo(key)
     terminal.next_step(f"send the key to {client_id} where nobody else can read it; it is not shown again")
 
 
@@ -63,7 +69,7 @@ Examples:
 """
 
 
-def rotate(key_id: KeyId, grace: Grace = "24h") -> None:
+def rotate(key_id: KeyId, grace: Grace = "24h", as_json: AsJson = False) -> None:
     """Replace an API key with a new one, and print the new one. It is printed only once.
 
     The new key has the same client, scopes and limits. The old key stays valid for the grace period.
@@ -76,7 +82,11 @@ def rotate(key_id: KeyId, grace: Grace = "24h") -> None:
         raise ConfigError("--grace: must be like 30m, 24h or 7d")
     wanted = _key_id(key_id)
     with session() as settings:
-        typer.echo(rotate_key(settings, wanted, timedelta(**{_UNITS[match[2]]: int(match[1])})))
+        key = rotate_key(settings, wanted, timedelta(**{_UNITS[match[2]]: int(match[1])}))
+    if as_json:
+        write_json({"key": key, "key_id": key_id_of(key), "former_key_id": wanted})
+        return
+    typer.echo(key)
     terminal.next_step(f"send the new key to the client within {grace}; it is not shown again")
 
 
@@ -130,7 +140,7 @@ def events(
     terminal.table("API key events (UTC)", ("time", "key", "event", "account", "detail"), rows)
 
 
-def revoke(key_id: KeyId) -> None:
+def revoke(key_id: KeyId, as_json: AsJson = False) -> None:
     """Revoke an API key. Running API processes refuse it within seconds.
 
     Examples:
@@ -141,7 +151,10 @@ def revoke(key_id: KeyId) -> None:
         revoked = revoke_key(settings, wanted)
     if not revoked:
         raise NotFoundError(f"key {wanted!r} does not exist or is already revoked")
-    typer.echo(f"revoked {wanted}")
+    if as_json:
+        write_json({"key_id": wanted, "state": "revoked"})
+    else:
+        typer.echo(f"revoked {wanted}")
 
 
 def _key_id(text: str) -> str:

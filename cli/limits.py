@@ -35,7 +35,7 @@ def show(as_json: AsJson = False) -> None:
     terminal.table("Addresses", ("address", "state", "until (UTC)"), rows)
 
 
-def lift(address: Address, minutes: Minutes = 60) -> None:
+def lift(address: Address, minutes: Minutes = 60, as_json: AsJson = False) -> None:
     """Unblock an address, and keep it unblocked for a while. Running API processes follow within two seconds.
 
     Examples:
@@ -45,6 +45,9 @@ def lift(address: Address, minutes: Minutes = 60) -> None:
     with _redis() as (url, prefix):
         was = attackers.lift(url, prefix, subject, minutes * 60)
     until = datetime.fromtimestamp(time.time() + minutes * 60, UTC)
+    if as_json:
+        write_json({"address": subject, "was": was, "until": until})
+        return
     typer.echo(
         f"{subject}: was {' and '.join(was) or 'not blocked'}; cannot be blocked until {until:%Y-%m-%d %H:%M} UTC"
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cli import terminal
 from cli.days import DAY
+from cli.json_output import AsJson, record, write_json
 from cli.session import preparing
 from ledger.card_finder import mask_card_numbers
 from ledger.counts import counted
@@ -43,6 +44,7 @@ def import_(
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Print a mapping for FILE to begin with, and stop")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Load transactions from a delimited file. Safe to run again.
 
@@ -53,6 +55,8 @@ def import_(
       treasury import bank.csv.gz --mapping bank.toml --dry-run
       treasury import bank.csv.gz --mapping bank.toml
     """
+    if suggest and as_json:
+        raise ConfigError("give --json or --suggest, and not both: a mapping is TOML")
     with _local(file) as source:
         if suggest:
             typer.echo(suggest_mapping(source))
@@ -63,10 +67,13 @@ def import_(
         request = ImportRequest(source, mapping, table, rejects or (Path() if source != file else None), dry_run)
         with preparing(may_make_home=True) as settings, _bytes_bar() as show:
             report = import_file(settings, request, show, datetime.now(UTC))
-        if report.dry_run:
-            _show_preview(report.preview)
-        _show(report)
-        _say_next(report)
+        if as_json:
+            write_json(_as_json(report))
+        else:
+            if report.dry_run:
+                _show_preview(report.preview)
+            _show(report)
+            _say_next(report)
         _refuse_nothing(report)
 
 
@@ -115,6 +122,18 @@ def _show(report: ImportReport) -> None:
         terminal.note(f"lines that were not loaded: {report.rejects}")
 
 
+def _as_json(report: ImportReport) -> dict[str, Any]:
+    """The account of an import; its preview is that of a dry run, null otherwise."""
+    preview = report.preview
+    rows = [{n: mask_card_numbers(c) for n, c in zip(preview.columns, cells, strict=True)} for cells in preview.first]
+    sums = [
+        {"month": month, "currency": currency, "rows": count, "amount": total}
+        for (month, currency), (count, total) in sorted(preview.sums.items())
+    ]
+    further = {"rejects": str(report.rejects), "preview": {"rows": rows, "sums": sums} if report.dry_run else None}
+    return record(report) | further
+
+
 def _say_next(report: ImportReport) -> None:
     if report.dry_run and report.loaded:
         terminal.next_step("run the same without --dry-run to load the rows")
@@ -144,6 +163,7 @@ def generate(
     ] = None,
     wallets: Annotated[int, typer.Option(help="Number of wallets")] = 10_000,
     unfinished: Annotated[int, typer.Option(help="Pending rows in the oldest month of each table")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Generate months of realistic transactions. Safe to run again: months that have rows stay as they are.
 
@@ -169,6 +189,9 @@ def generate(
         raise ConfigError("; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())) from None
     with preparing(may_make_home=True) as settings, _rows_bar() as show:
         generated = generate_months(settings, parameters, show)
+    if as_json:
+        write_json(generated)
+        return
     rows = [(month.table, str(month.month), f"{month.rows:,}", month.skipped or "") for month in generated]
     terminal.table("Generated months", ("table", "month", "rows", "skipped"), rows)
     terminal.next_step(_ARCHIVE)

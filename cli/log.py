@@ -8,18 +8,21 @@ from cli import terminal
 from cli.json_output import AsJson, write_json
 from cli.session import session
 from ledger.counts import counted
-from tasks.transparency.publish import publish_log
+from tasks.transparency.publish import Published, publish_log
 from tasks.transparency.report import LogReport, policy_text, report_log
 from tasks.transparency.rotation import rotate_keys
 
 
-def publish() -> None:
+def publish(as_json: AsJson = False) -> None:
     """Publish the events that wait.
 
     Also completes a publication that was interrupted.
     """
     with session("s3") as settings, terminal.working("publishing"):
         published = publish_log(settings)
+    if as_json:
+        write_json(Published("", 0, 0, 0) if published is None else published)
+        return
     if published is None:
         typer.echo("no event was ever recorded: the log begins with the first archived month")
         return
@@ -97,13 +100,16 @@ def keys() -> None:
         typer.echo(policy_text(settings), nl=False)
 
 
-def rotate_key() -> None:
+def rotate_key(as_json: AsJson = False) -> None:
     """Sign the log with new keys from now on.
 
     The former public keys stay valid for what they signed.
     """
     with session("s3") as settings, terminal.working("publishing"):
         texts = rotate_keys(settings)
+    if as_json:
+        write_json({"keys": texts})
+        return
     for text in texts:
         typer.echo(text)
     terminal.next_step("give auditors and witnesses the new policy: `treasury log keys` prints it")

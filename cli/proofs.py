@@ -9,6 +9,7 @@ from uuid import UUID
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, write_json
 from cli.output_file import whole_file
 from cli.session import session
 from ledger.errors import ConfigError
@@ -29,6 +30,7 @@ def prove_row(
     row_id: Annotated[str, typer.Argument(metavar="ID", help="The row's id")],
     table: TABLE = "transactions",
     output: OUTPUT = None,
+    as_json: AsJson = False,
 ) -> None:
     """Prove that a row is in the archive, as it was archived.
 
@@ -38,7 +40,7 @@ def prove_row(
     key = _uuid(row_id)
     with session("s3") as settings, terminal.working("proving"), Prover(settings) as prover:
         file = prover.row(settings.table(table), key)
-    _write([file], f"row-{key}", output)
+    _write([file], f"row-{key}", output, as_json=as_json)
 
 
 def prove_statement(
@@ -46,6 +48,7 @@ def prove_statement(
     month: MONTH,
     table: TABLE = "transactions",
     output: OUTPUT = None,
+    as_json: AsJson = False,
 ) -> None:
     """Prove all rows of a wallet in a month, and that there are no others.
 
@@ -56,7 +59,7 @@ def prove_statement(
     """
     with session("s3") as settings, terminal.working("proving"), Prover(settings) as prover:
         files = prover.statement(settings.table(table), wallet, Month.parse(month))
-    _write(files, f"statement-{_name_of(wallet)}", output)
+    _write(files, f"statement-{_name_of(wallet)}", output, as_json=as_json)
 
 
 def prove_absence(
@@ -65,6 +68,7 @@ def prove_absence(
     row_id: Annotated[str | None, typer.Option("--id", help="Prove that the wallet has no row with this id")] = None,
     table: TABLE = "transactions",
     output: OUTPUT = None,
+    as_json: AsJson = False,
 ) -> None:
     """Prove that a wallet has no rows in a month, or no row with an id.
 
@@ -79,7 +83,7 @@ def prove_absence(
             files = prover.absence_of_row(settings.table(table), wallet, _uuid(row_id))
         else:
             files = prover.absence(settings.table(table), wallet, Month.parse(month or ""))
-    _write(files, f"absence-{_name_of(wallet)}", output)
+    _write(files, f"absence-{_name_of(wallet)}", output, as_json=as_json)
 
 
 def _uuid(text: str) -> UUID:
@@ -94,7 +98,7 @@ def _name_of(wallet: str) -> str:
     return _UNSAFE.sub("_", wallet)[:_LONGEST_NAME] or "_"
 
 
-def _write(files: Sequence[ProofFile], name: str, output: Path | None) -> None:
+def _write(files: Sequence[ProofFile], name: str, output: Path | None, *, as_json: bool) -> None:
     written: list[Path] = []
     for file in files:
         part = "" if file.part == 1 else f"-part-{file.part}"
@@ -103,6 +107,11 @@ def _write(files: Sequence[ProofFile], name: str, output: Path | None) -> None:
             path = output.with_name(f"{output.stem}{part}{output.suffix}")
         with whole_file(path) as target:
             target.write(file.content)
-        typer.echo(str(path))
         written.append(path)
+    if as_json:
+        facts = [(str(path), file.table, file.month, file.part) for path, file in zip(written, files, strict=True)]
+        write_json([dict(zip(("file", "table", "month", "part"), values, strict=True)) for values in facts])
+        return
+    for path in written:
+        typer.echo(str(path))
     terminal.next_step(f"check it anywhere with `treasury check-proof {written[0]} --policy FILE`")

@@ -2,6 +2,7 @@
 again.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from ledger.months import Month, months_between
 from ledger.tables import TieredTable
 from sql.restored import Copy, Request
 from tasks.restoring import restore as restoring
-from tasks.restoring.back_to_warm import WORK_DAYS, return_month
+from tasks.restoring.back_to_warm import WORK_DAYS, ReturnedMonth, return_month
 from tasks.restoring.restore import COPY_DAYS, MOST_DAYS, RestoredPart
 from tasks.restoring.unseal import unseal_month
 from tasks.transparency.at_once import publish_at_once
@@ -59,6 +60,7 @@ def months(
     ] = None,
     table: Table = "transactions",
     actor: Actor = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring archived months back, as copies or into their table, each compared with the archive.
 
@@ -73,7 +75,8 @@ def months(
     span = Month.parse(first_month), Month.parse(last_month or first_month)
     if span[1] < span[0]:
         raise ConfigError(f"{span[1]} is before {span[0]}")
-    account, problems, back = account_of_process(), [], list[Month]()
+    account, problems = account_of_process(), []
+    back = list[RestoredPart | ReturnedMonth]()
     lasting = timedelta(days=days or (WORK_DAYS if to is Destination.WARM else COPY_DAYS))
     who = Request(actor or account, account, reason, lasting)
     with session("s3") as settings:
@@ -81,17 +84,20 @@ def months(
         for month in months_between(*span):
             try:
                 with terminal.working(f"restoring {chosen.name} {month}"):
-                    lines = _restored(settings, chosen, month, who, to)
+                    results = _restored(settings, chosen, month, who, to)
             except TreasuryError as error:
                 problems.append(error)
                 typer.echo(terminal.visible(str(error)), err=True)
                 continue
-            back.append(month)
-            typer.echo("\n".join(lines))
+            back += results
+            if not as_json:
+                typer.echo("\n".join(map(_said, results)))
         if said := publish_at_once(settings, "restored"):
             typer.echo(said, err=True)
-    if back:
-        terminal.next_step(_next_step(settings, chosen, back[0], to))
+    if as_json:
+        write_json(back)
+    elif back:
+        terminal.next_step(_next_step(settings, chosen, back[0].month, to))
     if problems:
         raise combined(problems)
 
@@ -104,13 +110,13 @@ def _next_step(settings: Settings, table: TieredTable, month: Month, to: Destina
     return f"query the schema {schema} in PostgreSQL; `treasury restore list` shows when its tables are dropped"
 
 
-def _restored(settings: Settings, table: TieredTable, month: Month, who: Request, to: Destination) -> list[str]:
-    """Bring a month back; returns a line for each part of the result."""
+def _restored(
+    settings: Settings, table: TieredTable, month: Month, who: Request, to: Destination
+) -> Sequence[RestoredPart | ReturnedMonth]:
+    """Bring a month back; returns the parts of the result."""
     if to is Destination.COPY:
-        return [_said(part) for part in restoring.restore_month(settings, table, month, who)]
-    made = return_month(settings, table, month, who)
-    said = "is in warm already" if made.was_there else "back in warm, compared with the archive"
-    return [f"{made.relation}: {made.rows:,} rows, {said}; in work until {made.until}, then archived again"]
+        return restoring.restore_month(settings, table, month, who)
+    return [return_month(settings, table, month, who)]
 
 
 def list_(as_json: AsJson = False) -> None:
@@ -140,6 +146,7 @@ def drop(
     month: Annotated[str | None, typer.Argument(help="The month, YYYY-MM")] = None,
     table: Table = "transactions",
     expired: Annotated[bool, typer.Option(help="Drop every copy whose days are over instead")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Drop the copies of a month. The archive keeps it.
 
@@ -152,6 +159,9 @@ def drop(
     with session() as settings:
         wanted = {} if month is None else {"table": settings.table(table).name, "month": Month.parse(month)}
         dropped = restoring.drop_copies(settings, only_expired=expired, **wanted)  # type: ignore[arg-type]  # of two kinds
+    if as_json:
+        write_json(list(map(_as_json, dropped)))
+        return
     for copy in dropped:
         typer.echo(f"dropped {copy.relation}")
     if not dropped:
@@ -164,15 +174,20 @@ def unseal(
     reason: Reason,
     table: Table = "transactions",
     actor: Actor = None,
+    as_json: AsJson = False,
 ) -> None:
     """Let a sealed month take writes again. Its archiving begins again when it is next due.
 
     Examples:
       treasury unseal 2025-08 --reason "two rows must be ended first"
     """
+    unsealed = Month.parse(month)
     with session() as settings:
-        unseal_month(settings, settings.table(table), Month.parse(month), actor or account_of_process(), reason)
-    typer.echo(f"{table} {month} takes writes again")
+        unseal_month(settings, settings.table(table), unsealed, actor or account_of_process(), reason)
+    if as_json:
+        write_json({"table": table, "month": unsealed, "is_sealed": False})
+    else:
+        typer.echo(f"{table} {month} takes writes again")
 
 
 def _as_json(copy: Copy) -> dict[str, Any]:
@@ -192,7 +207,10 @@ def _as_json(copy: Copy) -> dict[str, Any]:
     }
 
 
-def _said(part: RestoredPart) -> str:
+def _said(part: RestoredPart | ReturnedMonth) -> str:
+    if isinstance(part, ReturnedMonth):
+        said = "is in warm already" if part.was_there else "back in warm, compared with the archive"
+        return f"{part.relation}: {part.rows:,} rows, {said}; in work until {part.until}, then archived again"
     state = "is kept longer" if part.was_there else "restored and compared with the archive"
     without = f"; without {', '.join(part.without)}" if part.without else ""
     return f"{part.relation}: {part.rows:,} rows, {state}; dropped on {part.expires_at:%Y-%m-%d}{without}"

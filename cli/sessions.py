@@ -28,7 +28,7 @@ def list_(
     terminal.table("Sessions of the dashboard", columns, [_cells(dashboard_session) for dashboard_session in sessions])
 
 
-def revoke(session_id: SessionId) -> None:
+def revoke(session_id: SessionId, as_json: AsJson = False) -> None:
     """End a session of the dashboard. Its browser is signed out within seconds.
 
     Examples:
@@ -36,6 +36,9 @@ def revoke(session_id: SessionId) -> None:
     """
     with session() as settings:
         revoked = revoke_session(settings, session_id)
+    if as_json:
+        write_json({"session_id": session_id, "state": "revoked", "was_revoked_before": not revoked})
+        return
     typer.echo(f"ended session {session_id}" if revoked else f"session {session_id} was revoked before")
 
 

@@ -33,6 +33,7 @@ def take_in(
     replace: Annotated[bool, typer.Option(help="Replace the statement of a day with a different one")] = False,
     retry: Annotated[bool, typer.Option(help="Read quarantined files again")] = False,
     actor: Annotated[str | None, typer.Option(help="Person to record  [default: the running account]")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take in the statement files of a supplier. Safe to run again: known files are skipped.
 
@@ -55,14 +56,20 @@ def take_in(
         _note_other_names(settings, supplier, url, files)
         if not files:
             lateness.require_statement(settings, supplier, day.date() if day else None, url, datetime.now(UTC))
-            typer.echo(f"{supplier}: the statement was taken in before; there is no new file")
+            if as_json:
+                write_json([])
+            else:
+                typer.echo(f"{supplier}: the statement was taken in before; there is no new file")
             return
         rows = [
             (file.name, file.result, _day(settings, supplier, file.day, file.name), _text(file.line_count), file.why)
             for file in files
         ]
-    terminal.table(f"Statements of {supplier}", ("file", "result", "day", "lines", "reason"), rows)
-    _say_next(supplier, files)
+    if as_json:
+        write_json([record(file, "error", why=file.why) for file in files])
+    else:
+        terminal.table(f"Statements of {supplier}", ("file", "result", "day", "lines", "reason"), rows)
+        _say_next(supplier, files)
     if any(file.result is statements.IntakeResult.QUARANTINED for file in files):
         raise DataError("a statement is in quarantine")
 
@@ -88,6 +95,7 @@ def none(
     reason: Annotated[str, typer.Option(help="Reason, such as what the supplier said")],
     actor: Annotated[str | None, typer.Option(help="Person to record  [default: the running account]")] = None,
     reject: Annotated[bool, typer.Option(help="Withdraw the proposal instead")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Declare that a supplier sends no statement for a day.
 
@@ -102,6 +110,9 @@ def none(
         state = declare_absence(
             settings, supplier, day.date(), actor or account, reason, account=account, reject=reject
         )
+    if as_json:
+        write_json({"supplier": supplier, "day": day.date(), "state": state})
+        return
     texts = {
         AbsenceState.PROPOSED: "is proposed to have no statement (a second person must confirm)",
         AbsenceState.CONFIRMED: "has no statement; `treasury recon run` reconciles the day",

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
-from cli.json_output import AsJson, write_json
+from cli.json_output import AsJson, record, write_json
 from cli.names import KNOWN
 from cli.session import servers, session
 from ledger.counts import counted
@@ -37,10 +37,14 @@ def test(names: Names = None, as_json: AsJson = False) -> None:  # noqa: PT028  
         raise DataError(f"{failed} of {counted(len(checks), 'check')} failed")
 
 
-def settle() -> None:
+def settle(as_json: AsJson = False) -> None:
     """Ask the suppliers for the outcome of open purchases. Never buys a second time."""
     with session("suppliers") as settings, terminal.working("asking the suppliers"):
         report = asyncio.run(settle_vends(settings))
+    if as_json:
+        names = ("row", "supplier", "reason")
+        write_json(record(report) | {"still_open": [dict(zip(names, row, strict=True)) for row in report.still_open]})
+        return
     typer.echo(f"{report.completed} completed, {report.failed} failed, {report.open} still open")
     if report.still_open:
         rows = [(str(row_id), supplier, why) for row_id, supplier, why in report.still_open]

@@ -1,4 +1,6 @@
-"""The months of a table for people: a line for each, and one for a whole year of which nothing more is to be said."""
+"""The months of a table for people: a line for each, and one for the months of a year of which nothing more is to be
+said.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from rich.text import Text
 from cli.terminal import console, draw, visible
 from ledger.counts import counted
 from ledger.money import add_exactly
+from ledger.policy import Tier
 from ledger.sizes import human_bytes
 from tasks.archiving.tiers import TierRow
 
@@ -19,19 +22,19 @@ _LEGEND = (
     "bytes: size in the present tier; was: size in PostgreSQL before archiving; sum: currency with the largest sum,"
     " +N: number of further currencies. --json gives all sums and full digests"
 )
-_FOLDED = "years of months that differ in nothing but their numbers are one line; --all shows every month"
+_FOLDED = "months of a year that differ in nothing but their numbers are one line; --all shows every month"
 
 
 @dataclass(frozen=True, slots=True)
 class FoldedYear:
-    """A year whose months are all in one archived tier, without a remark: their number, and what they have together."""
+    """The months of a year that are in one tier, without a remark: their number, and what they have together."""
 
     year: int
-    tier: str
+    tier: Tier
     months: int
     rows: int
     bytes: int
-    postgres_bytes: int
+    postgres_bytes: int | None  # before the months left PostgreSQL
     sums: dict[str, dict[str, str]]
 
 
@@ -48,27 +51,40 @@ def show_tiers(rows: Sequence[TierRow], *, every_month: bool = False) -> None:
 
 
 def folded(rows: Sequence[TierRow]) -> list["TierRow | FoldedYear"]:
-    """The rows of one table, oldest first, with a line in the place of each year that can be folded."""
+    """The rows of one table, oldest first, with a line in the place of the months of a year that can be folded."""
     lines: list[TierRow | FoldedYear] = []
     for year, group in groupby(rows, key=lambda row: row.month.year if row.month else None):
         several = list(group)
-        together = None if year is None else _folded(year, several)
-        lines += several if together is None else [together]
+        runs = [list(run) for _, run in groupby(several, key=_kind)]
+        if year is None or len(runs) > len(set(map(_kind, several))):  # months went back and forth: show each
+            lines += several
+            continue
+        for run in runs:
+            together = _folded(year, run)
+            lines += run if together is None else [together]
     return lines
 
 
+def _kind(row: TierRow) -> tuple[Tier, bool]:
+    """What the months of one line have in common: their tier, and whether they are still to be filled."""
+    return row.tier, row.tier is Tier.HOT and row.rows == 0
+
+
 def _folded(year: int, rows: Sequence[TierRow]) -> FoldedYear | None:
+    tier, is_empty = _kind(rows[0])
     counts = [row.rows for row in rows if row.rows is not None]
-    is_plain = all(row.digest and not row.note for row in rows) and len({row.tier for row in rows}) == 1
-    if len(rows) == 1 or not is_plain or len(counts) < len(rows):
+    needs_digest = tier not in (Tier.HOT, Tier.WARM)
+    is_plain = all(not row.note and (row.digest or not needs_digest) for row in rows)
+    in_use = tier is Tier.HOT and not is_empty
+    if len(rows) == 1 or in_use or not is_plain or len(counts) < len(rows):
         return None
     return FoldedYear(
         year,
-        rows[0].tier,
+        tier,
         len({row.month for row in rows}),
         sum(counts),
         sum(row.bytes for row in rows),
-        sum(row.postgres_bytes for row in rows),
+        sum(row.postgres_bytes for row in rows) if needs_digest else None,
         _added([row.sums for row in rows]),
     )
 
@@ -121,7 +137,7 @@ def _cells(row: TierRow) -> tuple[str, ...]:
 
 
 def _year_cells(year: FoldedYear) -> tuple[str, ...]:
-    sizes = (human_bytes(year.bytes), human_bytes(year.postgres_bytes))
+    sizes = (human_bytes(year.bytes), "" if year.postgres_bytes is None else human_bytes(year.postgres_bytes))
     months = f"{year.year}, {counted(year.months, 'month')}"
     return (months, year.tier, f"{year.rows:,}", *sizes, _largest_sum(year.sums), "", "")
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, write_json
 from cli.output_file import whole_file
 from cli.recon.verification import verify_reconciliation
 from cli.session import servers, session
@@ -18,9 +19,11 @@ from ledger.errors import ConfigError, DataError, VerificationError
 from ledger.months import Month
 from ledger.transparency.policies import LogPolicy
 from sql.connection import Connection, connect
+from tasks.alerting.runbooks import runbook
 from tasks.proving.audit_kit import write_kit
 from tasks.transparency.report import policy_text
 from tasks.verifying.findings import VerificationReport
+from tasks.verifying.reverification import DAMAGED
 from tasks.verifying.verification import VerificationScope, verify_archive
 
 _SPAN = re.compile(r"(\d{4}-\d{2})(?:\.\.(\d{4}-\d{2}))?")
@@ -56,11 +59,13 @@ def verify(
         report = verify_archive(settings, scope, connection, trusted)
         if connection is not None:
             try:
-                lines = verify_reconciliation(settings, connection)
+                lines = verify_reconciliation(settings, connection).lines
             except DataError as error:
                 report.add("reconciliation", str(error))
     _show(report, lines, as_json=as_json)
     if report.findings:
+        if not as_json:
+            terminal.next_step(f"restore nothing and delete nothing; follow {runbook(settings, DAMAGED)}")
         count = len(report.findings)
         counted = "1 thing is" if count == 1 else f"{count} things are"
         raise VerificationError(f"{counted} wrong in the archive; each line that begins with WRONG names one")
@@ -136,6 +141,7 @@ def audit_kit(
     output: Annotated[Path, typer.Option("--output", "-o", help="The zip file")] = Path("kit.zip"),
     months: Annotated[str | None, typer.Option(help="Manifests of these months only: YYYY-MM or FIRST..LAST")] = None,
     policy: Annotated[Path | None, typer.Option(help="The policy for the kit; default: the log's present keys")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write what an auditor needs to verify the archive elsewhere.
 
@@ -155,5 +161,8 @@ def audit_kit(
             size, parts = write_kit(
                 settings, target, VerificationScope(None, first, last), connection, (trusted, content)
             )
+    if as_json:
+        write_json({"file": str(output), "entries": size, "parts": parts})
+        return
     typer.echo(f"{output}: {size} entries of the log, {parts} parts of months")
     terminal.next_step("let the auditor unpack it and run `python verify_kit.py --policy FILE`, with a policy from you")

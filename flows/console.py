@@ -1,6 +1,7 @@
 """What people see of a run in the lists of the Prefect UI: its name, its one line, and where a failure leads to."""
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -13,7 +14,7 @@ from prefect.states import Completed
 
 from config import load_settings
 from ledger.errors import TreasuryError
-from ledger.masking import cut
+from ledger.masking import cut, mask_text
 from tasks.alerting.runbooks import runbook
 
 P = ParamSpec("P")
@@ -50,18 +51,34 @@ def finished(result: T, line: str) -> T:
 
 
 def explained(job: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let the errors of a flow name the section of the runbook for ``job``. What else it raises stays as it is."""
+    """Name the run by its ``job`` when it begins, and let its error name the section of the runbook for ``job``.
+
+    A flow that knows more gives the run a better name. A time-out ends as TimeoutError. An error of another library
+    ends as RuntimeError with its masked text, made from it, since such an error may not take a longer text.
+    """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            name_run(job.replace("-", " "))
             try:
                 return function(*args, **kwargs)
             except TreasuryError as error:
                 if _MARK not in str(error):  # a flow that it calls has named its own
-                    error.args = (f"{error}{_MARK}{runbook(load_settings(), job)}", *error.args[1:])
+                    error.args = (_explanation(str(error), job), *error.args[1:])
                 raise
+            except CancelledError as error:  # what Prefect ends a flow with when its time is over
+                raise TimeoutError(_explanation("not done within its time", job)) from error
+            except Exception as error:
+                if _MARK in str(error):
+                    raise
+                kind = TimeoutError if isinstance(error, TimeoutError) else RuntimeError
+                raise kind(_explanation(mask_text(f"{type(error).__name__}: {error}"), job)) from error
 
         return run
 
     return decorate
+
+
+def _explanation(text: str, job: str) -> str:
+    return f"{text}{_MARK}{runbook(load_settings(), job)}"

@@ -4,7 +4,7 @@ from prefect import flow, get_run_logger
 
 from config import load_settings
 from flows.artifacts import publish_rollover
-from flows.console import explained, finished
+from flows.console import explained, finished, name_run
 from flows.futures import raise_together, result_or_error
 from flows.parameters import AsOf, PlanOnly, Tables
 from flows.schedule import HOOKS
@@ -27,6 +27,8 @@ def roll_partitions(as_of: AsOf = None, tables: Tables = (), plan_only: PlanOnly
     settings = load_settings()
     check_clock(settings)
     day, chosen = as_of or utc_today(), settings.chosen_tables(tables)
+    task = f"roll partitions as of {day}"
+    name_run(task)
     futures = [roll_table_step.submit(settings, table, day, plan_only) for table in chosen]
     results: list[RolloverReport | Exception] = [*map(result_or_error, futures)]
     reports = [result for result in results if not isinstance(result, Exception)]
@@ -38,4 +40,4 @@ def roll_partitions(as_of: AsOf = None, tables: Tables = (), plan_only: PlanOnly
     line = (
         f"{counted(months, 'partition')} {'to make' if plan_only else 'made'}" if months else "all partitions are there"
     )
-    return finished(reports, f"roll partitions as of {day}: {line}")
+    return finished(reports, f"{task}: {line}")

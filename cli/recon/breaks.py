@@ -21,9 +21,10 @@ from tasks.reconciliation.casework import lists
 from tasks.reconciliation.casework.lists import BreakFilter, BreakRecord, ResolutionRecord
 from tasks.reconciliation.vocabulary import BreakState, Decision, WithdrawalState
 
+_WAITING = (BreakState.OPEN, BreakState.PROPOSED)
 # What `--state` may be, and the states that it means; None for all of them.
 _STATES: Mapping[str, tuple[BreakState, ...] | None] = {
-    "waiting": (BreakState.OPEN, BreakState.PROPOSED),
+    "waiting": _WAITING,
     "all": None,
     **{str(state): (state,) for state in BreakState},
 }
@@ -71,6 +72,9 @@ def breaks(
         return
     columns = ("break", "supplier", "day", "age", "issues", "amount at issue", "variance", "state", "note")
     terminal.table("Breaks", columns, [_break_cells(break_record, today) for break_record in records])
+    waiting = [break_record.break_id for break_record in records if break_record.state in _WAITING]
+    if waiting:
+        terminal.next_step(f"look at both sides of one with `treasury recon show {waiting[0]}`")
 
 
 def show(break_id: Annotated[int, typer.Argument(help="Number of the break")], as_json: AsJson = False) -> None:
@@ -87,8 +91,13 @@ def show(break_id: Annotated[int, typer.Argument(help="Number of the break")], a
     if as_json:
         rows = {"line": _side_as_json(break_record.line), "own": _side_as_json(break_record.own)}
         write_json(_break_as_json(break_record, datetime.now(JOHANNESBURG).date()) | rows | {"resolutions": records})
-    else:
-        _show_break(break_record, records)
+        return
+    _show_break(break_record, records)
+    decide = f"`treasury recon resolve {break_id} --decision"
+    if break_record.state == BreakState.OPEN:
+        terminal.next_step(f"decide with {decide} DECISION --reason TEXT`; --help has the decisions")
+    elif break_record.state == BreakState.PROPOSED:
+        terminal.next_step(f"let a second person confirm with {decide} {records[-1].decision} --reason TEXT`")
 
 
 def _show_break(break_record: BreakRecord, records: Sequence[ResolutionRecord]) -> None:
@@ -119,6 +128,7 @@ def resolve(
     ],
     reason: Reason,
     actor: Actor = None,
+    as_json: AsJson = False,
 ) -> None:
     """Record a decision on a break. Above the limit, a second person must confirm it.
 
@@ -131,6 +141,9 @@ def resolve(
     with session() as settings:
         account = account_of_process()
         done = casework.resolve(settings, break_id, actor or account, Decision(decision), reason, account=account)
+    if as_json:
+        write_json(done)
+        return
     waits = " (a second person must confirm)" if done.state is BreakState.PROPOSED else ""
     others = f", with {', '.join(map(str, done.together))}" if done.together else ""
     if done.withdrawal is not None:
@@ -156,6 +169,7 @@ def settle(
     completed: Annotated[bool, typer.Option("--completed/--failed", help="Outcome of the purchase")],
     reason: Reason,
     actor: Actor = None,
+    as_json: AsJson = False,
 ) -> None:
     """Settle the unfinished internal row of a break. Above the limit, a second person must confirm it.
 
@@ -166,6 +180,9 @@ def settle(
     with session() as settings:
         account = account_of_process()
         done = casework.resolve(settings, break_id, actor or account, decision, reason, account=account)
+    if as_json:
+        write_json(done)
+        return
     if done.state is BreakState.PROPOSED:
         typer.echo(f"break {break_id} is proposed (a second person must confirm); its internal row is unchanged")
         outcome = "--completed" if completed else "--failed"

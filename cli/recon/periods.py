@@ -7,7 +7,7 @@ import typer
 
 from cli import terminal
 from cli.days import DAY
-from cli.json_output import AsJson, write_json
+from cli.json_output import AsJson, record, write_json
 from cli.names import OneSupplier, SupplierName
 from cli.people import Actor, Reason, account_of_process
 from cli.recon.options import Limit
@@ -25,6 +25,7 @@ def close_period(
     actor: Actor = None,
     carry: Annotated[bool, typer.Option(help="Carry undecided breaks into the next open day")] = False,
     reject: Annotated[bool, typer.Option(help="Withdraw the proposal instead")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Propose to close a period, or confirm its closing.
 
@@ -41,6 +42,9 @@ def close_period(
             done = closing.reject_closing(settings, supplier, *days, who, reason, account=account)
         else:
             done = closing.close_period(settings, supplier, *days, who, reason, account=account, carry=carry)
+    if as_json:
+        write_json({"supplier": supplier, "first_day": days[0], "last_day": days[1], **record(done)})
+        return
     if done.under_way:
         terminal.note(f"{done.under_way} internal rows of these days are unfinished; in closed days only vends can end")
     waits = counted(done.waiting, "break waits", "breaks wait")

@@ -3,7 +3,7 @@
 import re
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,7 +26,7 @@ from tasks.reconciliation.engine.tieout import FloatMovement
 from tasks.reconciliation.runs.replay import replay_run
 from tasks.reconciliation.runs.report import RunSummary, markdown
 from tasks.reconciliation.runs.request import RunRequest
-from tasks.reconciliation.runs.run import reconcile_day
+from tasks.reconciliation.runs.run import RunResult, reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
 from tasks.reconciliation.vocabulary import Verdict
 
@@ -45,6 +45,7 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Show the result and store nothing")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for a copy of the reports")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Reconcile a supplier's days with its statements.
 
@@ -56,7 +57,7 @@ def run(
       treasury recon run flash 2026-11-01 --last-day 2026-11-25 --output reports
     """
     failed: list[TreasuryError] = []
-    waits = False
+    results: list[RunResult] = []
     days = days_between(day.date(), (last_day or day).date())
     if len(days) > 1 and (statement or balance):
         raise ConfigError("--statement and --float belong to one day: leave out --last-day")
@@ -74,16 +75,36 @@ def run(
                 if len(days) > 1:
                     terminal.note(_of_day(supplier, run_day, error))
                 continue
-            print_report(result.markdown())
-            waits |= result.waiting > 0
+            results.append(result)
+            if not as_json:
+                print_report(result.markdown())
             if result.verdict is Verdict.CRITICAL:
                 failed.append(DataError(f"{supplier} {run_day}: the verdict is critical"))
-    if waits and not dry_run:
+    if as_json:
+        write_json(list(map(_result_as_json, results)))
+    elif not dry_run and any(result.waiting for result in results):
         terminal.next_step(f"look at what waits with `treasury recon breaks --supplier {supplier}`")
-    if len(days) == 1 and failed:
-        raise failed[0]
     if failed:
-        raise combined(failed, f"{len(failed)} of {counted(len(days), 'day')} failed, the first: {failed[0]}")
+        raise _of_days(failed, len(days))
+
+
+def _of_days(failed: list[TreasuryError], day_count: int) -> TreasuryError:
+    """One error for all days that failed."""
+    if day_count == 1:
+        return failed[0]
+    return combined(failed, f"{len(failed)} of {counted(day_count, 'day')} failed, the first: {failed[0]}")
+
+
+def _result_as_json(result: RunResult) -> dict[str, Any]:
+    """A run with the names that `show-run --json` has; its number is null for a dry run."""
+    return {
+        "run_id": result.run_id,
+        **record(result.summary),
+        "waiting": result.waiting,
+        "waiting_since": result.oldest,
+        "ended_rows": result.settled.count,
+        "warnings": result.warnings,
+    }
 
 
 def runs(
@@ -134,7 +155,7 @@ def _show_run(run: RunRecord) -> None:
     typer.echo(f"Reports in the archive under {run.object_prefix}/.")
 
 
-def replay(run_id: Annotated[int, typer.Argument(help="Number of the run")]) -> None:
+def replay(run_id: Annotated[int, typer.Argument(help="Number of the run")], as_json: AsJson = False) -> None:
     """Compute a run again without writing, and compare the results.
 
     The statement and the earlier results are those of the run. The internal rows are the present ones.
@@ -144,11 +165,15 @@ def replay(run_id: Annotated[int, typer.Argument(help="Number of the run")]) -> 
     """
     with session("s3") as settings, terminal.working("computing"):
         replayed = replay_run(settings, run_id)
-    if replayed.is_same:
+    if as_json:
+        write_json(record(replayed, is_same=replayed.is_same))
+    if replayed.is_same and not as_json:
         typer.echo(f"run {run_id}: same result, digest {replayed.digest}")
+    if replayed.is_same:
         return
-    for difference in replayed.differences:
-        typer.echo(terminal.visible(difference))
+    if not as_json:
+        for difference in replayed.differences:
+            typer.echo(terminal.visible(difference))
     terminal.note(
         "the replay uses the run's own statement and earlier results, and the present internal rows: rows that were"
     )

@@ -101,6 +101,11 @@ def test_run_with_plan_only_shows_what_would_move_and_moves_nothing(
     assert answer.returncode == 0, answer.stderr
     assert f"{COLD}" in answer.stdout
     assert "planned" in answer.stdout
+    assert answer.stderr.endswith("next: run the same without --plan-only to do this\n")
+    answer = treasury("run", "archive_months", *AS_OF, "--plan-only", "--json", TREASURY_PREFECT_API_URL=prefect_url)
+    assert {(move["table"], move["month"], move["result"]) for move in json.loads(answer.stdout)} == {
+        ("transactions", str(COLD), "planned")
+    }
     assert ledger.tier(COLD) == "hot"
 
 

@@ -126,9 +126,11 @@ def test_breaks_are_filtered_shown_proposed_rejected_and_confirmed_by_another_ac
     }
     for options, there in shown.items():
         table = typed("breaks", *options)
-        assert ("1500.00" in table, "30.0000" in table) == there, options
+        assert ("1500.00 ZAR" in table, " 30.00 ZAR" in table) == there, options
+    assert typed("breaks").endswith("next: look at both sides of one with `treasury recon show 1`\n")
     with pytest.raises(ConfigError, match="--class: must be one of missing_here"):
         typed("breaks", "--class", "odd")
+    assert "next: decide with `treasury recon resolve 1 --decision DECISION --reason TEXT`" in typed("show", "1")
 
     decide = ("resolve", "1", "--decision", "theirs_is_right", "--reason", "row added", "--actor")
     assert typed(*decide, "thandi") == (
@@ -140,8 +142,12 @@ def test_breaks_are_filtered_shown_proposed_rejected_and_confirmed_by_another_ac
     reject = ("resolve", "1", "--decision", "reject", "--reason", "not so", "--actor", "sipho")
     assert typed(*reject) == "break 1 is open\n"
     typed(*decide, "thandi")
+    assert typed("show", "1").endswith(
+        "next: let a second person confirm with `treasury recon resolve 1 --decision theirs_is_right --reason TEXT`\n"
+    )
     resolve(books.settings, 1, "sipho", Decision.THEIRS_IS_RIGHT, "seen", account="finance2")
     records = typed("show", "1")
+    assert "next:" not in records
     assert all(word in records for word in ("proposed", "rejected", "resolved", account_of_process(), "finance2"))
 
 

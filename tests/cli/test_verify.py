@@ -40,7 +40,10 @@ def test_an_auditor_verifies_the_archive_without_a_database_and_what_is_wrong_en
     answer = run_here(capsys, tmp_path, variables, *command)
     assert answer.returncode == CODE
     assert f"WRONG {key}: is missing\n" in answer.stdout
-    assert answer.stderr == "error: 1 thing is wrong in the archive; each line that begins with WRONG names one\n"
+    assert answer.stderr == (
+        "next: restore nothing and delete nothing; follow docs/runbooks.md#archive-damaged\n"
+        "error: 1 thing is wrong in the archive; each line that begins with WRONG names one\n"
+    )
     shown = run_here(capsys, tmp_path, variables, *command, "--json")
     assert json.loads(shown.stdout)["findings"] == [{"place": key, "text": "is missing"}]
 

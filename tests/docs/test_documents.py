@@ -1,6 +1,7 @@
 """What the documents say exists, exists: settings with their defaults, commands, targets, files, headings."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,16 @@ def test_every_make_target_and_benchmark_that_is_named_exists(name: str) -> None
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^ *|`|\$ )make ([a-z-]+)", TEXTS[name], re.MULTILINE)) <= targets
     assert set(re.findall(r"-m bench ([a-z_]+)", TEXTS[name])) <= {*NAMES, *ONLY_NAMED, "all"}
+
+
+@pytest.mark.parametrize(
+    ("goals", "measured"), [(["bench"], "all"), (["bench", "date_range", "up", "posting"], "date_range posting")]
+)
+def test_make_bench_runs_the_measurements_that_are_named(goals: list[str], measured: str) -> None:
+    command = ["make", "-n", "-C", str(PROJECT), "READY=Makefile", *goals]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert re.findall(r"-m bench (.*)", shown) == [measured]
+    assert ("treasury up" in shown) == ("up" in goals)
 
 
 def _slug(heading: str) -> str:

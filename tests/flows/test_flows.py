@@ -1,5 +1,6 @@
 """The flows through a real Prefect server: what they move, what they show, and how they end."""
 
+import ast
 import json
 import re
 import time
@@ -16,7 +17,9 @@ from prefect.client.schemas.objects import State
 from prefect.flows import Flow
 from prefect.utilities.callables import parameter_schema
 
+from config.suppliers import Suppliers
 from flows.archive_months import archive_months
+from flows.check_health import check_health
 from flows.delete_old_transactions import delete_old_transactions
 from flows.restore_months import restore_months
 from flows.roll_partitions import roll_partitions
@@ -25,7 +28,8 @@ from ledger.errors import ClockError, ConfigError, DataError
 from ledger.months import Month
 from sql import clock
 from tasks.archiving.outcome import MoveAction, MoveOutcome, MoveResult
-from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
+from tasks.prefect.deployments import deployments
+from tests.tasks.archiving.ledger import COLD, HOT, PROJECT, ROWS, TODAY, WARM, Ledger
 
 T = TypeVar("T")
 NOON = {"as_of": TODAY}
@@ -232,7 +236,47 @@ def test_a_rollover_reports_and_fails_for_what_somebody_must_look_into(ledger: L
     with pytest.raises(DataError, match="transactions: irregular: stray"):
         state.result()
     assert "irregular: stray" in artifacts(flow_run)["rollover-summary"]
+    assert name_of(flow_run) == f"roll partitions as of {TODAY}"
     assert ledger.tier(Month.of(TODAY).plus(12)) == "hot"
+
+
+@pytest.mark.usefixtures("ledger")
+def test_an_unforeseen_error_names_the_job_and_the_runbook_and_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("password=hunter2")
+
+    monkeypatch.setattr("flows.check_health.run_checks_step", fail)
+    state, flow_run = run(check_health, {})
+    assert state.is_failed()
+    assert "KeyError" in state.message
+    assert "hunter2" not in state.message
+    assert state.message.endswith("; runbook: docs/runbooks.md#check-health")
+    assert name_of(flow_run) == "check health"
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_run_that_takes_too_long_names_the_runbook(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(*_steps: object) -> None:
+        for _ in range(100):  # a thread is not ended in the middle of a sleep
+            time.sleep(0.1)
+
+    monkeypatch.setattr("flows.check_health.run_checks_step", wait)
+    state, _ = run(check_health.with_options(timeout_seconds=0.5), {})
+    assert state.name == "TimedOut"
+    assert "not done within its time; runbook: docs/runbooks.md#check-health" in state.message
+
+
+@pytest.mark.parametrize("entrypoint", sorted({one["entrypoint"] for one in deployments(PROJECT, Suppliers())}))
+def test_each_flow_is_explained_by_its_own_section_of_the_runbooks(entrypoint: str) -> None:
+    path, _, name = entrypoint.partition(":")
+    tree = ast.parse((PROJECT / path).read_text(encoding="utf-8"))
+    [function] = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
+    job = name.replace("_", "-")
+    assert decorators[0].startswith(f"flow(name='{job}'")
+    assert decorators[1:] == [f"explained('{job}')"]
 
 
 def test_the_form_offers_the_registered_tables_and_the_moves() -> None:

@@ -115,6 +115,7 @@ def test_a_run_that_fails_is_noted_with_its_reason_and_is_no_success(
     run = str(server.ask(f"/deployments/{deployment}/create_flow_run", {})["id"])
     monkeypatch.setenv("TREASURY_TABLES", '{"ghosts": {"money_columns": ["value"]}}')
     assert begin(roll_partitions, run).is_failed()
+    assert server.ask(f"/flow_runs/{run}")["name"].startswith("roll partitions")
     found = outcome(client_of, "schedule roll-partitions")
     assert found is not None
     assert found[:2] == (False, True)

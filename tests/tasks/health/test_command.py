@@ -64,6 +64,7 @@ def test_a_warning_alone_ends_with_one(ledger: Settings, monkeypatch: pytest.Mon
         answer = CliRunner().invoke(app, ["health"])
     assert answer.exit_code == 1, answer.output
     assert "warning" in answer.output
+    assert "next: follow docs/runbooks.md#health_connections\n" in answer.output
 
 
 @pytest.mark.heavy("a run of the flow stores its results and raises alerts")
