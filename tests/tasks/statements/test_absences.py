@@ -21,7 +21,7 @@ from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
 from tasks.statements import absences, intake
 from tasks.statements.absences import AbsenceState, declare_absence, declare_by_settings
-from tasks.statements.intake import days_to_reconcile, list_statements, take_in
+from tasks.statements.intake import days_to_reconcile, list_statements, store_table, take_in
 from tasks.statements.lateness import report_late
 from tests.tasks.reconciliation.books import Books, closed_by_two
 from tests.tasks.statements.samples import DAY, FLASH, FLASH_NAME, NAMES, TEXTS
@@ -86,10 +86,9 @@ def test_a_proposal_that_is_rejected_during_the_upload_is_not_confirmed(
 ) -> None:
     """The same person may have proposed the day again meanwhile, and would have decided alone."""
     declare(books, "thandi")
-    store = intake.store_table
 
     def store_then_reject(*arguments: Any) -> Any:
-        stored = store(*arguments)
+        stored = store_table(*arguments)
         declare(books, "thandi", reject=True)
         if proposed_again:
             declare(books, "sipho")
