@@ -30,7 +30,8 @@ COPY import_identities (identity, row_id, fingerprint, table_name) FROM STDIN (F
 
 -- name: has_identities
 -- Whether anything is known of rows of a month: an id contains its month.
-SELECT EXISTS (SELECT FROM import_identities WHERE row_id >= %(first_id)s AND row_id < %(end_id)s)
+SELECT EXISTS (SELECT FROM import_identities
+               WHERE row_id >= %(first_id)s AND row_id < %(end_id)s AND coalesce(table_name, %(table)s) = %(table)s)
 
 -- name: forget_identities
 -- Of the rows of a month that no tier has any more. An entry without a table is of an earlier version: it goes with the

@@ -20,11 +20,11 @@ def forget_imported_rows(connection: Connection, settings: Settings, table: Tier
     where held rows cannot be read.
     """
     first_id, end_id = id_bounds(month)
-    span = {"first_id": first_id, "end_id": end_id}
-    (is_known,) = fetch_one(connection, _QUERIES["has_identities"], span)
+    named = {"table": table.name, "month": month.first_day, "first_id": first_id, "end_id": end_id}
+    (is_known,) = fetch_one(connection, _QUERIES["has_identities"], named)
     if is_known:
-        named = {"table": table.name, "month": month.first_day, "held": _held(connection, settings, table, month)}
-        connection.execute(_QUERIES["forget_identities"], span | named)
+        held = _held(connection, settings, table, month)
+        connection.execute(_QUERIES["forget_identities"], named | {"held": held})
 
 
 def _held(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> list[str]:

@@ -1,5 +1,5 @@
--- What the import knows of a row reveals much of its values, so it goes when the month of the row is deleted. The month is in the
--- row's id, and the table from here on beside it. Entries of earlier versions have NULL.
+-- What the import knows of a row reveals much of its values, so it goes when the month of the row is deleted. The month is
+-- in the row's id, and the table from here on beside it. Entries of earlier versions have NULL.
 ALTER TABLE import_identities ADD COLUMN table_name text;
 
 DROP TRIGGER import_identities_kept ON import_identities;
