@@ -1,14 +1,14 @@
-"""Files that are no plain text, known by their first bytes. Each reader says itself what is to be done about a kind."""
+"""Files that are not plain text, known by their first bytes. Each reader says what to do about a kind."""
 
 import re
 from enum import StrEnum, auto
 
 START_BYTES = 512
-"""So many bytes of a file tell its kind."""
+"""How many first bytes of a file show its kind."""
 
 
 class FileKind(StrEnum):
-    """What a file is that is no plain text."""
+    """What a file is that is not plain text."""
 
     ZIP = auto()
     EMPTY_ZIP = auto()

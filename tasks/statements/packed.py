@@ -1,4 +1,4 @@
-"""Files that are no plain text: refused by name, before a supplier's format reads them."""
+"""Files that are not plain text: refused by name, before a supplier's format reads them."""
 
 from ledger.file_kinds import FileKind, kind_of
 from suppliers.statement import StatementError

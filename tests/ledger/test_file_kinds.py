@@ -1,4 +1,4 @@
-"""A file that is no plain text is known by its first bytes, whichever reader asks."""
+"""A file that is not plain text is known by its first bytes, whichever reader asks."""
 
 import bz2
 import gzip
