@@ -255,7 +255,7 @@ def _check_stray_records(
     others = [key for key in strays if not key.startswith(ours)]
     if known.database is not None:
         begun = known.database.records
-        if not begun.issuperset(others) and (again := know_again()) is not None and again.database is not None:
+        if not set(others) <= begun and (again := know_again()) is not None and again.database is not None:
             begun = again.database.records  # one may have been begun since
         for key in others:
             if key not in begun:
