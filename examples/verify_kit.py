@@ -660,8 +660,8 @@ def check_rows(path: Path, manifest: dict[str, Any], layout: dict[str, Any], chu
 
 
 def check_continued(content: bytes, origin: str, entries: list[bytes]) -> int:
-    """The size of a kept checkpoint of the log. The keys that signed the log at that size must have signed it, and the
-    first entries of the log now must lead to its root.
+    """The size of a kept checkpoint of the log. The keys that the log had then must have signed it. The log's first
+    entries must lead to its root now.
     """
     lines = open_note(content, [])[0].split("\n")
     require(len(lines) >= 4 and lines[1].isdecimal(), "the note is not a checkpoint")

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sql.connection import connect
 from sql.installation import read_installation
 from sql.log import read_entries
 from sql.restored import Request
+from sql.verified import part_ages
 from storage import storage_classes
 from storage.object_locks import ObjectLocks
 from storage.storage_classes import CopySums, StorageClasses
@@ -210,6 +211,21 @@ def test_deep_months_are_looked_at_each_night_and_read_once_they_are_restored(gl
     key = glacier.catalogue(DEEP)["object_key"]
     assert glacier.sql("SELECT deep FROM archive_verified WHERE object_key = %s", key) == [(True,)]
     assert drill(glacier.settings) is not None
+
+
+@heavy
+def test_a_former_part_in_a_class_of_its_own_is_read_while_it_can_be(glacier: Ledger) -> None:
+    deepened(glacier)
+    key = glacier.catalogue(DEEP)["object_key"]
+    request_restore(glacier.settings, glacier.table, DEEP, DEEP, 3, RetrievalTier.BULK)
+    return_month(glacier.settings, glacier.table, DEEP, Request("anna", "os anna", "why", timedelta(days=1)))
+    publish_log(glacier.settings)
+    with connect(glacier.settings.database_dsn, "tests") as connection:
+        assert key not in {age.former_key for age in part_ages(connection)}
+        assert key in {age.former_key for age in part_ages(connection, classed=True)}
+    glacier.sql("UPDATE month_returns SET returned_at = '2020-01-01'")
+    reverify(glacier.settings)
+    assert glacier.sql("SELECT deep FROM archive_verified WHERE object_key = %s", key) == [(False,)]
 
 
 @pytest.mark.parametrize("is_alone", [True, False])

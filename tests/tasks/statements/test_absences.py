@@ -19,7 +19,7 @@ from tasks.reconciliation.closing.periods import PeriodState, close_period
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
-from tasks.statements import absences, intake
+from tasks.statements import absences
 from tasks.statements.absences import AbsenceState, declare_absence, declare_by_settings
 from tasks.statements.intake import days_to_reconcile, list_statements, store_table, take_in
 from tasks.statements.lateness import report_late
