@@ -14,6 +14,7 @@ th, td { text-align: left; vertical-align: top; padding: .15rem .5rem .15rem 0; 
 th { font-weight: normal; color: #555; width: 13rem; }
 .list th { width: auto; border-bottom: 1px solid #ccc; }
 code { font: .85em/1.3 ui-monospace, monospace; overflow-wrap: anywhere; }
+@media (max-width: 30rem) { th, td { overflow-wrap: anywhere; } th { width: 6rem; } }
 @page { size: A4; margin: 18mm; }
 @media print { body { margin: 0; max-width: none; } h2, tr { break-inside: avoid; } h2 { break-after: avoid; } }
 """
@@ -41,9 +42,10 @@ def certificate_page(content: bytes) -> bytes:
         _section("How to check it", _proof(certificate)),
     ]
     title = f"Certificate of deletion {_text(certificate['certificate'])}"
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    width = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f'<meta charset="utf-8">{width}<title>{title}</title><style>{STYLE}</style>'
     body = "\n".join(parts)
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'.encode()
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body><main>\n{body}\n</main></body></html>\n'.encode()
 
 
 def _sentence(certificate: Mapping[str, Any]) -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from api.dashboard.certificates import CERTIFICATES
 from config import Settings
+from config.retention import RetentionSettings
 from ledger.alerts import Alert, Severity
 from ledger.holds import HoldScope
 from ledger.months import Month
@@ -18,11 +20,14 @@ from ledger.scopes import Scope
 from sql.connection import connect
 from tasks.admin.keys import create_key
 from tasks.alerting.store import raise_alert
+from tasks.archiving.late_rows import open_late_rows
 from tasks.health import CHECKS, run_checks
 from tasks.health.record import record
 from tasks.reconciliation.casework.breaks import resolve
 from tasks.reconciliation.closing.periods import close_period
 from tasks.reconciliation.vocabulary import Decision
+from tasks.retention.approvals import approve, request_deletion
+from tasks.retention.deletion import delete_months
 from tasks.retention.holds import place_hold, release_hold
 from tasks.transparency.publish import publish_log
 from tests.api.conftest import serving, unlimited
@@ -38,12 +43,15 @@ PICTURES = "TREASURY_TEST_PICTURES"
 WIDTHS = (320, 1280, 1920)
 THEMES = ("light", "dark")
 COLD = Month(2024, 3)
+DELETED, IN_PARTS = Month(2014, 1), COLD.plus(2)
 LIFE = "/dashboard/life"
 SIGN_IN = "sign-in"  # the last one, because it signs out
 ADDRESSES = {
     "now": "/dashboard",
     "life": LIFE,
     "month": f"{LIFE}/transactions/{COLD}",
+    "month-in-parts": f"{LIFE}/transactions/{IN_PARTS}",
+    "month-deleted": f"{LIFE}/transactions/{DELETED}",
     "find": "/dashboard/find",
     "found": f"/dashboard/find?by=wallet_id&value=w-0&from={COLD.first_day}&to={COLD.plus(1).first_day}",
     "money": "/dashboard/money",
@@ -120,6 +128,7 @@ def seen(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Set
             if back != 1:
                 ledger.warm(table, month)
     held(settings)
+    late_and_deleted(ledger)
     publish_log(settings)
     with connect(settings.database_dsn, "tests") as connection:
         connection.execute(
@@ -149,6 +158,21 @@ def held(settings: Settings) -> None:
     review = datetime.now(UTC).date() + timedelta(days=90)
     placed = place_hold(settings, HoldScope(COLD, COLD), "CASE 2026/17", "Asked for by the court", "legal", review)
     release_hold(settings, placed.hold.number, "sipho", "The matter is settled")
+
+
+def late_and_deleted(ledger: Ledger) -> None:
+    """A month with a part of late rows, and one that people have deleted, under a certificate."""
+    settings = ledger.settings.model_copy(update={"retention": RetentionSettings(grace_days=0)})
+    table = settings.table("transactions")
+    open_late_rows(settings, table, IN_PARTS)
+    for month in (IN_PARTS, DELETED):
+        ledger.add(table, [month.lower + timedelta(days=9)])
+        ledger.cold(table, month)
+    publish_log(settings)
+    asked = request_deletion(settings, [table], "anna", "past the policy")
+    for actor in ("ben", "carol"):
+        approve(settings, asked.request_id, actor, "looked at")
+    assert delete_months(settings)
 
 
 @pytest.fixture
@@ -358,7 +382,9 @@ def addresses(page: Page, url: str, settings: Settings) -> dict[str, str]:
     row = page.value("document.querySelector('tbody th a').pathname")
     with connect(settings.database_dsn, "tests") as connection:
         ((number,),) = connection.execute("SELECT break_id FROM recon_breaks WHERE difference = 29").fetchall()
-    return {"row": row, "break": break_page(number), SIGN_IN: "/dashboard/sign-in"}
+        ((certificate,),) = connection.execute("SELECT certificate FROM deletions").fetchall()
+    pages = {"row": row, "break": break_page(number), "certificate": f"{CERTIFICATES}/{certificate}"}
+    return {**pages, SIGN_IN: "/dashboard/sign-in"}
 
 
 def _picture(page: Page, file: Path) -> None:

@@ -247,6 +247,7 @@ def test_a_certificate_is_shown_and_kept_as_the_archive_has_it(people: Any, site
     shown = person.open(f"{CERTIFICATES}/{number}")
     assert (shown.status_code, shown.content) == (200, page)
     assert "approved by</th><td>ben (ben), " in shown.text
+    assert [shown.text.count(f"<{element}>") for element in ("main", "h1")] == [1, 1]
     assert shown.headers["content-security-policy"] == CERTIFICATE_POLICY
     style = shown.text.partition("<style>")[2].partition("</style>")[0]
     allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
