@@ -108,7 +108,7 @@ def test_a_float_is_one_field_of_the_form_and_is_compared(ledger: Ledger, tmp_pa
     with pytest.raises(ParameterTypeError, match="float_movement"):
         reconcile_supplier.validate_parameters(form | {"float_movement": "5000.00,0.00"})
     [result] = reconcile_supplier(**form, float_movement="5000.00,0.00,4900.00,gross")
-    assert Decimal(result.summary.figures["float"]["difference"]) == 0
+    assert result.summary.figures["float"]["consumed_less_statement"] == "0.0000"
 
 
 def test_every_supplier_has_a_deployment_whose_parameters_fit_the_form() -> None:
