@@ -40,7 +40,7 @@ OPTIONS ?=
 TARGETS := help demo test test-all test-browser costs bench up down lint format lock upgrade clean setup
 .PHONY: $(TARGETS)
 
-# After `bench`, words that are no targets are the measurements: wrong ones must end it before anything is measured.
+# Words after `bench` are measurements, unless they are targets. A wrong one must end it before anything is measured.
 ifeq ($(firstword $(MAKECMDGOALS)),bench)
 MEASUREMENTS := $(filter-out $(TARGETS),$(MAKECMDGOALS))
 .PHONY: $(MEASUREMENTS)

@@ -1,6 +1,4 @@
-"""The months of a table for people: a line for each, and one for the months of a year of which nothing more is to be
-said.
-"""
+"""The months of a table for people: a line for each, or one for those of a year that are alike and need nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

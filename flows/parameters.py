@@ -19,6 +19,7 @@ from tasks.restoring.back_to_warm import WORK_DAYS
 from tasks.restoring.restore import COPY_DAYS, MOST_DAYS
 
 _MONTH_PATTERN = r"^[0-9]{4}-(0[1-9]|1[0-2])$"
+_FLOAT_PATTERN = r"^-?[0-9]+([.][0-9]{1,2})?(,-?[0-9]+([.][0-9]{1,2})?){2}(,(net|gross)(,[A-Z]{3})?)?$"
 _MOVES = {
     "all": ALL_MOVES,
     "to_warm": frozenset({MoveAction.TO_WARM}),
@@ -109,6 +110,13 @@ ReconciledDay = Annotated[
 LastDay = Annotated[date | None, FormField("Last day of a range, such as 2026-11-30; empty: one day only", _only_days)]
 Statement = Annotated[
     str | None, FormField("Path or archive key of the canonical statement; empty: the one taken in for the day")
+]
+SupplierFloat = Annotated[
+    Annotated[str, StringConstraints(pattern=_FLOAT_PATTERN)] | None,
+    FormField(
+        "OPENING,DEPOSITS,CLOSING[,net or gross[,CURRENCY]] by the supplier, such as 5000.00,0.00,4100.00,net;"
+        " empty: the float is not compared"
+    ),
 ]
 DryRun = Annotated[bool, FormField("Show what would be found, and write nothing down")]
 StatementUrl = Annotated[

@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from config import load_settings
 from flows.console import explained, finished, name_run
 from flows.futures import raise_together, result_or_error
-from flows.parameters import DryRun, LastDay, ReconciledDay, Statement, Supplier
+from flows.parameters import DryRun, LastDay, ReconciledDay, Statement, Supplier, SupplierFloat
 from flows.schedule import HOOKS
 from ledger.business_days import JOHANNESBURG, days_between, require_past
 from ledger.errors import ConfigError, DataError, TreasuryError
@@ -29,7 +29,7 @@ def reconcile_supplier(
     day: ReconciledDay = None,
     last_day: LastDay = None,
     statement: Statement = None,
-    float_movement: FloatMovement | None = None,
+    float_movement: SupplierFloat = None,
     dry_run: DryRun = False,
 ) -> list[RunResult]:
     """Reconcile day by day, in order: without a day yesterday, and what came late or was replaced. A day that fails
@@ -37,6 +37,7 @@ def reconcile_supplier(
     supersedes its former run and doubles no break.
     """
     settings = load_settings()
+    movement = None if float_movement is None else FloatMovement.parse("float_movement", float_movement)
     results: list[RunResult] = []
     problems: list[Exception] = []
     days = named_days(datetime.now(JOHANNESBURG).date(), day, last_day, only_one=bool(statement or float_movement))
@@ -51,7 +52,7 @@ def reconcile_supplier(
                 supplier,
                 reconciled_day,
                 statement or statement_of(settings, supplier, reconciled_day),
-                movement=float_movement,
+                movement=movement,
                 dry_run=dry_run,
             )
         except TreasuryError as error:

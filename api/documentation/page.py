@@ -1,6 +1,6 @@
 """The page `/docs`: Swagger UI over the OpenAPI document. The API serves every file of it, so it works offline.
 
-Swagger UI comes from the package `fastapi-swagger`, of which only the files are used: decision 0022. Importing the
+Swagger UI comes from the package `fastapi-swagger`, of which only the files are used: decision 0030. Importing the
 package would import FastAPI. Only the files named here have addresses; no folder is served.
 """
 

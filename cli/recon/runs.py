@@ -1,6 +1,5 @@
 """`treasury recon run`, `runs`, `show-run` and `replay`: reconcile days, and compute a run again."""
 
-import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,6 @@ from cli.session import session, simulators
 from ledger.business_days import days_between
 from ledger.counts import counted
 from ledger.errors import ConfigError, DataError, NotFoundError, TreasuryError, VerificationError, combined
-from ledger.money import parse_amount
 from tasks.reconciliation.casework import lists
 from tasks.reconciliation.casework.lists import RunRecord
 from tasks.reconciliation.closing.internal_days import OwnDay
@@ -61,7 +59,7 @@ def run(
     days = days_between(day.date(), (last_day or day).date())
     if len(days) > 1 and (statement or balance):
         raise ConfigError("--statement and --float belong to one day: leave out --last-day")
-    movement = _movement(balance)
+    movement = None if balance is None else FloatMovement.parse("--float", balance)
     with session("s3", *simulators()) as settings:
         for run_day in days:
             folder = output / run_day.isoformat() if output and len(days) > 1 else output
@@ -179,26 +177,6 @@ def replay(run_id: Annotated[int, typer.Argument(help="Number of the run")], as_
     )
     terminal.note("settled since then differ")
     raise VerificationError(f"run {run_id}: the replay has digest {replayed.digest}, the run has {replayed.recorded}")
-
-
-def _movement(balance: str | None) -> FloatMovement | None:
-    """The float of a day, read from ``OPENING,DEPOSITS,CLOSING[,BASIS[,CURRENCY]]``."""
-    if balance is None:
-        return None
-    parts = balance.split(",")
-    if not 3 <= len(parts) <= 5:
-        raise ConfigError(
-            "--float: must be OPENING,DEPOSITS,CLOSING[,BASIS[,CURRENCY]], such as 5000.00,0.00,4100.00,net"
-        )
-    opening, deposits, closing = (parse_amount("--float", part) for part in parts[:3])
-    if deposits < 0:
-        raise ConfigError("--float: DEPOSITS must be 0 or more")
-    further = dict(zip(("basis", "currency"), parts[3:], strict=False))
-    if further.get("basis", "net") not in ("net", "gross"):
-        raise ConfigError("--float: BASIS must be net or gross")
-    if re.fullmatch("[A-Z]{3}", further.get("currency", "ZAR")) is None:
-        raise ConfigError("--float: CURRENCY must be three capital letters")
-    return FloatMovement.model_validate({"opening": opening, "deposits": deposits, "closing": closing} | further)
 
 
 def _of_day(supplier: str, day: date, error: TreasuryError) -> str:

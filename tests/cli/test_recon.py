@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from cli import terminal
 from cli.main import app
 from cli.people import account_of_process
-from cli.recon.runs import _movement
 from cli.reports import print_report
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, NotFoundError, VerificationError
@@ -24,6 +23,7 @@ from sql.preparation import prepare_table
 from storage.store import ObjectStore, describe_file
 from tasks.reconciliation.casework.breaks import resolve
 from tasks.reconciliation.closing.periods import close_period
+from tasks.reconciliation.engine.tieout import FloatMovement
 from tasks.reconciliation.vocabulary import Decision
 from tests.cli.conftest import Treasury
 from tests.tasks.reconciliation.books import DAY, Books
@@ -279,7 +279,7 @@ def test_what_cannot_be_meant_is_told(treasury_here: Treasury) -> None:
     ],
 )
 def test_a_float_says_what_it_is_kept_in(told: str, basis: str, currency: str) -> None:
-    found = _movement(told)
+    found = FloatMovement.parse("--float", told)
     assert found is not None
     assert (found.consumed, found.basis, found.currency) == (Decimal("2.00"), basis, currency)
 
@@ -294,4 +294,4 @@ def test_a_float_says_what_it_is_kept_in(told: str, basis: str, currency: str) -
 )
 def test_a_float_that_cannot_be_meant_is_told(told: str, said: str) -> None:
     with pytest.raises(ConfigError, match=f"--float: {said}"):
-        _movement(told)
+        FloatMovement.parse("--float", told)

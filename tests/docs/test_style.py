@@ -18,6 +18,10 @@ PAGES = {
     for path in (*PROJECT.glob("*.md"), *sorted((PROJECT / "docs").rglob("*.md")))
 }
 SOURCES = [path for room in (*ROOMS, "examples") for path in sorted((PROJECT / room).rglob("*.py"))]
+DEPLOYMENTS = [
+    path for pattern in ("*.yaml", "examples/**/*.yml", "Makefile") for path in sorted(PROJECT.glob(pattern))
+]
+TEMPLATES = sorted((PROJECT / "api" / "dashboard" / "templates").glob("*.html"))
 QUERIES = [path for room in ROOMS for path in sorted((PROJECT / room).rglob("*.sql")) if "versions" not in path.parts]
 
 # Syntax of another language, and words about people. "stand-in" and "stands for" are English.
@@ -60,6 +64,13 @@ SHARED_NAMES = {
 def _prose(path: Path) -> Iterator[tuple[int, str]]:
     """Comments, docstrings and other texts of a source file, with the number of their line."""
     content = path.read_text(encoding="utf-8")
+    if path.suffix == ".html":
+        texts = re.sub(r"{[{%#].*?[#%}]}", lambda code: "\n" * code[0].count("\n"), content, flags=re.DOTALL)
+        yield from enumerate(texts.splitlines(), 1)
+        return
+    if path.suffix not in (".py", ".sql"):
+        yield from enumerate(content.splitlines(), 1)
+        return
     if path.suffix == ".sql":
         for number, line in enumerate(content.splitlines(), 1):
             yield number, line.partition("--")[2]
@@ -67,6 +78,21 @@ def _prose(path: Path) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(content).readline):
         if token.type in {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.COMMENT)}:
             yield from enumerate(token.string.splitlines(), token.start[0])
+
+
+_RECORD = re.compile(r"\bdecisions? (\d{4})")
+
+
+@pytest.mark.parametrize("room", [*ROOMS, "examples", "tests"])
+def test_a_decision_that_a_source_names_has_a_record(room: str) -> None:
+    records = {path.name[:4] for path in (PROJECT / "docs" / "decisions").glob("0*.md")}
+    paths = [path for suffix in ("py", "sql", "html", "js") for path in (PROJECT / room).rglob(f"*.{suffix}")]
+    assert [
+        f"{path.relative_to(PROJECT)}: {number}"
+        for path in paths
+        for number in _RECORD.findall(path.read_text(encoding="utf-8"))
+        if number not in records
+    ] == []
 
 
 def _foreign(text: str) -> str | None:
@@ -85,6 +111,21 @@ def test_sources_are_written_in_plain_words(room: str) -> None:
         if (word := _foreign(text)) is not None
     ]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*DEPLOYMENTS, *TEMPLATES, PROJECT / "examples" / "monitoring" / "grafana.json"],
+    ids=lambda path: path.relative_to(PROJECT).as_posix(),
+)
+def test_deployments_templates_and_panels_are_written_in_plain_words(path: Path) -> None:
+    assert [f"{number}: {word}" for number, text in _prose(path) if (word := _foreign(text)) is not None] == []
+
+
+def test_what_a_template_says_is_read_without_its_code(tmp_path: Path) -> None:
+    template = tmp_path / "page.html"
+    template.write_text("<p>{{ told }}\n{% if told\n%}nothing besides</p>")
+    assert [(number, _foreign(text)) for number, text in _prose(template)] == [(1, None), (2, None), (3, "besides")]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,10 +1,12 @@
 """The flows through a real Prefect server: what they move, what they show, and how they end."""
 
 import ast
+import inspect
 import json
 import re
 import time
 from datetime import date
+from importlib import import_module
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -33,6 +35,7 @@ from tests.tasks.archiving.ledger import COLD, HOT, PROJECT, ROWS, TODAY, WARM, 
 
 T = TypeVar("T")
 NOON = {"as_of": TODAY}
+ENTRYPOINTS = sorted({str(one["entrypoint"]) for one in deployments(PROJECT, Suppliers())})
 
 
 def run(flow: Flow[..., T], parameters: dict[str, Any]) -> tuple[Any, UUID]:
@@ -268,7 +271,7 @@ def test_a_run_that_takes_too_long_names_the_runbook(monkeypatch: pytest.MonkeyP
     assert "not done within its time; runbook: docs/runbooks.md#check-health" in state.message
 
 
-@pytest.mark.parametrize("entrypoint", sorted({one["entrypoint"] for one in deployments(PROJECT, Suppliers())}))
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
 def test_each_flow_is_explained_by_its_own_section_of_the_runbooks(entrypoint: str) -> None:
     path, _, name = entrypoint.partition(":")
     tree = ast.parse((PROJECT / path).read_text(encoding="utf-8"))
@@ -277,6 +280,24 @@ def test_each_flow_is_explained_by_its_own_section_of_the_runbooks(entrypoint: s
     job = name.replace("_", "-")
     assert decorators[0].startswith(f"flow(name='{job}'")
     assert decorators[1:] == [f"explained('{job}')"]
+
+
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_each_field_of_a_form_is_explained_in_its_order_and_no_box_is_in_a_box(entrypoint: str) -> None:
+    path, _, name = entrypoint.partition(":")
+    flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+    form = parameter_schema(flow)
+    assert list(form.properties) == list(inspect.signature(flow.fn).parameters)
+    assert [field["position"] for field in form.properties.values()] == list(range(len(form.properties)))
+    assert [name for name, field in form.properties.items() if not field.get("description")] == []
+    assert form.definitions == {}
+    assert "object" not in {kind.get("type") for field in form.properties.values() for kind in _kinds_of(field)}
+
+
+def _kinds_of(field: dict[str, Any]) -> list[dict[str, Any]]:
+    """The schemas that a value of a field may fit, with those of its items."""
+    kinds = [field, *field.get("anyOf", ())]
+    return kinds + [kind["items"] for kind in kinds if "items" in kind]
 
 
 def test_the_form_offers_the_registered_tables_and_the_moves() -> None:

@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -98,6 +99,16 @@ def test_a_form_that_makes_no_sense_is_refused(day: date, last_day: date | None,
 def test_a_supplier_that_there_is_not_is_refused_by_the_form() -> None:
     with pytest.raises(ParameterTypeError, match="flash"):
         reconcile_supplier.validate_parameters({"supplier": "blitz"})
+
+
+def test_a_float_is_one_field_of_the_form_and_is_compared(ledger: Ledger, tmp_path: Path) -> None:
+    books = Books(ledger.settings, tmp_path)
+    books.both(amount=Decimal("100.00"))
+    form: dict[str, Any] = {"supplier": "flash", "day": DAY, "statement": str(books.statement()), "dry_run": True}
+    with pytest.raises(ParameterTypeError, match="float_movement"):
+        reconcile_supplier.validate_parameters(form | {"float_movement": "5000.00,0.00"})
+    [result] = reconcile_supplier(**form, float_movement="5000.00,0.00,4900.00,gross")
+    assert result.summary.figures["float"]["consumed_less_statement"] == "0.0000"
 
 
 def test_every_supplier_has_a_deployment_whose_parameters_fit_the_form() -> None:

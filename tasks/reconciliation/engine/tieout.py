@@ -4,15 +4,17 @@ It is arithmetic over the engine's totals, and it is asserted. What does not add
 run is written down with it.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from config.reconciliation import ReconciliationSettings
-from ledger.errors import VerificationError
+from ledger.errors import ConfigError, VerificationError
+from ledger.money import parse_amount
 from ledger.statements import BreakClass
 from tasks.reconciliation.engine.commission import vat_included
 from tasks.reconciliation.vocabulary import Verdict
@@ -30,6 +32,27 @@ class FloatMovement(BaseModel):
     closing: Decimal = Field(max_digits=18, decimal_places=2)
     currency: str = "ZAR"
     basis: Literal["net", "gross"] = Field("net", description="Whether commission is left in the float (net) or not")
+
+    @classmethod
+    def parse(cls, field: str, text: str) -> Self:
+        """The movement that a person wrote as ``OPENING,DEPOSITS,CLOSING[,BASIS[,CURRENCY]]``.
+
+        Raises ConfigError or FieldError naming ``field``.
+        """
+        parts = text.split(",")
+        if not 3 <= len(parts) <= 5:
+            raise ConfigError(
+                f"{field}: must be OPENING,DEPOSITS,CLOSING[,BASIS[,CURRENCY]], such as 5000.00,0.00,4100.00,net"
+            )
+        opening, deposits, closing = (parse_amount(field, part) for part in parts[:3])
+        if deposits < 0:
+            raise ConfigError(f"{field}: DEPOSITS must be 0 or more")
+        further = dict(zip(("basis", "currency"), parts[3:], strict=False))
+        if further.get("basis", "net") not in ("net", "gross"):
+            raise ConfigError(f"{field}: BASIS must be net or gross")
+        if re.fullmatch("[A-Z]{3}", further.get("currency", "ZAR")) is None:
+            raise ConfigError(f"{field}: CURRENCY must be three capital letters")
+        return cls.model_validate({"opening": opening, "deposits": deposits, "closing": closing} | further)
 
     @property
     def consumed(self) -> Decimal:
