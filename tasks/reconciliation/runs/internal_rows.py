@@ -69,8 +69,8 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
 
     The parents are locked against moves while PostgreSQL is read, and only then. Raises TransientError when PostgreSQL
     or the archive does not answer. Raises DataError when a month is not where the catalogue says, or not what was
-    archived. Raises it, too, when PostgreSQL has a row with other values than the archive, or an amount with
-    a part of a cent, which no statement has: rounded it might agree with one.
+    archived. Raises it, too, when PostgreSQL has a row with other values than the archive, and for an amount with a
+    part of a cent. No statement has such an amount, and rounded it might agree with one.
     """
     table = settings.table(TABLE)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
