@@ -16,6 +16,7 @@ from prefect.deployments import run_deployment
 from prefect.logging.handlers import APILogWorker
 
 from flows.archive_months import archive_months
+from flows.console import UnforeseenError
 from flows.delete_old_transactions import delete_old_transactions
 from flows.roll_partitions import roll_partitions
 from flows.run_archiving_operations import run_archiving_operations
@@ -50,6 +51,8 @@ def delete(parameters: dict[str, Any]) -> list[DeletionOutcome]:
 def _logged(run: Callable[[], Any]) -> Any:
     try:
         return run()
+    except UnforeseenError as error:  # a command says by itself what it does not foresee (`cli.unforeseen`)
+        raise error.__cause__ or error from None
     finally:
         APILogWorker.drain_all()  # the server may stop right after this
 

@@ -25,6 +25,10 @@ _LOG = logging.getLogger("treasury.flows")
 _MARK = "; runbook: "
 
 
+class UnforeseenError(Exception):
+    """What no code here foresaw, with the section of the runbook; it is made from the error itself, its cause."""
+
+
 def name_run(text: str) -> None:
     """Name the current run by what it does, for the lists of runs. Outside of a run nothing happens.
 
@@ -53,8 +57,8 @@ def finished(result: T, line: str) -> T:
 def explained(job: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Name the run by its ``job`` when it begins, and let its error name the section of the runbook for ``job``.
 
-    A flow that knows more gives the run a better name. A time-out ends as TimeoutError. An error of another library
-    ends as RuntimeError with its masked text, made from it, since such an error may not take a longer text.
+    A flow that knows more gives the run a better name. A time-out ends as TimeoutError. What is none of this
+    project's errors ends as UnforeseenError with its masked text, because not every error can take a longer one.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -72,7 +76,7 @@ def explained(job: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             except Exception as error:
                 if _MARK in str(error):
                     raise
-                kind = TimeoutError if isinstance(error, TimeoutError) else RuntimeError
+                kind = TimeoutError if isinstance(error, TimeoutError) else UnforeseenError
                 raise kind(_explanation(mask_text(f"{type(error).__name__}: {error}"), job)) from error
 
         return run

@@ -274,6 +274,7 @@ def test_deletions_and_certificates_are_typed(
     assert {newest["month"], oldest["month"]} == {str(OLDER), str(OLD)}
     assert (newest["state"], newest["request_id"], newest["last_error"]) == ("certified", 1, None)
     assert INSTANT.fullmatch(newest["finished_at"])
+    assert answer("certificate", "verify", newest["certificate"])["certificate"] == newest["certificate"]
     shown = answer("certificate", "show", newest["certificate"])
     assert shown == json.loads(treasury_here("certificate", "show", newest["certificate"]).stdout)
     both = treasury_here("certificate", "show", newest["certificate"], "--json", "--output", "page.html")
@@ -281,7 +282,7 @@ def test_deletions_and_certificates_are_typed(
 
 
 def test_an_installation_and_its_log_are_typed(
-    ledger: Ledger, archives: Archives, answer: Answer, treasury_here: Treasury
+    ledger: Ledger, archives: Archives, answer: Answer, treasury_here: Treasury, tmp_path: Path
 ) -> None:
     before = answer("installation", "show")
     assert answer("log", "publish")["events"] == 0
@@ -301,7 +302,19 @@ def test_an_installation_and_its_log_are_typed(
     assert (published["published_size"] > 0, published["waiting"], published["waiting_since"]) == (True, 0, None)
     assert SHA256.fullmatch(published["root"])
     assert isinstance(published["events"][0]["entry_index"], int)
+    kit = answer("audit-kit", "--output", str(tmp_path / "kit.zip"))
+    assert (kit["file"], kit["entries"]) == (str(tmp_path / "kit.zip"), published["published_size"])
+    assert len(answer("log", "rotate-key")["keys"]) >= 1
     assert INSTANT.fullmatch(published["events"][0]["happened_at"])
+
+
+def test_generated_months_and_a_watch_over_them_are_typed(answer: Answer) -> None:
+    made = answer("generate", "--months", "1", "--rows-per-month", "3", "--until", "2026-11-01")
+    assert {(month["table"], month["month"], month["rows"]) for month in made} >= {("transactions", "2026-10", 3)}
+    watched = answer("watch", "run")
+    assert watched["busy"] is False
+    assert {table["table"] for table in watched["tables"]} == {"transactions", "vas_transactions"}
+    assert INSTANT.fullmatch(watched["tables"][0]["settled_until"])
 
 
 def test_policies_are_typed(answer: Answer) -> None:
@@ -323,6 +336,8 @@ def test_alerts_are_typed_and_say_what_comes_next(settings: Settings, answer: An
     assert one["runbook"]
     said = treasury_here("alert", "acknowledge", str(one["alert_id"]))
     assert f"run `treasury alert resolve {one['alert_id']} --reason TEXT`\n" in said.stderr
+    resolved = answer("alert", "resolve", str(one["alert_id"]), "--reason", "seen", "--as", "ann")
+    assert resolved == {"alert_id": one["alert_id"], "state": "resolved", "closed_by": "ann"}
 
 
 def test_statements_are_typed(answer: Answer, treasury_here: Treasury, tmp_path: Path) -> None:
@@ -332,6 +347,8 @@ def test_statements_are_typed(answer: Answer, treasury_here: Treasury, tmp_path:
     assert taken.stderr == f"next: reconcile with `treasury recon run flash {STATEMENT_DAY}`\n"
     [known] = answer("statements", "take-in", "flash", "--url", str(file))
     assert (known["name"], known["result"], known["day"]) == (FLASH_NAME, "known", str(STATEMENT_DAY))
+    none = answer("statements", "none", "peach", str(STATEMENT_DAY), "--reason", "Peach was closed")
+    assert none == {"supplier": "peach", "day": str(STATEMENT_DAY), "state": "proposed"}
     [one] = answer("statements", "list", "--supplier", "flash")
     assert (one["supplier"], one["day"], one["state"]) == ("flash", str(STATEMENT_DAY), "taken")
     assert isinstance(one["line_count"], int)

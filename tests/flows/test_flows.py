@@ -1,6 +1,7 @@
 """The flows through a real Prefect server: what they move, what they show, and how they end."""
 
 import ast
+import errno
 import inspect
 import json
 import re
@@ -19,9 +20,11 @@ from prefect.client.schemas.objects import State
 from prefect.flows import Flow
 from prefect.utilities.callables import parameter_schema
 
+from cli.flow_runs import _logged
 from config.suppliers import Suppliers
 from flows.archive_months import archive_months
 from flows.check_health import check_health
+from flows.console import UnforeseenError, explained
 from flows.delete_old_transactions import delete_old_transactions
 from flows.restore_months import restore_months
 from flows.roll_partitions import roll_partitions
@@ -253,7 +256,7 @@ def test_an_unforeseen_error_names_the_job_and_the_runbook_and_shows_no_password
     monkeypatch.setattr("flows.check_health.run_checks_step", fail)
     state, flow_run = run(check_health, {})
     assert state.is_failed()
-    assert "KeyError" in state.message
+    assert "UnforeseenError: KeyError" in state.message
     assert "hunter2" not in state.message
     assert state.message.endswith("; runbook: docs/runbooks.md#check-health")
     assert name_of(flow_run) == "check health"
@@ -269,6 +272,20 @@ def test_a_run_that_takes_too_long_names_the_runbook(monkeypatch: pytest.MonkeyP
     state, _ = run(check_health.with_options(timeout_seconds=0.5), {})
     assert state.name == "TimedOut"
     assert "not done within its time; runbook: docs/runbooks.md#check-health" in state.message
+
+
+def test_what_a_flow_did_not_foresee_reaches_the_command_as_it_was() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    @explained("archive-months")
+    def fail() -> None:
+        raise full
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        _logged(fail)
+    assert raised.value is full
+    with pytest.raises(UnforeseenError, match=r"No space left.*; runbook: docs/runbooks\.md#archive-months"):
+        fail()
 
 
 @pytest.mark.parametrize("entrypoint", ENTRYPOINTS)

@@ -1,7 +1,10 @@
 """What a scheduled flow does beside its work: it stands in for runs that wait, and notes how it ended."""
 
+import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,11 +19,11 @@ from flows.roll_partitions import roll_partitions
 from flows.watch_transactions import watch_transactions
 from servers import prefect
 from servers.lease import lease
-from servers.prefect import PrefectServer
+from servers.prefect import PrefectServer, Worker
 from sql.connection import connect
 from tasks.prefect.access import PrefectAccess
 from tasks.prefect.deployments import POOL
-from tests.tasks.archiving.ledger import Ledger
+from tests.tasks.archiving.ledger import PROJECT, Ledger
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +31,14 @@ MISSED = 40
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectAccess]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of the server and of the worker."""
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[PrefectAccess]:
     """A Prefect server of these tests alone; this process is a client of it."""
-    home = tmp_path_factory.mktemp("prefect")
     with lease(home, PrefectServer(home)) as endpoint:
         access = PrefectAccess(endpoint.url, prefect.login(home))
         prefect.make_pool(home, access)
@@ -47,12 +55,15 @@ def client_of(server: PrefectAccess, ledger: Ledger) -> Iterator[Settings]:
 
 
 def deploy(server: PrefectAccess, name: str) -> str:
-    """A deployment as `prefect.yaml` has it, due every minute."""
+    """A deployment as `prefect.yaml` has it, due every minute. A worker can run it, too."""
+    function = name.replace("-", "_")
+    step = {"prefect.deployments.steps.set_working_directory": {"directory": str(PROJECT)}}
+    code = {"entrypoint": f"flows/{function}.py:{function}", "pull_steps": [step]}
     flow = server.ask("/flows/", {"name": name})
     schedule = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}
     wanted = {"name": name, "flow_id": flow["id"], "work_pool_name": POOL, "schedules": [schedule]}
     options = {"concurrency_limit": 1, "concurrency_options": {"collision_strategy": "ENQUEUE"}}
-    return str(server.ask("/deployments/", wanted | options)["id"])
+    return str(server.ask("/deployments/", wanted | options | code)["id"])
 
 
 def miss(server: PrefectAccess, deployment: str) -> list[str]:
@@ -97,6 +108,26 @@ def test_after_an_outage_one_run_does_the_work_of_all_that_were_missed(
     later = {run["state"]["name"] for run in server.every("/flow_runs/filter", {"flow_runs": ahead, "sort": "ID_DESC"})}
     assert "Skipped" not in later
     assert outcome(client_of, "schedule watch-transactions") == (True, False, None)
+
+
+def test_after_an_outage_a_worker_does_the_work_of_several_deployments_once_each(
+    home: Path, server: PrefectAccess, client_of: Settings
+) -> None:
+    for other in server.every("/deployments/filter", {"sort": "NAME_ASC"}):  # those of other tests
+        server.ask(f"/deployments/{other['id']}", method="DELETE")
+    names = ("publish-log", "keep-daily-totals", "drill-archive")
+    missed = {name: miss(server, deploy(server, name)) for name in names}
+    waiting = {"Scheduled", "Late", "AwaitingConcurrencySlot", "Pending", "Running"}
+    with lease(home, Worker(home, server, client_of.environment(), PROJECT)):
+        deadline_s = time.monotonic() + 300
+        while unfinished := {name for name in names if waiting & {state(server, run) for run in missed[name]}}:
+            assert time.monotonic() < deadline_s, unfinished
+            time.sleep(1)
+    for name in names:
+        ends = Counter(state(server, run) for run in missed[name])
+        assert ends["Completed"] <= 1  # none where the run of a new minute began first
+        assert ends["Completed"] + ends["Skipped"] == len(missed[name]) >= MISSED - 1
+        assert outcome(client_of, f"schedule {name}") == (True, False, None)
 
 
 def test_a_second_run_waits_for_the_first_and_is_not_turned_away(server: PrefectAccess) -> None:
