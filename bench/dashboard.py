@@ -5,6 +5,7 @@ copies of its row. A page reads the catalogue and no object, but for *Find*, whi
 supplier is reconciled with planted differences, and the API has a day of minutes behind it.
 """
 
+import re
 import statistics
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from psycopg.types.json import Jsonb
 from rich.console import Console
 from rich.table import Table
 
+from api.dashboard.rendering import FOLDER
 from bench import api_with_history
 from bench.reconciliation import DAY, reconcile_sample
 from bench.scratch import fill_month, scratch
@@ -66,6 +68,7 @@ REQUESTS = 200
 PAUSE_S = 0.2  # so that answers which are kept for some seconds are made again meanwhile
 REFRESHES, REFRESH_S = 8, 15.0
 _PROGRAM = api_with_history.__name__
+_FILE = re.compile(rf'"({FOLDER}/[^"]+)"')
 _HOT = 16  # months that the default policy keeps in PostgreSQL
 _THIRD: dict[str, Any] = {"money_columns": ["amount"], "lookup_columns": [], "bloom_columns": ["id"]}
 
@@ -167,8 +170,14 @@ def _page(client: httpx.Client, path: str) -> dict[str, Any]:
         "p50_ms": round(ranked[49], 1),
         "p95_ms": round(ranked[94], 1),
         "max_ms": round(max(times_ms), 1),
-        "bytes": len(answer.content),
+        "bytes": first_view_bytes(client, answer),
     }
+
+
+def first_view_bytes(client: httpx.Client, page: httpx.Response) -> int:
+    """What a browser without anything kept receives for a page: itself, and its files as they are sent, compressed."""
+    files = [client.get(path).raise_for_status() for path in set(_FILE.findall(page.text))]
+    return sum(answer.num_bytes_downloaded for answer in (page, *files))
 
 
 def _timed(client: httpx.Client, path: str, times_ms: list[float]) -> httpx.Response:

@@ -56,7 +56,7 @@ _OF_CONDITION: Mapping[MonthCondition, Mark] = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A month in the grid. ``said`` is the month in words."""
+    """A month in the grid. ``said`` is the month in words, with plain spaces: a thin one has three bytes."""
 
     month: Month
     tier: Tier
@@ -100,7 +100,7 @@ def years(table: TableLife) -> list[Year]:
 def cell(month: MonthLife) -> Cell:
     """The cell of a month."""
     marks = marks_of(month)
-    return Cell(month.month, month.tier, LETTERS[month.tier], "".join(marks), said(month))
+    return Cell(month.month, month.tier, LETTERS[month.tier], "".join(marks), said(month).replace(formats.THIN, " "))
 
 
 def marks_of(month: MonthLife) -> list[Mark]:

@@ -10,6 +10,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from jinja2 import nodes
+
+from api.dashboard.rendering import environment
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROOMS = ("api", "bench", "cli", "config", "flows", "ledger", "servers", "sql", "storage", "suppliers", "tasks")
@@ -252,6 +255,22 @@ def test_variables_are_named_by_a_noun(room: str) -> None:
 )
 def test_a_variable_without_a_noun_would_be_noticed(source: str) -> None:
     assert {name for _, name in _variables(ast.parse(source))} & WITHOUT_NOUN
+
+
+def test_variables_of_templates_are_named_by_a_noun() -> None:
+    templates = environment()
+    stored = {
+        (template, variable.lineno, variable.name)
+        for template in templates.list_templates()
+        for variable in templates.parse(_source(template)).find_all(nodes.Name)
+        if variable.ctx in ("store", "param")
+    }
+    assert {name for _, _, name in stored} >= {"cell", "proposal", "picture"}  # of a loop, of `set`, of a macro
+    assert [variable for variable in sorted(stored) if variable[2] in WITHOUT_NOUN] == []
+
+
+def _source(template: str) -> str:
+    return (PROJECT / "api/dashboard/templates" / template).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("package", ["api", "tasks"])

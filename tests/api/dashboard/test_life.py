@@ -105,12 +105,15 @@ def test_the_grid_has_every_month_with_its_tier_and_what_holds_it_back(people: A
     document = people().read(LIFE)
     check_html(document)
     found = cells(document)
-    assert found[f"life/transactions/{COLD}"][0] == "cold"
+    assert found[f"life/transactions/{COLD}"][0] == "C"
     assert found[f"life/transactions/{COLD}"][1].startswith("cold, 6 rows, ")
     kind, said = found[f"life/transactions/{site.pending}"]
-    assert kind == "warm"
+    assert kind == "W"
+    assert said.startswith("warm, ")
     assert said.endswith("held back")
-    assert found[f"life/transactions/{Month.of(datetime.now(UTC))}"][0] == "hot"
+    kind, said = found[f"life/transactions/{Month.of(datetime.now(UTC))}"]
+    assert kind == "H"
+    assert said.startswith("hot, ")
     assert "1 unfinished row" in document.text
     assert "1 unfinished rows" not in document.text
     assert "warm to cold" in document.text

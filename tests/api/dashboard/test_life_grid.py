@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from api.dashboard import life_grid
+from api.dashboard.life import draw
 from api.dashboard.life_grid import LETTERS, MEANINGS, Mark
 from api.dashboard.month_story import story
 from api.dashboard.rendering import assets
@@ -14,7 +15,7 @@ from ledger.forecast import KnownPart
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TRANSACTIONS
-from tasks.archiving.life import MonthCondition, MonthEvent, MonthLife, TableLife
+from tasks.archiving.life import Life, MonthCondition, MonthEvent, MonthLife, ProofStanding, TableLife
 from tests.api.dashboard.test_formats import plain
 
 
@@ -56,7 +57,11 @@ def shape(tier: Tier) -> frozenset[str]:
     """What the style sheet declares for the cells of a tier, other than colours: who sees none has the shape alone."""
     style = bytes(assets()["dashboard.css"]._plain._whole.body).decode()
     rules = re.findall(r"([^{}]+)\{([^{}]*)\}", re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL))
-    own = [body for selectors, body in rules if f".months .{tier}" in (name.strip() for name in selectors.split(","))]
+    own = [
+        body
+        for selectors, body in rules
+        if f".months .{LETTERS[tier]}" in (name.strip() for name in selectors.split(","))
+    ]
     assert own, tier
     declared = (declaration.strip() for body in own for declaration in body.split(";") if declaration.strip())
     return frozenset(
@@ -64,6 +69,26 @@ def shape(tier: Tier) -> frozenset[str]:
         for declaration in declared
         if declaration.partition(":")[0] not in ("color", "border-color") and not declaration.startswith("background")
     )
+
+
+def test_twenty_years_of_three_tables_leave_room_in_the_first_view() -> None:
+    """Of 100 KB, with the style, the script and the icon; the rest of the page takes some 12 KB."""
+    present = Month(2026, 11)
+    tables = [
+        TableLife(
+            name,
+            tuple(
+                a_month(present.plus(-back), rows=5_000_000, table=name, deletion="due" if back > 120 else "")
+                for back in range(239, -1, -1)
+            ),
+            12,
+        )
+        for name in ("transactions", "vas_transactions", "payouts")
+    ]
+    standing = ProofStanding(0, None, 0, None, "", "", "", 0, None)
+    grids = draw(Life(datetime(2026, 11, 30, tzinfo=UTC), present, tuple(tables), (), None, standing))
+    files = sum(len(bytes(asset._packed._whole.body)) for asset in assets().values())
+    assert sum(len(grid.encode()) for grid in grids.values()) + files < 88_000
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,21 @@
 """The life of all months for people: what is shown is what the plan says, seen by a login that owns nothing."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from config import Settings
+from ledger.holds import HoldScope
 from ledger.months import Month
 from ledger.policy import Tier
 from sql.connection import connect
+from sql.holds import open_holds
 from tasks.admin.setup import prepare_database
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.life import MonthCondition, MonthLife, nightly_schedule, read_life
 from tasks.archiving.plan import plan_table
+from tasks.retention.holds import place_hold
+from tasks.retention.policy import parts_of
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
 
 
@@ -99,6 +103,26 @@ def test_holds_and_deletions_are_shown(ledger: Ledger) -> None:
     ledger.night()
     found = shown(ledger)
     assert (found[old].deletion, found[old].held_by) == ("due", ())
+
+
+def test_the_parts_know_what_keeps_them_as_those_of_a_forecast_do(ledger: Ledger) -> None:
+    """So the page forecasts what the command does; bytes and rows in PostgreSQL are estimates."""
+    for month in (COLD, COLD.plus(1)):
+        ledger.fill(month)
+    ledger.night()
+    (key,) = ledger.sql("SELECT object_key FROM archive_months WHERE month = %s", COLD.plus(1).first_day)[0]
+    until = datetime(2040, 5, 6, tzinfo=UTC)
+    lock = "INSERT INTO archive_locks (object_key, version, table_name, month, part, mode, locked_until) VALUES"
+    with connect(ledger.settings.database_dsn, "tests") as connection:
+        row = (key, "1", ledger.table.name, COLD.plus(1).first_day, 1, "GOVERNANCE", until)
+        connection.execute(f"{lock} (%s, %s, %s, %s, %s, %s, %s)", row)
+    place_hold(ledger.settings, HoldScope(COLD, COLD), "CASE 1", "Asked for", "legal", date(2040, 1, 1))
+    found = shown(ledger)
+    kept = {month: [(part.held, part.locked_until) for part in found[month].parts] for month in (COLD, COLD.plus(1))}
+    assert kept == {COLD: [(True, None)], COLD.plus(1): [(False, until.date())]}
+    with connect(ledger.settings.database_dsn, "tests") as connection:
+        known = parts_of(connection, ledger.table, open_holds(connection), present())
+    assert [part for part in known if part.month in kept] == [part for month in kept for part in found[month].parts]
 
 
 def test_months_ahead_are_counted_and_not_shown(ledger: Ledger) -> None:

@@ -144,7 +144,7 @@ def _check_changes(ledger: Ledger, bucket: Bucket, seeds: int) -> int:
 
 def _is_found(report: VerificationReport, done: str) -> bool:
     """Whether the report says so: a record that is not in the log is nothing wrong, and a note names it."""
-    named = [note.partition("such as ")[2].partition(": ")[0] for note in report.notes if " not in the log, " in note]
+    named = [note.partition("such as ")[2].partition(". ")[0] for note in report.notes if " not in the log, " in note]
     return bool(report.findings) or any(key in done for key in named)
 
 
