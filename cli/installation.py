@@ -108,7 +108,8 @@ def _working(yes: bool, doing: str) -> AbstractContextManager[None]:
 
 
 def _is_repeated(statement: str, number: UUID) -> bool:
-    """Ask for the id again, on a terminal or in a pipe."""
+    """Ask for the id again, on a terminal or in a pipe. A standard input that is closed has no answer."""
     terminal.note(statement)
     terminal.note(f"To confirm, type the id {number}:")
-    return sys.stdin.readline().strip() == str(number)
+    answer = sys.stdin.readline() if sys.stdin else ""
+    return answer.strip() == str(number)

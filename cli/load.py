@@ -83,6 +83,8 @@ def _local(file: Path) -> Iterator[Path]:
     if str(file) != "-":
         yield file
         return
+    if sys.stdin is None:
+        raise ConfigError("FILE: - reads standard input, which is closed")
     with tempfile.TemporaryDirectory(prefix="treasury-import-") as folder:
         copy = Path(folder) / "standard-input"
         with copy.open("wb") as target:

@@ -59,7 +59,7 @@ def sql(
 
 
 def _shell(timeout: float | None) -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):  # None: it is closed
         raise ConfigError("QUERY: give one SELECT; the shell needs a terminal")
     from cli.sql_shell import run_shell  # noqa: PLC0415  # no other command needs it
 

@@ -165,4 +165,4 @@ def audit_kit(
         write_json({"file": str(output), "entries": size, "parts": parts})
         return
     typer.echo(f"{output}: {size} entries of the log, {parts} parts of months")
-    terminal.next_step("let the auditor unpack it and run `python verify_kit.py --policy FILE`, with a policy from you")
+    terminal.next_step("let the auditor unpack it and follow its README, with a policy from you")

@@ -10,7 +10,7 @@
 Needs Python 3.11 and `cryptography` 48 or newer. Nothing of the project that made the kit is imported on purpose. The
 formats are described in docs/transparency-log.md, docs/archive-format.md and docs/proofs.md, and by C2SP (c2sp.org).
 Exits with 0 and one line for each thing that was verified, or with 1 and one line for each that is wrong. Exits with 2
-for options that do not fit together.
+for options that do not fit together, and where `cryptography` is absent or too old.
 """
 # ruff: noqa: INP001, T201  # a script that stands alone, and prints
 
@@ -31,9 +31,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+except ImportError:  # absent, or an older one, as some systems bring it
+    print("this needs `cryptography` 48 or newer:", file=sys.stderr)
+    print("    python3 -m venv venv && venv/bin/pip install 'cryptography>=48'", file=sys.stderr)
+    sys.exit(2)
 
 SEPARATOR, NULL = "\x1f", "\x1e"
 HEADER = f"{NULL}group-v1"

@@ -164,6 +164,9 @@ def verify(path: Path) -> str:
 
 if __name__ == "__main__":
     getcontext().prec = 200_000  # sums keep every digit
+    if len(sys.argv) != 2 or not sys.argv[1].endswith(".manifest.json"):
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     try:
         print(verify(Path(sys.argv[1])))
     except (ValueError, OSError) as error:

@@ -42,7 +42,8 @@ class PageEndpoint:
         over_https = self._services.defence.addresses.is_https(scope)
         call = PageCall(request, self._page, self._services, {}, {}, NOBODY, None, over_https, self._navigation)
         try:
-            call = await self._admit(call)
+            call = await self._identify(call)
+            await self._admit(call)
             call = await self._read(call)
             self._check_form(call)
             response = await self._answer(call)
@@ -56,17 +57,22 @@ class PageEndpoint:
         response.raw_headers.extend(visitor_of(scope).headers)
         await response(scope, receive, send)
 
-    async def _admit(self, call: PageCall) -> PageCall:
-        """The call with its session and key. Raises problems 401, 403 and 429."""
-        page, services, record = self._page, self._services, of_request(call.request.scope)
+    async def _identify(self, call: PageCall) -> PageCall:
+        """The call with its session and key. Raises problem 401, and 403 for a form of another site."""
+        page, record = self._page, of_request(call.request.scope)
         record.route = page.path
-        visitor = visitor_of(call.request.scope)
         if page.method == "POST" and _is_of_another_site(call.request.headers):
             raise HttpError(FORBIDDEN, "The form was sent from another site. Open the page here, and send it again.")
-        if page.needs_session:
-            token = cookie.token_of(call.request, over_https=call.over_https)
-            session, key = await services.sessions.find(token, over_https=call.over_https)
-            call, record.key_id = replace(call, session=session, key=key), key.key_id
+        if not page.needs_session:
+            return call
+        token = cookie.token_of(call.request, over_https=call.over_https)
+        session, key = await self._services.sessions.find(token, over_https=call.over_https)
+        record.key_id = key.key_id
+        return replace(call, session=session, key=key)
+
+    async def _admit(self, call: PageCall) -> None:
+        """Raises problems 403 and 429 where the key may not see the page, or has asked too much."""
+        page, services, visitor = self._page, self._services, visitor_of(call.request.scope)
         who = call.key.key_id or visitor.sender.address
         verdict = await services.defence.limiter.spend(page.policy, who, call.key.limits)
         if verdict is not None:
@@ -77,7 +83,6 @@ class PageEndpoint:
             call.key.require(scope)
         if call.session is not None and REFRESH_HEADER not in call.request.headers:
             await services.sessions.note_use(call.session)
-        return call
 
     async def _read(self, call: PageCall) -> PageCall:
         """The call with its query and its form, whose token is still to be checked. Raises FieldError and problems 413

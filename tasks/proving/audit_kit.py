@@ -29,18 +29,19 @@ _README = """\
 
 Made {made_at} UTC from {url}, of the log {origin} with {size} entries.
 
-    pip install cryptography
-    python verify_kit.py
+    python3 -m venv venv
+    venv/bin/pip install "cryptography>=48"
+    venv/bin/python verify_kit.py
 
 verifies the log's signatures, tree, tiles, events and indexes, and the manifest and the tree of each month.
 It prints one line for each thing, and ends with 1 if something is wrong.
 
 - Compare the file `policy` with the keys that a person gave you: whoever made this kit could have made the keys, too.
-  `python verify_kit.py --policy YOURS` uses yours.
-- Keep `log/checkpoint`. A later kit must continue it: `python verify_kit.py --before KEPT` checks that.
-- With a copy of the bucket beside it: `python verify_kit.py --data COPY` reads the objects with rows; `--deep`, with
-  pyarrow, decodes every row.
-- `python verify_kit.py --proof FILE` checks a proof file.
+  `venv/bin/python verify_kit.py --policy YOURS` uses yours.
+- Keep `log/checkpoint`. A later kit must continue it: `venv/bin/python verify_kit.py --before KEPT` checks that.
+- With a copy of the bucket beside it, `venv/bin/python verify_kit.py --data COPY` reads the objects with rows.
+  `--deep`, with pyarrow, decodes every row.
+- `venv/bin/python verify_kit.py --proof FILE` checks a proof file.
 """
 
 

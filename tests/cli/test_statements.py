@@ -91,7 +91,8 @@ def test_in_a_range_a_day_that_fails_stops_no_other(typed: Typed, settings: Sett
     code, out, err = typed("recon", "run", "flash", str(DAY), "--last-day", str(NEXT), "--dry-run")
     assert code == DataError.exit_code
     assert f"## flash {NEXT}: " in out
-    assert err.startswith(f"flash {DAY}: no statement has been taken in for this day\n")
+    missing = f"flash {DAY}: no statement has been taken in for this day"
+    assert err.startswith(f"{missing}; `treasury statements take-in flash` looks")
     assert "error: 1 of 2 days failed, the first: " in err
 
 

@@ -114,6 +114,19 @@ def test_a_kit_verifies_log_months_rows_and_proofs_and_needs_none_of_the_project
     assert not any(name in line for line in imports for name in (" ledger", " storage", " tasks", " sql", " config"))
 
 
+def test_a_cryptography_that_is_too_old_is_no_damage_of_the_archive(kit: Path, tmp_path: Path) -> None:
+    """Systems bring one without ML-DSA. Code 1 would say that something is wrong with the archive."""
+    old = tmp_path / "cryptography"
+    old.mkdir()
+    (old / "__init__.py").touch()
+    program = [sys.executable, str(kit / "verify_kit.py")]
+    environment = {"PYTHONPATH": str(tmp_path)}
+    answer = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert answer.returncode == 2
+    assert "needs `cryptography` 48 or newer" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
 def test_a_month_that_went_back_to_warm_is_not_missed_and_its_proofs_hold(ledger: Ledger, tmp_path: Path) -> None:
     files = proofs(ledger, tmp_path)
     return_month(ledger.settings, ledger.table, COLD, Request("anna", "os anna", "why", timedelta(days=1)))

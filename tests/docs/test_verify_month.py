@@ -79,6 +79,15 @@ def _reading(month: Month, number: int) -> dict[str, Any]:
     return {"id": new_id(at, lambda bits: number + (1 << bits - 1)), "created_at": at, **values[number]}
 
 
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("month.parquet",)])
+def test_without_a_manifest_the_script_says_how_to_use_it(arguments: tuple[str, ...]) -> None:
+    program = [sys.executable, "-I", str(PROJECT / "examples/verify_month.py"), *arguments]
+    answer = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert answer.returncode == 2
+    assert "python verify_month.py COPY/_treasury/manifests/" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
 def test_every_type_has_the_same_text_for_three_readers(ledger: Ledger) -> None:
     ledger.sql(EVERY_KIND)
     ledger.fill(COLD, rows=0, table=READINGS)

@@ -32,7 +32,10 @@ def statement_of(settings: Settings, supplier: str, day: date) -> str:
             row = connection.execute(_STATEMENTS["statement_of"], {"supplier": supplier, "day": day}).fetchone()
             if row is not None:
                 return str(row[0])
-    raise DataError(f"{supplier} {day}: no statement has been taken in for this day")
+    raise DataError(
+        f"{supplier} {day}: no statement has been taken in for this day; `treasury statements take-in {supplier}` "
+        f"looks for its file, and `treasury statements none {supplier} {day}` declares that there is none"
+    )
 
 
 def fetch_statement(settings: Settings, location: str, folder: Path) -> Path:

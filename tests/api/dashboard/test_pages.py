@@ -90,6 +90,16 @@ def test_with_every_scope_but_its_own_a_page_names_what_is_missing(make_person: 
         assert ask(make_person([scope]), page).status_code not in (401, 403)
 
 
+def test_a_refused_page_leads_to_one_that_the_key_may_see(make_person: MakePerson) -> None:
+    person = make_person([Scope.TRANSACTIONS_READ])
+    refused = person.open("/dashboard")
+    assert refused.status_code == 403
+    links = Document(refused.text).links
+    assert "/dashboard" not in links
+    assert links.count("/dashboard/find") == 3  # at the name of the program, in the navigation, below what is said
+    assert person.open("/dashboard/find").status_code == 200
+
+
 def test_the_navigation_lists_the_pages_of_the_key_and_no_others(make_person: MakePerson) -> None:
     labels = {page.path: page for page in EVERY if page.label}
     for scopes in ([Scope.TRANSACTIONS_READ], [Scope.MONITORING_READ], [Scope.ARCHIVE_READ], list(Scope)):

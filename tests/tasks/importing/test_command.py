@@ -130,6 +130,12 @@ def test_a_pipe_is_imported(treasury: Command, files: Files, tmp_path: Path) -> 
     assert (tmp_path / "standard-input.rejects.csv").exists()
 
 
+def test_a_standard_input_that_is_closed_is_named(treasury_here: Command, files: Files) -> None:
+    done = treasury_here("import", "-", *files[1:], is_input_closed=True)
+    assert done.returncode == ConfigError.exit_code
+    assert done.stderr == "error: FILE: - reads standard input, which is closed\n"
+
+
 def test_a_dry_run_shows_the_first_rows_and_the_sums_by_month(
     treasury_here: Command, files: Files, tmp_path: Path
 ) -> None:
