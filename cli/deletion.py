@@ -169,12 +169,15 @@ def show(number: Request, as_json: AsJson = False) -> None:
 
 def show_plan(plan: DeletionPlan) -> None:
     """Print a plan for people."""
-    _show_months(f"Past their policy on {plan.as_of}", plan.months)
+    if plan.months:
+        _show_months(f"Past their policy on {plan.as_of}", plan.months)
+    else:
+        typer.echo(f"nothing is to be deleted on {plan.as_of}")
     kept = [(month.table, str(month.month), month.reason) for month in plan.kept]
     if kept:
         terminal.table("Kept", ("table", "month", "why"), kept)
-    typer.echo(f"SHA-256 of what is to be deleted: {plan.sha256.hex()}")
     if plan.months:
+        typer.echo(f"SHA-256 of what is to be deleted: {plan.sha256.hex()}")
         terminal.next_step("request it with `treasury delete request --reason TEXT`")
 
 

@@ -33,7 +33,10 @@ def read_plan(connection: Connection, tables: Sequence[TieredTable], as_of: date
     """`plan_deletion` over a connection, and in its transaction if there is one."""
     today = read_now(connection).date()
     if as_of is not None and as_of > today:
-        raise ConfigError(f"as_of: {as_of} has not come yet: nothing is deleted before its time")
+        raise ConfigError(
+            f"as_of: {as_of} has not come yet: nothing is deleted before its time; `treasury policy simulate` shows "
+            "what will be due"
+        )
     day, now = as_of or today, read_now(connection)
     subjects = {record.hold.name: _whose(record.hold) for record in list_holds(connection)}
     holds = _Holds(open_holds(connection), wrongly_released(connection), subjects)

@@ -246,6 +246,13 @@ def test_restored_months_are_typed(ledger: Ledger, archives: Archives, answer: A
     assert answer("restore", "drop", str(COLD)) == []
 
 
+def test_a_plan_without_a_month_says_so_and_has_no_hash_to_approve(ledger: Ledger, treasury_here: Treasury) -> None:
+    ledger.fill(COLD)
+    shown = treasury_here("delete", "plan").stdout
+    assert shown.startswith("nothing is to be deleted on ")
+    assert "SHA-256" not in shown
+
+
 def test_deletions_and_certificates_are_typed(
     ledger: Ledger, archives: Archives, answer: Answer, treasury_here: Treasury
 ) -> None:
