@@ -11,6 +11,7 @@ from cli import terminal
 from config import Settings, load_settings
 from ledger.counts import counted
 from servers.lending import reachable, require_home
+from tasks.admin.processes import reports
 from tasks.alerting.runbooks import runbook
 from tasks.health import CheckResult, run_checks, worst
 from tasks.health.record import RULE_PREFIX, RUN_S, Recorded
@@ -39,20 +40,23 @@ def health(
         }
         typer.echo(json.dumps(answer, indent=1))
     else:
-        _show(settings, results)
+        _show(settings, results, is_down=configured.database_url is None and reports(configured.home) is None)
     if record:
         _report(record_results(settings, results, at, RUN_S - (time.monotonic() - begun_s)))
     raise typer.Exit(worst(results).rank)
 
 
-def _show(settings: Settings, results: list[CheckResult]) -> None:
+def _show(settings: Settings, results: list[CheckResult], *, is_down: bool) -> None:
+    """Print the results. ``is_down``: the servers of this home are stopped, and most findings have that one cause."""
     rows = [
         (result.name, str(result.state), result.line, result.to_do if not result.caused_by else "")
         for result in results
     ]
     terminal.table("Health", ("check", "state", "finding", "action"), rows)
     wrong = [result.name for result in results if result.to_do and not result.caused_by]
-    if wrong:
+    if wrong and is_down:
+        terminal.next_step("start the servers with `treasury up`")
+    elif wrong:
         terminal.next_step(f"follow {', '.join(runbook(settings, f'{RULE_PREFIX}{name}') for name in wrong)}")
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -65,6 +66,18 @@ def test_a_warning_alone_ends_with_one(ledger: Settings, monkeypatch: pytest.Mon
     assert answer.exit_code == 1, answer.output
     assert "warning" in answer.output
     assert "next: follow docs/runbooks.md#health_connections\n" in answer.output
+
+
+def test_a_home_whose_servers_are_stopped_is_led_to_their_start(tmp_path: Path) -> None:
+    data = tmp_path / "home" / "postgres" / "18"  # by what a home with a database is known
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("18\n")
+    environment = {"PATH": os.environ["PATH"], "TREASURY_HOME": str(tmp_path / "home"), "PYTHONPATH": str(PROJECT)}
+    answer = subprocess.run(
+        [sys.executable, "-m", "cli.main", "health"], capture_output=True, text=True, check=False, env=environment
+    )
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stderr == "next: start the servers with `treasury up`\n"
 
 
 @pytest.mark.heavy("a run of the flow stores its results and raises alerts")
