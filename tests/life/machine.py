@@ -305,7 +305,7 @@ class Life(RuleBasedStateMachine):
     @rule(place=CHANCE)
     @precondition(costly(lambda self: self.model.logged))
     def prove(self, place: int) -> None:
-        """A statement of a wallet, or its absence, from each part of a month. One that is not all archived is refused."""
+        """A statement of a wallet, or its absence, from each part of a month; refused unless all of it is archived."""
         month, wallet = pick(self.model.whole(), place), f"wallet-{place % 9}"
         parts = [(key, part) for key, part in self.model.parts() if key[0] == month]
         cold = [(key, part) for key, part in parts if part.is_archived]
