@@ -5,16 +5,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ledger.counts import counted
+
 STYLE = """\
 body { font: 11pt/1.4 Georgia, serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem; color: #111; }
 h1 { font-size: 1.5rem; margin-bottom: .2rem; }
 h2 { font-size: 1.1rem; margin: 1.4rem 0 .3rem; border-bottom: 1px solid #999; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .15rem .5rem .15rem 0; }
+th, td { text-align: left; vertical-align: top; padding: .15rem .5rem .15rem 0; overflow-wrap: anywhere; }
 th { font-weight: normal; color: #555; width: 13rem; }
 .list th { width: auto; border-bottom: 1px solid #ccc; }
 code { font: .85em/1.3 ui-monospace, monospace; overflow-wrap: anywhere; }
-@media (max-width: 30rem) { th, td { overflow-wrap: anywhere; } th { width: 6rem; } }
+@media (max-width: 30rem) { th { width: 6rem; } }
 @page { size: A4; margin: 18mm; }
 @media print { body { margin: 0; max-width: none; } h2, tr { break-inside: avoid; } h2 { break-after: avoid; } }
 """
@@ -51,9 +53,9 @@ def certificate_page(content: bytes) -> bytes:
 def _sentence(certificate: Mapping[str, Any]) -> str:
     kept = sum(part["rows"] for part in certificate["kept"])
     rows = sum(part["rows"] for part in certificate["parts"]) - kept
-    more = f" {kept} rows stay because of holds." if kept else ""
+    more = f" {counted(kept, 'row stays', 'rows stay')} because of holds." if kept else ""
     place, removed_at = f"{certificate['table']}, {certificate['month']}", _time(certificate["removed_at"])
-    what = f"{rows} rows of {place}, were deleted on {removed_at} UTC."
+    what = f"{counted(rows, 'row')} of {place}: deleted on {removed_at} UTC."
     return _text(what + more)
 
 
