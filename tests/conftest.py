@@ -206,10 +206,15 @@ def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
 
     Loggers are the process's: one that no longer hands its records on would leave a test nothing to look at.
     """
+    listen(caplog, monkeypatch)
+    return caplog
+
+
+def listen(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hear what these loggers say from now on. An API that starts makes them anew: its test listens after that."""
     for name in _SPEAKERS:
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
         caplog.set_level(logging.INFO, logger=name)
-    return caplog
 
 
 @pytest.fixture(scope="session")

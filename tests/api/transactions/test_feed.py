@@ -26,6 +26,7 @@ from ledger.tables import TRANSACTIONS
 from tasks.watch.run import watch_transactions
 from tests.api.conftest import MakeKey, serving, unlimited
 from tests.api.ledger_rows import BODIES, BODY, PATHS, Ledger, keyed
+from tests.conftest import listen
 
 PATH = PATHS[0]
 DELAY_S = 1.0
@@ -409,12 +410,17 @@ def test_the_ends_of_time_are_places_too(feed_api: httpx.Client, moment: str) ->
 
 
 def test_a_server_that_hides_its_transactions_gives_no_feed_rather_than_a_short_one(
-    prompt: Settings, make_key: MakeKey, database: Looking, heard: pytest.LogCaptureFixture
+    prompt: Settings,
+    make_key: MakeKey,
+    database: Looking,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     database.execute(
         sql.SQL("ALTER DATABASE {} SET track_activities = off").format(sql.Identifier(database.info.dbname))
     )
     with serving(prompt) as url:
+        listen(caplog, monkeypatch)
         answer = httpx.get(f"{url}{PATH}/feed", headers=make_key())
     assert (answer.status_code, answer.json()["type"]) == (500, "urn:treasury:problem:internal")
-    assert "track_activities" in str([record.__dict__ for record in heard.records])
+    assert "track_activities" in str([record.__dict__ for record in caplog.records])
