@@ -25,6 +25,7 @@ from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row
 
 OWN = ("archive_months", "alembic_version")
+_PATIENT = "-c idle_session_timeout=0 -c statement_timeout=0"  # a busy machine needs more than the defaults give
 OTHER = {
     "row_security": "on",
     "search_path": "decoy, pg_catalog, public",
@@ -124,7 +125,7 @@ def test_the_session_of_a_pool_has_no_limits_but_those_that_the_pool_sets(other_
 
 
 def test_migrations_wait_for_one_another_whatever_the_limit_of_a_transaction_is(other_defaults: str) -> None:
-    with psycopg.connect(other_defaults, autocommit=True, options="-c idle_session_timeout=0") as other:
+    with psycopg.connect(other_defaults, autocommit=True, options=_PATIENT) as other:
         other.execute("SELECT pg_advisory_lock(%s)", (0x7472_6561_0001,))
         with ThreadPoolExecutor(1) as pool:
             upgrading = pool.submit(migrate.upgrade, other_defaults)
