@@ -279,8 +279,8 @@ def test_a_key_sees_the_kinds_of_its_scopes_alone(archive: Desk) -> None:
     placed(settings)
     release_hold(settings, 1, "audit", "closed")
     seen = {
-        Scope.ARCHIVE_HOLDS: ("HOLD-1", "Request 1"),
-        Scope.ARCHIVE_READ: ("Request 1", "HOLD-1"),
+        Scope.ARCHIVE_HOLDS: ("HOLD-1", "Request 1:"),
+        Scope.ARCHIVE_READ: ("Request 1:", "HOLD-1"),
         Scope.RECONCILIATION_READ: ("Nothing waits", "HOLD-1"),
     }
     for scope, (there, absent) in seen.items():

@@ -60,7 +60,9 @@ def unhealthy(results: dict[str, CheckResult]) -> dict[str, str]:
 
 @pytest.mark.heavy("each check has a test of its own")
 def test_a_system_in_which_all_is_well_is_healthy_until_its_worker_is_gone(system: Settings, prefect_url: str) -> None:
-    spacious = limited(system, disk_warning_percent=1, disk_critical_percent=1, schedules_off=NO_SCHEDULES)
+    unhurried = dict.fromkeys(("postgres_warning_ms", "redis_warning_ms", "store_warning_ms"), 20_000)
+    unhurried |= dict.fromkeys(("postgres_critical_ms", "redis_critical_ms", "store_critical_ms"), 30_000)
+    spacious = limited(system, disk_warning_percent=1, disk_critical_percent=1, schedules_off=NO_SCHEDULES, **unhurried)
     with lease(system.home, Worker(system.home, PrefectAccess.of(system), {}, PROJECT)):
         results = run(spacious)
     assert unhealthy(results) == {}
