@@ -16,18 +16,27 @@ from ledger.errors import TreasuryError
 from ledger.tables import TieredTable
 from sql.deletion_requests import end_of_grace, read_decisions
 from sql.old_months import last_due_months
+from sql.queries import load
+
+# Of the parts that the nightly verification chooses from.
+_OLDEST = (
+    "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(verified_at)), 0)::float8"  # noqa: S608  # a constant
+    f" FROM ({load('verified')['parts']}) AS parts"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """The figures that one query of `monitoring.sql` gives as one record: names with their descriptions, in its order.
 
-    Without a record all of them are 0. ``counted`` makes the record of all rows, where one row is not it.
+    Without a record all of them are 0. ``counted`` makes the record of all rows, where one row is not it. ``text`` is a
+    query that stands elsewhere, in the place of the one in `monitoring.sql`.
     """
 
     query: str
     named: tuple[tuple[str, str], ...]
     counted: Callable[[Sequence[TupleRow]], Sequence[Any]] | None = None
+    text: str = ""
 
 
 def _of_requests(rows: Sequence[TupleRow]) -> tuple[int, int]:
@@ -59,6 +68,7 @@ ARCHIVE = (
                 "Age of the oldest byte of the archive since it was last read and found whole; 0 without one",
             ),
         ),
+        text=_OLDEST,
     ),
     Figures(
         "retention",
@@ -79,6 +89,8 @@ ARCHIVE = (
     Figures(
         "due_months",
         (("treasury_months_due", "Archived months past the policy of their table that no open request is about"),),
+        counted=lambda rows: rows[0][:1],
+        text=load("old_months")["due_months"],
     ),
     Figures(
         "month_ends",
@@ -94,12 +106,12 @@ ARCHIVE = (
 
 async def exposition(database: Database, tables: Sequence[TieredTable], groups: tuple[Figures, ...]) -> bytes:
     """The figures in Prometheus's text format, without those whose query PostgreSQL does not answer."""
-    of_policies = last_due_months(tables, datetime.now(UTC).date())
+    parameters = last_due_months(tables, datetime.now(UTC).date()) | {"classed": False}
     registry = CollectorRegistry()
     gauge = partial(Gauge, registry=registry)
     # At the same time: while PostgreSQL is away, each of them waits for its limit.
     for group, record in zip(
-        groups, await asyncio.gather(*(_read(database, figures, of_policies) for figures in groups)), strict=True
+        groups, await asyncio.gather(*(_read(database, figures, parameters) for figures in groups)), strict=True
     ):
         for (name, description), value in zip(group.named if record else (), record, strict=True):
             gauge(name, description).set(float(value))
@@ -109,7 +121,7 @@ async def exposition(database: Database, tables: Sequence[TieredTable], groups: 
 async def _read(database: Database, group: Figures, parameters: dict[str, Any]) -> Sequence[Any]:
     """The values of a group; none of them while PostgreSQL does not answer its query."""
     try:
-        rows = await read(database, group.query, parameters)
+        rows = await read(database, group.query, parameters, text=group.text)
     except TreasuryError:
         return ()
     if group.counted is not None:

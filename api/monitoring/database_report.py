@@ -140,13 +140,15 @@ async def database_figures(database: Database) -> DatabaseFigures:
     return await database.run(work, "monitoring")
 
 
-async def read(database: Database, query: str, parameters: dict[str, Any] | None = None) -> list[TupleRow]:
-    """The rows of one query of `monitoring.sql`, within the time limits of this page."""
+async def read(
+    database: Database, query: str, parameters: dict[str, Any] | None = None, *, text: str = ""
+) -> list[TupleRow]:
+    """The rows of one query of `monitoring.sql`, or of ``text`` in its place, within the time limits of this page."""
 
     async def work(connection: AsyncConnection) -> list[TupleRow]:
         async with connection.transaction():
             await connection.execute(_TIME_LIMITS, prepare=False)
-            return await _rows(connection, query, **(parameters or {}))
+            return await (await connection.execute(text or _QUERIES[query], parameters or {})).fetchall()
 
     return await database.run(work, "monitoring")
 
