@@ -211,7 +211,7 @@ def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def listen(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hear what these loggers say from now on. An API that starts makes them anew: its test listens after that."""
+    """Capture the records of these loggers from now on. A starting API configures them again, so call this after it."""
     for name in _SPEAKERS:
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
         caplog.set_level(logging.INFO, logger=name)

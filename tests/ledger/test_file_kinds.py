@@ -2,35 +2,16 @@
 
 import bz2
 import gzip
-import io
 import lzma
-import tarfile
-import zipfile
 
 import pytest
 
 from ledger.file_kinds import FileKind, kind_of
 from tasks.importing.source import OTHER_KINDS
 from tasks.statements.packed import KINDS
+from tests.packing import in_tar, in_zip
 
 TEXT = b"reference,amount\nREF-1,10.00\n" * 40
-
-
-def in_zip(content: bytes) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("statement", content)
-    return target.getvalue()
-
-
-def in_tar(content: bytes) -> bytes:
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as archive:
-        entry = tarfile.TarInfo("statement")
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
-    return target.getvalue()
-
 
 # By names: what is packed holds the time of its packing, and each process collects the tests for itself.
 NOT_TEXTS = {

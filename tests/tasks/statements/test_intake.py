@@ -3,15 +3,12 @@
 import bz2
 import gzip
 import hashlib
-import io
 import lzma
 import os
 import re
 import socket
 import subprocess
-import tarfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -44,6 +41,7 @@ from tasks.statements.contents import has_same_lines
 from tasks.statements.intake import IntakeResult, days_to_reconcile, list_statements, take_in
 from tasks.statements.lateness import late_statements, report_late, require_statement
 from tasks.statements.sources import StatementFile
+from tests.packing import in_tar, in_zip
 from tests.tasks.archiving.copies import Copier
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.reconciliation.books import Books
@@ -619,24 +617,8 @@ def test_a_line_that_stands_more_often_is_another_content() -> None:
     assert not has_same_lines(pa.concat_tables([other, one]), pa.concat_tables([other, other.slice(1)]))
 
 
-def zipped(content: bytes) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("statement", content)
-    return target.getvalue()
-
-
-def in_tar(content: bytes) -> bytes:
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as archive:
-        entry = tarfile.TarInfo("statement")
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
-    return target.getvalue()
-
-
 PACKED: dict[str, Callable[[bytes], bytes]] = {
-    "is a zip archive or a spreadsheet: unpack it": zipped,
+    "is a zip archive or a spreadsheet: unpack it": in_zip,
     "is compressed with gzip: unpack it": gzip.compress,
     "is compressed with bzip2: unpack it": bz2.compress,
     "is compressed with xz: unpack it": lzma.compress,
