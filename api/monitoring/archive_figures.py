@@ -29,8 +29,8 @@ _OLDEST = (
 class Figures:
     """The figures that one query of `monitoring.sql` gives as one record: names with their descriptions, in its order.
 
-    Without a record all of them are 0. ``counted`` makes the record of all rows, where one row is not it. ``text`` is a
-    query that stands elsewhere, in the place of the one in `monitoring.sql`.
+    Without a record all of them are 0. ``counted`` makes the record from all rows, for queries that return many.
+    ``text`` is the query itself, where another file than `monitoring.sql` defines it.
     """
 
     query: str

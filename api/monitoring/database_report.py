@@ -143,7 +143,7 @@ async def database_figures(database: Database) -> DatabaseFigures:
 async def read(
     database: Database, query: str, parameters: dict[str, Any] | None = None, *, text: str = ""
 ) -> list[TupleRow]:
-    """The rows of one query of `monitoring.sql`, or of ``text`` in its place, within the time limits of this page."""
+    """The rows of one query, of `monitoring.sql` unless ``text`` is the query, within the time limits of this page."""
 
     async def work(connection: AsyncConnection) -> list[TupleRow]:
         async with connection.transaction():
