@@ -58,9 +58,14 @@ def test_a_ledger_lives_through_anything_in_any_order(
     )
     for chance in count(number * 1_000):
         run_state_machine_as_test(hypothesis.seed(chance)(OneLife), settings=settings)
-        if OneLife.steps >= STEPS:
-            break
+        if OneLife.steps >= STEPS and (not IS_THOROUGH or not _left_out(OneLife) or OneLife.steps >= 2 * STEPS):
+            break  # a rule that chance has left out has a second life to occur in
     record_property("steps", OneLife.steps)
     record_property("rules", dict(OneLife.done.most_common()))
     if IS_THOROUGH:
-        assert {one.function.__name__ for one in OneLife.setup_state().rules} - RARE <= set(OneLife.done)
+        assert _left_out(OneLife) == set()
+
+
+def _left_out(life: type[WholeLife]) -> set[str]:
+    """The rules that have not occurred, but for those that seldom can."""
+    return {rule.function.__name__ for rule in life.setup_state().rules} - RARE - set(life.done)
