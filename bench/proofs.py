@@ -123,7 +123,7 @@ def _command_ms(settings: Settings, *command: str) -> float:
     environment, spent = {**os.environ, **settings.environment()}, []
     for _ in range(_ROUNDS):
         started = time.perf_counter()
-        subprocess.run(program, check=True, stdout=subprocess.DEVNULL, env=environment)  # noqa: S603  # our own
+        subprocess.run(program, check=True, capture_output=True, env=environment)  # noqa: S603  # our own
         spent.append(1000 * (time.perf_counter() - started))
     return round(statistics.median(spent), 1)
 

@@ -13,6 +13,7 @@ from ledger.merkle import HASH_BYTES
 from storage.hashing import Hashes
 
 _PASS_LEAVES = 2_000_000  # about 250 MB of both sides and their order
+_BLOCK_LEAVES = 1 << 17
 _PREFIX = np.dtype(">u8")
 
 
@@ -24,11 +25,14 @@ def read_leaves(file: Path) -> Hashes:
 
 
 def leaf_slices(files: Sequence[Path], rows: int) -> Iterator[Hashes]:
-    """The leaves of the files one after the other, at most ``rows`` at once."""
+    """The leaves of the files one after the other, at most ``rows`` at once. They are read, so that none stays mapped.
+
+    Raises ValueError for a file that is cut within a hash.
+    """
     for file in files:
-        leaves = read_leaves(file)
-        for start in range(0, len(leaves), rows):
-            yield np.asarray(leaves[start : start + rows])
+        with file.open("rb") as content:
+            while block := content.read(rows * HASH_BYTES):
+                yield np.frombuffer(block, np.uint8).reshape(-1, HASH_BYTES)
 
 
 def only_on_one_side(here: Sequence[Path], there: Sequence[Path]) -> tuple[int, int]:
@@ -36,12 +40,11 @@ def only_on_one_side(here: Sequence[Path], there: Sequence[Path]) -> tuple[int, 
 
     Memory does not grow with the number of leaves: they are compared in passes, by their first bits.
     """
-    leaves = [[read_leaves(file) for file in files] for files in (here, there)]
-    count = max(sum(map(len, side)) for side in leaves)
+    count = max(sum(file.stat().st_size for file in files) // HASH_BYTES for files in (here, there))
     passes = max(1, -(-count // _PASS_LEAVES))
     only_here = only_there = 0
     for number in range(passes):
-        ours, theirs = (_sorted_part(side, number, passes) for side in leaves)
+        ours, theirs = (_sorted_part(side, number, passes) for side in (here, there))
         if len(ours) == len(theirs) and (ours == theirs).all():
             continue
         missing, extra = _differences(ours, theirs)
@@ -49,16 +52,9 @@ def only_on_one_side(here: Sequence[Path], there: Sequence[Path]) -> tuple[int, 
     return only_here, only_there
 
 
-def _sorted_part(side: Sequence[Hashes], number: int, passes: int) -> Hashes:
+def _sorted_part(files: Sequence[Path], number: int, passes: int) -> Hashes:
     """The leaves of one pass, sorted."""
-    parts = [
-        np.asarray(leaves[_pass_of(leaves, passes) == number] if passes > 1 else leaves)
-        for leaves in side
-        if len(leaves)
-    ]
-    if not parts:
-        return np.empty((0, HASH_BYTES), np.uint8)
-    together = np.concatenate(parts)
+    together = _leaves_of_pass(files, number, passes)
     prefixes = _prefixes(together)
     order = np.argsort(prefixes)
     prefixes = prefixes[order]
@@ -66,6 +62,12 @@ def _sorted_part(side: Sequence[Hashes], number: int, passes: int) -> Hashes:
         order = np.lexsort(together.view(_PREFIX).reshape(-1, HASH_BYTES // _PREFIX.itemsize).T[::-1])
     # Whole leaves of four words each: ten times as fast as by their bytes.
     return np.take(together.view(np.uint64), order, axis=0).view(np.uint8)
+
+
+def _leaves_of_pass(files: Sequence[Path], number: int, passes: int) -> Hashes:
+    blocks = leaf_slices(files, _BLOCK_LEAVES)
+    parts = [leaves if passes == 1 else leaves[_pass_of(leaves, passes) == number] for leaves in blocks]
+    return np.concatenate([np.empty((0, HASH_BYTES), np.uint8), *parts])
 
 
 def _pass_of(leaves: Hashes, passes: int) -> npt.NDArray[np.uint64]:

@@ -9,7 +9,7 @@ disk, causes no error: the object store has all of it.
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -35,23 +35,25 @@ class ObjectCache:
         self._room_bytes = 0
         self._lock = Lock()
 
-    def read(self, name: str, start: int, size: int) -> bytes:
-        """The bytes of an object from ``start`` on as they are here; fewer, or zeros, where they are not."""
-        if not self._limit_bytes:
-            return b""
-        with suppress(OSError), self._opened(name, os.O_RDONLY) as file:
-            os.utime(file)  # the file that was used last is removed last
-            return os.pread(file, size, start)
-        return b""
+    def read(self, name: str, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The bytes of an object at each place (start, size) as they are here; fewer, or zeros, where they are not."""
+        if self._limit_bytes:
+            with suppress(OSError), self._opened(name, os.O_RDONLY) as file:
+                os.utime(file)  # the file that was used last is removed last
+                return [os.pread(file, size, start) for start, size in places]
+        return [b""] * len(places)
 
-    def write(self, name: str, start: int, content: bytes) -> None:
-        """Keep bytes of an object, if there is room. Safe to run again."""
-        if len(content) > self._limit_bytes // _SHARE:
+    def write(self, name: str, parts: Sequence[tuple[int, bytes]]) -> None:
+        """Keep bytes of an object, each from its start on, as far as there is room. Safe to run again."""
+        parts = [(start, content) for start, content in parts if len(content) <= self._limit_bytes // _SHARE]
+        if not parts:
             return
         with suppress(OSError):
-            self._make_room(len(content))
+            for _, content in parts:
+                self._make_room(len(content))
             with self._opened(name, os.O_WRONLY | os.O_CREAT) as file:
-                os.pwrite(file, content, start)
+                for start, content in parts:
+                    os.pwrite(file, content, start)
 
     def forget(self, name: str) -> None:
         """Remove what is here of an object, whatever somebody has put under its name. Safe to run again.

@@ -101,10 +101,10 @@ class ObjectReader:
     def read(self, file: ArchivedFile, start: int, end: int) -> bytes:
         """The bytes of a file from ``start`` to ``end``. Raises DataError where the store has others, or its errors."""
         numbers = file.numbers(start, min(end, file.size_bytes))
-        pieces = [self._kept(file, number) for number in numbers]
-        missing = [number for number, piece in zip(numbers, pieces, strict=True) if piece is None]
-        fetched = self._fetch(file, missing) if missing else {}
-        whole = b"".join(fetched[n] if piece is None else piece for n, piece in zip(numbers, pieces, strict=True))
+        pieces = self._kept(file, numbers)
+        if missing := [number for number in numbers if number not in pieces]:
+            pieces |= self._fetch(file, missing)
+        whole = b"".join(pieces[number] for number in numbers)
         first = file.start(numbers[0]) if numbers else start
         return whole[start - first : end - first]
 
@@ -113,7 +113,8 @@ class ObjectReader:
         jobs, left = [], AHEAD_BYTES
         for file, ranges in wanted:
             numbers = sorted({number for start, end in ranges for number in file.numbers(start, end)})
-            missing = [number for number in numbers if self._kept(file, number) is None]
+            kept = self._kept(file, numbers)
+            missing = [number for number in numbers if number not in kept]
             left -= sum(file.ends[number] - file.start(number) for number in missing)
             if left < 0:
                 break
@@ -121,27 +122,34 @@ class ObjectReader:
         for job in jobs:
             job.result()
 
-    def _kept(self, file: ArchivedFile, number: int) -> bytes | None:
-        """A piece that needs no request; None where it does."""
-        if number == len(file.ends) - 1 and file.is_piece(number, file.footer):
-            return file.footer
-        if (piece := self._memory.get((file.sha256, number))) is not None:
-            return piece
-        start = file.start(number)
-        content = self._cache.read(file.sha256, start, file.ends[number] - start)
-        if not content or not file.is_piece(number, content):
-            return None
-        self._memory.put((file.sha256, number), content)
-        return content
+    def _kept(self, file: ArchivedFile, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Those of the pieces that need no request."""
+        pieces: dict[int, bytes] = {}
+        elsewhere = []
+        for number in numbers:
+            piece = self._memory.get((file.sha256, number))
+            if piece is None and number == len(file.ends) - 1 and file.is_piece(number, file.footer):
+                piece = file.footer
+            if piece is None:
+                elsewhere.append(number)
+            else:
+                pieces[number] = piece
+        if elsewhere:
+            places = [(file.start(number), file.ends[number] - file.start(number)) for number in elsewhere]
+            for number, content in zip(elsewhere, self._cache.read(file.sha256, places), strict=True):
+                if content and file.is_piece(number, content):
+                    self._memory.put((file.sha256, number), content)
+                    pieces[number] = content
+        return pieces
 
     def _fetch(self, file: ArchivedFile, numbers: Sequence[int]) -> dict[int, bytes]:
         """Pieces from the store, checked and kept."""
         runs = list(_runs(file, numbers))
         contents = self._ranges.read(file.key, [(file.start(run[0]), file.ends[run[-1]]) for run in runs])
         pieces: dict[int, bytes] = {}
-        for run, content in zip(runs, contents, strict=True):
+        parts = [(file.start(run[0]), content) for run, content in zip(runs, contents, strict=True)]
+        for run, (first, content) in zip(runs, parts, strict=True):
             self.fetched_bytes += len(content)
-            first = file.start(run[0])
             for number in run:
                 piece = content[file.start(number) - first : file.ends[number] - first]
                 if not file.is_piece(number, piece):
@@ -151,7 +159,7 @@ class ObjectReader:
                     )
                 pieces[number] = piece
                 self._memory.put((file.sha256, number), piece)
-            self._cache.write(file.sha256, first, content)
+        self._cache.write(file.sha256, parts)
         return pieces
 
 

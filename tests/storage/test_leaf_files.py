@@ -71,3 +71,5 @@ def test_a_file_that_is_cut_within_a_hash_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cut").write_bytes(bytes(33))
     with pytest.raises(ValueError, match="reshape"):
         read_leaves(tmp_path / "cut")
+    with pytest.raises(ValueError, match="reshape"):
+        only_on_one_side([tmp_path / "cut"], [tmp_path / "cut"])

@@ -185,7 +185,7 @@ cache, content = ObjectCache(Path(sys.argv[1]), 1 << 30), Path(sys.argv[2]).read
 print("filling", flush=True)
 while True:
     for start in range(0, len(content), 5_000):
-        cache.write(sys.argv[3], start, content[start : start + 5_000])
+        cache.write(sys.argv[3], [(start, content[start : start + 5_000])])
 """
 
 
