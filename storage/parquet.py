@@ -12,6 +12,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.tables import TieredTable
 
 ROW_GROUP_ROWS = 131_072  # at most
+BATCH_ROWS = 8_192  # that an engine gives at once: one that makes whole row groups takes twice their memory
 _FEWEST_ROWS = 4_096
 _ROW_GROUPS = 16  # of a month that is neither small nor large: a wallet's rows are in one or two of them
 _STEP_ROWS = 2_048
@@ -67,17 +68,20 @@ def write_parquet(
 
     ``metadata`` are names and values for the file's own key-value metadata.
 
-    Each batch becomes a row group, so the caller cuts the stream to ``group_rows`` and only one is in memory.
+    Every ``group_rows`` rows become a row group, whatever pieces they come in, and only one of these is in memory.
     Statistics are on; text is dictionary-encoded (the writer falls back where values hardly repeat), instants and
     integers are delta-encoded, bloom filters are made for ``table.bloom_columns``.
     """
-    schema = arrow_schema(columns)
-    rows = 0
+    schema, rows = arrow_schema(columns), 0
+    groups = _RowGroups(schema, group_rows)
     with pq.ParquetWriter(target, schema, **_writer_options(columns, table, group_rows)) as writer:
         writer.add_key_value_metadata(dict(metadata))
         for batch in batches:
-            writer.write_table(pa.Table.from_batches([batch.cast(schema)]), row_group_size=group_rows)
             rows += batch.num_rows
+            for group in groups.add(batch):
+                writer.write_table(group, row_group_size=group_rows)
+        if groups.rest.num_rows:
+            writer.write_table(groups.rest, row_group_size=group_rows)
     return rows
 
 
@@ -108,16 +112,28 @@ def even_row_groups(
     are the same bytes. Their columns are cast to ``schema``; those of ``dictionary``, or all, are encoded by one.
     """
     options = {"compression": COMPRESSION, "store_schema": False, "use_dictionary": dictionary}
+    groups = _RowGroups(schema, ROW_GROUP_ROWS)
     with pq.ParquetWriter(target, schema, **options) as writer:
-        waiting = schema.empty_table()
 
         def write(batch: pa.RecordBatch) -> None:
-            nonlocal waiting
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
-            while waiting.num_rows >= ROW_GROUP_ROWS:
-                writer.write_table(waiting.slice(0, ROW_GROUP_ROWS).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
-                waiting = waiting.slice(ROW_GROUP_ROWS)
+            for group in groups.add(batch):
+                writer.write_table(group.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
 
         yield write
-        if waiting.num_rows:
-            writer.write_table(waiting.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+        if groups.rest.num_rows:
+            writer.write_table(groups.rest.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+
+
+class _RowGroups:
+    """Cuts batches, in whatever pieces they come, into tables of ``rows`` rows. ``rest`` are the rows behind them."""
+
+    def __init__(self, schema: pa.Schema, rows: int) -> None:
+        self._schema, self._rows = schema, rows
+        self.rest = schema.empty_table()
+
+    def add(self, batch: pa.RecordBatch) -> Iterator[pa.Table]:
+        """The tables that are whole with the rows of ``batch``, their columns cast to the schema."""
+        self.rest = pa.concat_tables([self.rest, pa.Table.from_batches([batch]).cast(self._schema)])
+        while self.rest.num_rows >= self._rows:
+            yield self.rest.slice(0, self._rows)
+            self.rest = self.rest.slice(self._rows)

@@ -10,7 +10,7 @@ from ledger.columns import Column
 from ledger.tables import TieredTable
 from sql.relations import Relation
 from storage.engine import identifier, sql_type
-from storage.parquet import row_group_rows, write_parquet
+from storage.parquet import BATCH_ROWS, row_group_rows, write_parquet
 from tasks.querying.link import linked, linked_relation, translated
 
 
@@ -36,8 +36,7 @@ def export_partition(
     )
     order = ", ".join(f"{identifier(name)} ASC NULLS LAST" for name in table.cold_order)
     with linked(engine, settings, links=1), translated(settings):
-        group_rows = row_group_rows(rows)
         batches = engine.execute(
             f"SELECT {names} FROM {linked_relation(0, partition)} ORDER BY {order}"
-        ).to_arrow_reader(group_rows)
-        return write_parquet(batches, columns, table, target, metadata, group_rows)
+        ).to_arrow_reader(BATCH_ROWS)
+        return write_parquet(batches, columns, table, target, metadata, row_group_rows(rows))

@@ -37,7 +37,7 @@ from storage.lookups import FileLookup, filtered_columns, make_lookup
 from storage.manifest import Manifest, ManifestFile, ManifestObject, ManifestRowGroup, ManifestTree, describe_month
 from storage.month_proofs import MonthProver
 from storage.month_tree import ReadFile, read_file
-from storage.parquet import ROW_GROUP_ROWS, write_parquet
+from storage.parquet import BATCH_ROWS, write_parquet
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
 from tasks.archiving.object_keys import object_key
@@ -195,7 +195,7 @@ def _write(work: _Keeping, source: Path, target: Path) -> int:
         "treasury.installation": str(work.owner.installation_id),
     }
     with engine(work.settings) as duck:
-        batches = duck.execute(query).to_arrow_reader(ROW_GROUP_ROWS)
+        batches = duck.execute(query).to_arrow_reader(BATCH_ROWS)
         return write_parquet(batches, columns, table, target, metadata)
 
 

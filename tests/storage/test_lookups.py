@@ -23,7 +23,7 @@ KEY = "_treasury/trees/transactions/2026-02/1-1.lookup"
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("lookups") / "february.parquet"
-    write_parquet([batch_of(ROWS[at : at + 300], COLUMNS) for at in (0, 300, 600)], COLUMNS, TABLE, target)
+    write_parquet([batch_of(ROWS, COLUMNS)], COLUMNS, TABLE, target, group_rows=300)
     return target
 
 

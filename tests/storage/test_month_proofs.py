@@ -66,9 +66,8 @@ class Archive:
         self.settings = settings
         self.store = ObjectStore(settings)
         self.rows = rows
-        batches = [batch_of(rows[at : at + in_row_group], NULLABLE) for at in range(0, len(rows), in_row_group)]
         file = spool / "month.parquet"
-        write_parquet(batches, NULLABLE, TABLE, file)
+        write_parquet([batch_of(rows, NULLABLE)], NULLABLE, TABLE, file, group_rows=in_row_group)
         self.read: ReadFile = read_file(settings, TABLE, NULLABLE, MONTH, file, spool)
         self.store.put(file, FILE_KEY)
         self.store.put_bytes(self.read.tree.chunk_roots, "_treasury/trees/x.tree")
@@ -274,7 +273,7 @@ def test_a_file_that_is_missing_is_named(archive: Archive) -> None:
 def test_a_file_with_one_other_row_makes_no_proof_of_its_chunk(archive: Archive, tmp_path: Path) -> None:
     changed = [{**row, "reference": "forged"} if number == 3 else row for number, row in enumerate(archive.rows)]
     file = tmp_path / "forged.parquet"
-    write_parquet([batch_of(changed[at : at + 100], NULLABLE) for at in range(0, 600, 100)], NULLABLE, TABLE, file)
+    write_parquet([batch_of(changed, NULLABLE)], NULLABLE, TABLE, file, group_rows=100)
     archive.store.remove(FILE_KEY)
     archive.store.put(file, FILE_KEY)
     with archive.prover() as prover:

@@ -35,7 +35,7 @@ class Archived:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         path = folder / "one.parquet"
-        write_parquet([batch_of(ROWS[at : at + 200], COLUMNS) for at in (0, 200, 400)], COLUMNS, TABLE, path)
+        write_parquet([batch_of(ROWS, COLUMNS)], COLUMNS, TABLE, path, group_rows=200)
         self.settings, self.content = settings, path.read_bytes()
         ObjectStore(settings).put(path, KEY)
         lookup, sha256 = make_lookup(path, [], 0), hashlib.sha256(self.content).hexdigest()

@@ -98,18 +98,20 @@ def test_a_bloom_filter_rules_out_what_is_absent_and_never_what_is_there(
     assert absent.count((True,)) >= 45  # at one per cent of false positives
 
 
-def test_each_batch_becomes_a_row_group_and_none_is_larger_than_the_bound(tmp_path: Path) -> None:
+def test_row_groups_are_of_one_size_whatever_pieces_the_rows_come_in(tmp_path: Path) -> None:
     columns = (Column("id", ColumnKind.INTEGER, nullable=False), Column("note", ColumnKind.TEXT))
-    sizes = [ROW_GROUP_ROWS, 7, ROW_GROUP_ROWS + 1]
+    sizes = [ROW_GROUP_ROWS, 7, 2 * ROW_GROUP_ROWS, 1]
+    starts = [sum(sizes[:number]) for number in range(len(sizes))]
     batches = [
-        pa.record_batch({"id": pa.array(range(size), pa.int64()), "note": pa.nulls(size, pa.string())})
-        for size in sizes
+        pa.record_batch({"id": pa.array(range(start, start + size), pa.int64()), "note": pa.nulls(size, pa.string())})
+        for start, size in zip(starts, sizes, strict=True)
     ]
     target = tmp_path / "groups.parquet"
     assert write_parquet(iter(batches), columns, TABLE, target) == sum(sizes)
     metadata = pq.read_metadata(target)
     groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
-    assert groups == [ROW_GROUP_ROWS, 7, ROW_GROUP_ROWS, 1]
+    assert groups == [ROW_GROUP_ROWS, ROW_GROUP_ROWS, ROW_GROUP_ROWS, 8]
+    assert pq.read_table(target)["id"].to_pylist() == list(range(sum(sizes)))
 
 
 def test_a_file_without_rows_still_has_the_schema(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from config.suppliers import Suppliers
 from ledger.business_days import bounds
 from ledger.shares import percent
 from ledger.spreadsheet_cells import safe_text
-from storage.parquet import ROW_GROUP_ROWS, even_row_groups
+from storage.parquet import BATCH_ROWS, even_row_groups
 from suppliers.registry import definition_of
 from tasks.reconciliation.engine.matching import matched_rows
 from tasks.reconciliation.engine.queries import MATCHING
@@ -88,7 +88,7 @@ def returned_to(settings: Suppliers, supplier: str) -> Returned | None:
 
 def write_return_file(engine: duckdb.DuckDBPyConnection, target: Path, returned: Returned) -> None:
     """Our transactions of the day, comma delimited, in the supplier's columns. For a machine: texts as we hold them."""
-    rows = engine.execute(MATCHING["return_rows"]).to_arrow_reader(ROW_GROUP_ROWS)
+    rows = engine.execute(MATCHING["return_rows"]).to_arrow_reader(BATCH_ROWS)
     schema = returned(pa.RecordBatch.from_pylist([], schema=rows.schema)).schema
     # No quotes around the heading: the supplier gives it without.
     target.write_text(",".join(schema.names) + "\n", encoding="utf-8")
@@ -136,7 +136,7 @@ def matched(figures: dict[str, Any]) -> str:
 
 def _write_matches(engine: duckdb.DuckDBPyConnection, target: Path) -> None:
     """In row groups of one size, however the engine cuts its stream: so the bytes are the same each time."""
-    batches = engine.execute(matched_rows()).to_arrow_reader(ROW_GROUP_ROWS)
+    batches = engine.execute(matched_rows()).to_arrow_reader(BATCH_ROWS)
     with even_row_groups(target, batches.schema) as write:
         for batch in batches:
             write(batch)
