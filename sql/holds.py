@@ -1,11 +1,13 @@
 """Legal holds in PostgreSQL: who placed them, who released them, and which are open."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import combinations
 from typing import Any
 
+from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from ledger.holds import Hold, HoldScope, Lack, Subject
@@ -121,12 +123,17 @@ def add_decision(
 
 def list_holds(connection: Connection, number: int | None = None) -> list[HoldRecord]:
     """Every hold, the oldest first, or the one with a number."""
-    return [_record(row) for row in connection.execute(_QUERIES["holds"], {"hold_id": number}).fetchall()]
+    return [read_hold(row) for row in connection.execute(_QUERIES["holds"], {"hold_id": number}).fetchall()]
 
 
 def open_holds(connection: Connection) -> list[Hold]:
     """The holds that keep rows, the oldest first."""
-    return [record.hold for record in list_holds(connection) if record.keeps]
+    return open_holds_of(connection.execute(_QUERIES["holds"], {"hold_id": None}).fetchall())
+
+
+def open_holds_of(rows: Iterable[TupleRow]) -> list[Hold]:
+    """`open_holds` of the rows of its query."""
+    return [record.hold for record in map(read_hold, rows) if record.keeps]
 
 
 def wrongly_released(connection: Connection) -> set[str]:
@@ -183,7 +190,15 @@ class Review:
 
 def review_holds(connection: Connection, today: date) -> Review:
     """Return what there is to review on a UTC day."""
-    return Review(*fetch_one(connection, _QUERIES["review"], {"today": today}))
+    return review_of(open_holds(connection), today)
+
+
+def review_of(holds: Sequence[Hold], today: date) -> Review:
+    """What there is to review of open holds on a UTC day."""
+    overdue = [hold for hold in holds if hold.review_on < today]
+    oldest = min(overdue, key=lambda hold: (hold.review_on, hold.number), default=None)
+    first = (None, None) if oldest is None else (oldest.review_on, oldest.number)
+    return Review(len(holds), len(overdue), *first)
 
 
 def _span(scope: HoldScope) -> dict[str, Any]:
@@ -197,7 +212,8 @@ def _object(stored: LoggedObject | None) -> dict[str, Any]:
     return {"object_key": stored.key, "object_bytes": stored.size_bytes, "object_sha256": sha256}
 
 
-def _record(row: Any) -> HoldRecord:
+def read_hold(row: TupleRow) -> HoldRecord:
+    """A row of the query `holds`."""
     number, matter, table, first, last, subject, value, reason, actor, account, placed_at, review_on, lacks, *rest = row
     *decided, proposer, its_account = rest
     scope = HoldScope(Month.of(first), Month.of(last), table, None if subject is None else Subject(subject), value)

@@ -8,11 +8,13 @@ from typing import Any
 from psycopg.rows import TupleRow, class_row
 from psycopg.sql import SQL, Identifier
 
+from ledger.holds import Hold
 from ledger.months import FIRST_MONTH, Month
 from ledger.retention import last_due
 from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
 from sql.deletion_requests import end_of_grace, read_decisions
+from sql.holds import open_holds
 from sql.queries import load
 from sql.relations import Parents
 
@@ -86,18 +88,21 @@ class MonthEnd:
 
 def month_ends(connection: Connection, table: str | None = None) -> dict[tuple[str, Month], MonthEnd]:
     """How the life of each month that is not deleted goes on, by table and month."""
-    return month_ends_of(connection.execute(_QUERIES["month_ends"], {"table": table, "month": None}).fetchall())
+    rows = connection.execute(_QUERIES["month_ends"], {"table": table, "month": None}).fetchall()
+    return month_ends_of(rows, open_holds(connection))
 
 
-def month_ends_of(rows: Sequence[TupleRow]) -> dict[tuple[str, Month], MonthEnd]:
-    """`month_ends` of the rows of its query."""
+def month_ends_of(rows: Sequence[TupleRow], holds: Sequence[Hold]) -> dict[tuple[str, Month], MonthEnd]:
+    """`month_ends` of the rows of its query, and of the open holds."""
     ends = {}
-    for name, month, held_by, request_id, approvals, grace_days, requested_at, decisions, now in rows:
+    for name, first_day, request_id, approvals, grace_days, requested_at, decisions, now in rows:
         state, due_at = None, None
         if request_id is not None:
             due_at = end_of_grace(approvals, grace_days, requested_at, read_decisions(decisions))
             state = "waiting" if due_at is None else "grace" if now < due_at else "approved"
-        ends[name, Month.of(month)] = MonthEnd(tuple(held_by), request_id, state, due_at)
+        month = Month.of(first_day)
+        held_by = tuple(hold.name for hold in holds if hold.scope.includes(name, month))
+        ends[name, month] = MonthEnd(held_by, request_id, state, due_at)
     return ends
 
 

@@ -14,12 +14,13 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.retention import due_on
 from ledger.tables import TieredTable
+from sql.holds import open_holds_of
 from sql.old_months import MonthEnd, month_ends_of
 from sql.queries import load
 
 MOST_MONTHS = 120
 _QUERIES = load("verified")
-_MONTH_ENDS = load("old_months")
+_MONTH_ENDS, _HOLDS = load("old_months"), load("holds")
 _MonthName = Annotated[str, Meta(examples=["2024-11"])]
 _Hash = Annotated[str, Meta(description="SHA-256, in hex", pattern="^[0-9a-f]{64}$")]
 
@@ -167,12 +168,13 @@ async def _read(database: Database, name: str, parameters: dict[str, Any]) -> li
 
 
 async def _ends(database: Database, table: str | None, month: date | None) -> dict[tuple[str, str], MonthEnd]:
-    async def fetch(connection: AsyncConnection) -> list[TupleRow]:
-        cursor = await connection.execute(_MONTH_ENDS["month_ends"], {"table": table, "month": month})
-        return await cursor.fetchall()
+    async def fetch(connection: AsyncConnection) -> dict[tuple[str, Month], MonthEnd]:
+        ends = await connection.execute(_MONTH_ENDS["month_ends"], {"table": table, "month": month})
+        holds = await connection.execute(_HOLDS["holds"], {"hold_id": None})
+        return month_ends_of(await ends.fetchall(), open_holds_of(await holds.fetchall()))
 
-    rows = await database.run(fetch, "archive_month_ends")
-    return {(name, str(of_month)): end for (name, of_month), end in month_ends_of(rows).items()}
+    ends = await database.run(fetch, "archive_month_ends")
+    return {(name, str(of_month)): end for (name, of_month), end in ends.items()}
 
 
 def _object(key: str, size_bytes: int, sha256: str) -> ArchivedObject:

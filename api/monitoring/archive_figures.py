@@ -15,6 +15,7 @@ from api.monitoring.database_report import read
 from ledger.errors import TreasuryError
 from ledger.tables import TieredTable
 from sql.deletion_requests import end_of_grace, read_decisions
+from sql.holds import open_holds_of, read_hold, review_of
 from sql.old_months import last_due_months
 from sql.queries import load
 
@@ -22,6 +23,13 @@ from sql.queries import load
 _OLDEST = (
     "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(verified_at)), 0)::float8"  # noqa: S608  # a constant
     f" FROM ({load('verified')['parts']}) AS parts"
+)
+# Whether a release counts is decided where all names are compared, so these queries give every hold with its decision.
+_HOLDS = load("holds")["holds"]
+_HELD_MONTHS = (
+    "SELECT m.*, h.* FROM (SELECT DISTINCT table_name, month FROM archive_months WHERE tier IN ('cold', 'deep')) AS m"  # noqa: S608  # a constant
+    f" JOIN ({_HOLDS}) AS h ON coalesce(h.table_name, m.table_name) = m.table_name"
+    " AND m.month BETWEEN h.first_month AND h.last_month"
 )
 
 
@@ -49,6 +57,12 @@ def _of_requests(rows: Sequence[TupleRow]) -> tuple[int, int]:
     return waiting, in_grace
 
 
+def _of_holds(rows: Sequence[TupleRow]) -> tuple[int, int]:
+    """How many legal holds are open, and how many of them are past their review date."""
+    review = review_of(open_holds_of(rows), datetime.now(UTC).date())
+    return review.open, review.overdue
+
+
 LOG = (
     Figures(
         "public_log",
@@ -71,13 +85,15 @@ ARCHIVE = (
         text=_OLDEST,
     ),
     Figures(
-        "retention",
+        "holds",
         (
             ("treasury_holds_open", "Legal holds that are open"),
             ("treasury_holds_overdue", "Open legal holds that are past their review date"),
-            ("treasury_deletions_unfinished", "Deletions that have begun and have no certificate"),
         ),
+        counted=_of_holds,
+        text=_HOLDS,
     ),
+    Figures("deletions", (("treasury_deletions_unfinished", "Deletions that have begun and have no certificate"),)),
     Figures(
         "open_requests",
         (
@@ -93,11 +109,16 @@ ARCHIVE = (
         text=load("old_months")["due_months"],
     ),
     Figures(
+        "held_months",
+        (("treasury_months_held", "Archived months that an open legal hold keeps, or rows of which it keeps"),),
+        counted=lambda rows: (len({row[:2] for row in rows if read_hold(row[2:]).keeps}),),
+        text=_HELD_MONTHS,
+    ),
+    Figures(
         "month_ends",
         (
             ("treasury_months_deep", "Parts of months that are in the deep tier"),
             ("treasury_months_deep_bytes", "Bytes with rows in the deep tier"),
-            ("treasury_months_held", "Archived months that an open legal hold keeps, or rows of which it keeps"),
             ("treasury_months_deleted", "Months that were deleted with a certificate"),
         ),
     ),
@@ -106,7 +127,7 @@ ARCHIVE = (
 
 async def exposition(database: Database, tables: Sequence[TieredTable], groups: tuple[Figures, ...]) -> bytes:
     """The figures in Prometheus's text format, without those whose query PostgreSQL does not answer."""
-    parameters = last_due_months(tables, datetime.now(UTC).date()) | {"classed": False}
+    parameters = last_due_months(tables, datetime.now(UTC).date()) | {"classed": False, "hold_id": None}
     registry = CollectorRegistry()
     gauge = partial(Gauge, registry=registry)
     # At the same time: while PostgreSQL is away, each of them waits for its limit.

@@ -62,10 +62,3 @@ SELECT table_name, month, certificate, order_content
 FROM deletions
 WHERE (%(table)s::text IS NULL OR table_name = %(table)s) AND month BETWEEN %(first_month)s AND %(last_month)s
 ORDER BY number
-
--- name: review
--- Holds that are open, how many are past their review date, and the oldest such date.
-SELECT count(*), count(*) FILTER (WHERE h.review_on < %(today)s), min(h.review_on) FILTER (WHERE h.review_on < %(today)s),
-       min(h.hold_id) FILTER (WHERE h.review_on < %(today)s)
-FROM holds h
-WHERE NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released')

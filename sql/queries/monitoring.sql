@@ -145,14 +145,9 @@ LEFT JOIN log_events e ON e.installation_id = i.installation_id AND e.replaced_a
 -- name: open_alerts
 SELECT severity, count(*) FROM alerts WHERE state = 'open' GROUP BY severity ORDER BY severity
 
--- name: retention
--- Legal holds that are open, and those past their review date; deletions without a certificate.
-SELECT (SELECT count(*) FROM holds h
-        WHERE NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released')),
-       (SELECT count(*) FROM holds h
-        WHERE h.review_on < (now() AT TIME ZONE 'UTC')::date
-          AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released')),
-       (SELECT count(*) FROM deletions WHERE state <> 'done')
+-- name: deletions
+-- Deletions without a certificate.
+SELECT count(*) FROM deletions WHERE state <> 'done'
 
 -- name: open_requests
 -- The requests to delete months that are neither refused nor revoked, and the time: whose approvals count is decided where
@@ -166,12 +161,7 @@ WHERE NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = r.reques
   AND NOT EXISTS (SELECT FROM deletions x WHERE x.request_id = r.request_id)
 
 -- name: month_ends
--- Parts of months in the deep tier, and their bytes; archived months under a hold; those that were deleted.
+-- Parts of months in the deep tier, and their bytes; months that were deleted.
 SELECT (SELECT count(*) FROM archive_months WHERE tier = 'deep'),
        (SELECT coalesce(sum(object_bytes), 0) FROM archive_months WHERE tier = 'deep'),
-       (SELECT count(*) FROM (SELECT DISTINCT table_name, month FROM archive_months WHERE tier IN ('cold', 'deep')) AS m
-        WHERE EXISTS (SELECT FROM holds h
-                      WHERE coalesce(h.table_name, m.table_name) = m.table_name
-                        AND m.month BETWEEN h.first_month AND h.last_month
-                        AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released'))),
        (SELECT count(DISTINCT (table_name, month)) FROM archive_months WHERE tier = 'deleted' AND step = 'idle')

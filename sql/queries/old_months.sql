@@ -28,13 +28,9 @@ WHERE NOT EXISTS (
       AND NOT EXISTS (SELECT FROM deletions x WHERE (x.request_id, x.table_name, x.month) = (q.request_id, m.table_name, m.month)))
 
 -- name: month_ends
--- How the life of each month that is there goes on: the open holds on all of it or on rows of it, and the newest request to
--- delete it that is open, with what says how far it is. Whose approvals count is decided where all names are compared.
+-- How the life of each month that is there goes on: the newest request to delete it that is open, with what says how far
+-- it is. Whose approvals count is decided where all names are compared.
 SELECT m.table_name, m.month,
-       ARRAY(SELECT 'HOLD-' || h.hold_id FROM holds h
-             WHERE coalesce(h.table_name, m.table_name) = m.table_name AND m.month BETWEEN h.first_month AND h.last_month
-               AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released')
-             ORDER BY h.hold_id),
        r.request_id, r.approvals, r.grace_days, r.requested_at, r.decisions, now()
 FROM (SELECT DISTINCT table_name, month FROM archive_months
       WHERE tier <> 'deleted' AND (%(table)s::text IS NULL OR table_name = %(table)s)

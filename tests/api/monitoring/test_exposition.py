@@ -109,7 +109,8 @@ MONTHS = """
                  (date '2014-03-01', 1, 'deleted', 'deleting', 'i', 1, 'DEL-1-3'))
          AS made (month, part, tier, step, key, bytes, certificate)
 """
-# One hold on January and February 2019, one of April to July 2020, where nothing is archived; a released one on 2020.
+# One hold on January and February 2019; one of April to July 2020, where nothing is archived; a released one on 2020;
+# one on February 2020 whose release is of one person alone, so that it does not count.
 HOLDS = """
     INSERT INTO holds (hold_id, matter, table_name, first_month, last_month, reason, actor, account, placed_at,
                        review_on, object_key, object_bytes, object_sha256)
@@ -117,12 +118,15 @@ HOLDS = """
            sha256('')
     FROM (VALUES (1, 'transactions', date '2019-01-01', date '2019-02-01'),
                  (2, NULL, date '2020-04-01', date '2020-07-01'),
-                 (3, NULL, date '2020-01-01', date '2020-12-01')) AS placed (number, table_name, first_month,
+                 (3, NULL, date '2020-01-01', date '2020-12-01'),
+                 (4, NULL, date '2020-02-01', date '2020-02-01')) AS placed (number, table_name, first_month,
                                                                             last_month);
     INSERT INTO hold_decisions (hold_id, action, actor, account, reason, decided_at, object_key, object_bytes,
                                 object_sha256)
     VALUES (3, 'proposed', 'b', 'b', 'r', now(), NULL, NULL, NULL),
-           (3, 'released', 'c', 'c', 'r', now(), 'k', 1, sha256(''))
+           (3, 'released', 'c', 'c', 'r', now(), 'k', 1, sha256('')),
+           (4, 'proposed', 'b', 'b', 'r', now(), NULL, NULL, NULL),
+           (4, 'released', 'B', 'B', 'r', now(), 'l', 1, sha256(''))
 """
 # Of three requests one is in its grace period, with two months; of one the grace period is over; one was revoked.
 REQUESTS = """
@@ -162,12 +166,13 @@ def test_months_that_are_deep_held_in_grace_and_deleted_are_counted(
     assert {name: value for name, value in counts.items() if name.removeprefix("treasury_months_") in ENDS} == {
         "treasury_months_deep": 3,
         "treasury_months_deep_bytes": 123,
-        "treasury_months_held": 2,
+        "treasury_months_held": 3,
         "treasury_months_in_grace": 2,
         "treasury_months_due": 1,
         "treasury_months_deleted": 2,
     }
     assert found["treasury_deletion_requests_waiting"].value == 2
+    assert found["treasury_holds_open"].value == 3
 
 
 def test_figures_that_cannot_be_read_take_no_others_with_them(

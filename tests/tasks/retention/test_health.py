@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ledger.errors import TransientError
+from ledger.holds import HoldScope
 from storage.versions import VersionedStore
 from tasks.health import CHECKS, CheckResult, HealthState, run_checks
 from tasks.retention.approvals import approve
+from tasks.retention.holds import place_hold
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.retention.aged import OLD, OLDER, REVIEW, delete, hold, release, request
 
@@ -25,7 +27,13 @@ def test_a_hold_that_nobody_looked_at_by_its_review_date_is_named(old: Ledger) -
     assert states == [HealthState.HEALTHY, HealthState.WARNING, HealthState.CRITICAL]
     line = measured(old, "holds", until + timedelta(days=3)).line
     assert line == "1 legal hold is open; 1 past the review date, HOLD-1 since 3 days"
+    earlier = place_hold(
+        old.settings, HoldScope(OLDER, OLDER), "m", "asked for", "anna", REVIEW - timedelta(days=2)
+    ).hold.name
+    line = measured(old, "holds", until + timedelta(days=3)).line
+    assert line == f"2 legal holds are open; 2 past the review date, {earlier} since 5 days"
     release(old, number)
+    release(old, number + 1)
     assert measured(old, "holds", until + timedelta(days=30)).state is HealthState.HEALTHY
 
 

@@ -14,8 +14,10 @@ from ledger.transparency.policies import LogPolicy
 from ledger.transparency.replay import replay_entries
 from ledger.transparency.tiles import Tree
 from sql.connection import connect
+from sql.holds import review_holds
 from sql.installation import read_installation
 from sql.log import log_lock, read_entries
+from sql.old_months import month_ends
 from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
 from tasks.retention import holds as module
@@ -342,3 +344,6 @@ def test_a_release_that_is_not_by_two_others_does_not_count_whatever_wrote_it(
     (kept,) = plan_deletion(old.settings, [old.table]).kept
     assert kept.month == OLD
     assert "its release in hold_decisions is not by two others" in kept.reason
+    with connect(old.settings.database_dsn, "test") as connection:
+        assert month_ends(connection)[old.table.name, OLD].held_by == (placed.hold.name,)
+        assert review_holds(connection, utc_today()).open == 1
