@@ -4,7 +4,9 @@ Months are larger than memory, so a side of a comparison is a list of files in t
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,7 @@ import numpy.typing as npt
 from ledger.merkle import HASH_BYTES
 from storage.hashing import Hashes
 
-_PASS_LEAVES = 2_000_000  # about 250 MB of both sides and their order
+_PART_LEAVES = 2_000_000  # about 250 MB of both sides and their order
 _BLOCK_LEAVES = 1 << 17
 _PREFIX = np.dtype(">u8")
 
@@ -38,23 +40,45 @@ def leaf_slices(files: Sequence[Path], rows: int) -> Iterator[Hashes]:
 def only_on_one_side(here: Sequence[Path], there: Sequence[Path]) -> tuple[int, int]:
     """How many leaves only the files ``here`` have, and only those ``there``; a leaf that occurs twice counts twice.
 
-    Memory does not grow with the number of leaves: they are compared in passes, by their first bits.
+    Memory does not grow with the number of leaves: they are compared in parts, by their first bits. Where there are
+    several, both sides are written once more beside the first file, so the time grows with the leaves alone.
     """
     count = max(sum(file.stat().st_size for file in files) // HASH_BYTES for files in (here, there))
-    passes = max(1, -(-count // _PASS_LEAVES))
+    parts = max(1, -(-count // _PART_LEAVES))
+    if parts == 1:
+        return _differences_of(here, there)
     only_here = only_there = 0
-    for number in range(passes):
-        ours, theirs = (_sorted_part(side, number, passes) for side in (here, there))
-        if len(ours) == len(theirs) and (ours == theirs).all():
-            continue
-        missing, extra = _differences(ours, theirs)
-        only_here, only_there = only_here + missing, only_there + extra
+    with TemporaryDirectory(dir=(*here, *there)[0].parent, prefix="leaves-") as folder:
+        sides = [_spread(files, parts, Path(folder) / name) for name, files in (("here", here), ("there", there))]
+        for ours, theirs in zip(*sides, strict=True):
+            missing, extra = _differences_of([ours], [theirs])
+            only_here, only_there = only_here + missing, only_there + extra
     return only_here, only_there
 
 
-def _sorted_part(files: Sequence[Path], number: int, passes: int) -> Hashes:
-    """The leaves of one pass, sorted."""
-    together = _leaves_of_pass(files, number, passes)
+def _spread(files: Sequence[Path], parts: int, folder: Path) -> list[Path]:
+    """Write the leaves into a file for each part, and return these."""
+    folder.mkdir()
+    paths = [folder / str(number) for number in range(parts)]
+    with ExitStack() as stack:
+        targets = [stack.enter_context(path.open("wb")) for path in paths]
+        for leaves in leaf_slices(files, _BLOCK_LEAVES):
+            numbers = _part_of(leaves, parts)
+            order = np.argsort(numbers.astype(np.uint16), kind="stable")  # by radix: some times as fast
+            ends = np.cumsum(np.bincount(numbers, minlength=parts))
+            for target, share in zip(targets, np.split(leaves[order], ends[:-1]), strict=True):
+                target.write(share.tobytes())
+    return paths
+
+
+def _differences_of(here: Sequence[Path], there: Sequence[Path]) -> tuple[int, int]:
+    ours, theirs = (_sorted(files) for files in (here, there))
+    return (0, 0) if len(ours) == len(theirs) and (ours == theirs).all() else _differences(ours, theirs)
+
+
+def _sorted(files: Sequence[Path]) -> Hashes:
+    """All leaves of the files, sorted."""
+    together = np.concatenate([np.empty((0, HASH_BYTES), np.uint8), *leaf_slices(files, _BLOCK_LEAVES)])
     prefixes = _prefixes(together)
     order = np.argsort(prefixes)
     prefixes = prefixes[order]
@@ -64,16 +88,9 @@ def _sorted_part(files: Sequence[Path], number: int, passes: int) -> Hashes:
     return np.take(together.view(np.uint64), order, axis=0).view(np.uint8)
 
 
-def _leaves_of_pass(files: Sequence[Path], number: int, passes: int) -> Hashes:
-    blocks = leaf_slices(files, _BLOCK_LEAVES)
-    parts = [leaves if passes == 1 else leaves[_pass_of(leaves, passes) == number] for leaves in blocks]
-    return np.concatenate([np.empty((0, HASH_BYTES), np.uint8), *parts])
-
-
-def _pass_of(leaves: Hashes, passes: int) -> npt.NDArray[np.uint64]:
-    """The pass that each leaf is compared in: its first 32 bits, cut into equal shares."""
-    share: npt.NDArray[np.uint64] = (_prefixes(leaves) >> np.uint64(32)) * np.uint64(passes) >> np.uint64(32)
-    return share
+def _part_of(leaves: Hashes, parts: int) -> npt.NDArray[np.int64]:
+    """The part that each leaf is compared in: its first 32 bits, cut into equal shares."""
+    return ((_prefixes(leaves) >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)).astype(np.int64)
 
 
 def _prefixes(leaves: Hashes) -> npt.NDArray[np.uint64]:

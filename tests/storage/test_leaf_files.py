@@ -33,14 +33,14 @@ cuts = st.lists(st.integers(0, 30), max_size=2)
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(numbers, numbers, cuts, cuts, st.integers(1, 40))
 def test_the_leaves_that_one_side_alone_has_are_counted(
-    tmp_path: Path, here: list[int], there: list[int], first: list[int], second: list[int], in_a_pass: int
+    tmp_path: Path, here: list[int], there: list[int], first: list[int], second: list[int], in_a_part: int
 ) -> None:
     sides = [
         _files(tmp_path, name, [_leaf(number) for number in side], cut)
         for name, side, cut in (("here", here, first), ("there", there, second))
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaf_files, "_PASS_LEAVES", in_a_pass)
+        patch.setattr(leaf_files, "_PART_LEAVES", in_a_part)
         found = only_on_one_side(*sides)
     missing, extra = Counter(here) - Counter(there), Counter(there) - Counter(here)
     assert found == (missing.total(), extra.total())
