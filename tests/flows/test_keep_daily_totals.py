@@ -16,11 +16,8 @@ def test_a_run_keeps_the_totals_of_months_that_have_ended_and_the_next_finds_the
     for expected in (TotalsResult.KEPT, TotalsResult.HELD):
         state = keep_daily_totals(return_state=True)
         assert state.is_completed()
-        outcomes = state.result()
-        assert {one.month: one.result for one in outcomes if one.table == "transactions"} == {
-            COLD: expected,
-            HOT: expected,
-        }
+        results = {one.month: one.result for one in state.result() if one.table == "transactions"}
+        assert (results[COLD], results[HOT]) == (expected, expected)  # months that have ended since have none of its rows
         check(ledger.settings, ledger.table)
 
 
@@ -34,4 +31,5 @@ def test_a_month_that_cannot_be_kept_fails_the_run_and_stops_no_other(ledger: Le
     assert state.is_failed()
     with pytest.raises(DataError, match=str(COLD)):
         state.result()
-    assert ledger.sql("SELECT month::text FROM daily_totals_places") == [(f"{HOT}-01",)]
+    kept = ledger.sql("SELECT DISTINCT month::text FROM daily_totals_places WHERE month <= %s", HOT.first_day)
+    assert kept == [(f"{HOT}-01",)]
