@@ -452,9 +452,10 @@ def test_a_month_is_not_overdue_in_the_night_that_it_becomes_due(ledger: Setting
 
 def test_unfinished_rows_age(ledger: Settings, connection: Connection) -> None:
     assert run(ledger, "pending_rows_ageing")["pending_rows_ageing"].line == "no row is unfinished"
-    this_month = Month.of(datetime.now(UTC))
-    insert(connection, this_month, "completed", timedelta(hours=2))
-    insert(connection, this_month, "processing", timedelta(hours=2))
+    month = Month.of(datetime.now(UTC) - timedelta(hours=2))  # the one before, at the beginning of a month
+    ensure_partition(connection, ledger, ledger.table("transactions"), month)
+    insert(connection, month, "completed", timedelta(hours=2))
+    insert(connection, month, "processing", timedelta(hours=2))
     result = run(ledger, "pending_rows_ageing")["pending_rows_ageing"]
     assert (result.state, result.line) == (
         HealthState.HEALTHY,
