@@ -49,8 +49,8 @@ def only_on_one_side(here: Sequence[Path], there: Sequence[Path]) -> tuple[int, 
         return _differences_of(here, there)
     only_here = only_there = 0
     with TemporaryDirectory(dir=(*here, *there)[0].parent, prefix="leaves-") as folder:
-        sides = [_spread(files, parts, Path(folder) / name) for name, files in (("here", here), ("there", there))]
-        for ours, theirs in zip(*sides, strict=True):
+        spread = (_spread(files, parts, Path(folder) / name) for name, files in (("here", here), ("there", there)))
+        for ours, theirs in zip(*spread, strict=True):
             missing, extra = _differences_of([ours], [theirs])
             only_here, only_there = only_here + missing, only_there + extra
     return only_here, only_there
