@@ -2,8 +2,10 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
+import time
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -139,7 +141,20 @@ class Ledger:
         """Run Python code in a process of its own, with this test's settings."""
         with self.start(program, *arguments, **environment) as process:
             out, err = process.communicate(timeout=120)
+        if process.returncode == -signal.SIGKILL:
+            self._until_its_locks_are_free()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def _until_its_locks_are_free(self) -> None:
+        """PostgreSQL ends a session a moment after its client was killed, and a busy machine makes it a long one."""
+        locks = (
+            "SELECT FROM pg_locks WHERE locktype = 'advisory' AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        for _ in range(100):
+            if not self.sql(locks):
+                return
+            time.sleep(0.05)
 
     def start(self, program: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
         """Start Python code in a process of its own, with this test's settings."""
