@@ -109,7 +109,7 @@ def _ahead(folder: str, log: LogContent, entries: list[bytes], row: LogRow | Non
 def record_incarnation(connection: Connection, owner: Owner, former: Owner | None, ahead: Ahead | None) -> None:
     """Record, in the caller's transaction, that this database became ``owner``, after taking over what it lacked.
 
-    What this database recorded itself and nobody published follows, recorded again by ``owner``.
+    What this database recorded itself and the log does not have follows, recorded again by ``owner``.
     """
     undecided: list[Event] = []
     is_same = former is not None and former.installation_id == owner.installation_id
@@ -132,12 +132,16 @@ def _is_about_the_log(event: Event) -> bool:
 
 
 def _withdraw(connection: Connection, former: Owner, ahead: Ahead | None) -> list[Event]:
-    """Take back the events that nobody published; returns them, in the order in which they were recorded."""
+    """Take back the events that this database knows of no publication of; returns those that the log does not have, in
+    the order in which they were recorded. The former database may have published them since the backup: a second entry
+    would undo what came after the first, such as a move to the deep tier or a deletion.
+    """
     row = read_log(connection, former.installation_id)
     from_index = ahead.common if ahead else row.published_size if row else 0
     undecided = list_undecided(connection, former.installation_id, from_index)
     replace_events(connection, [event_id for event_id, _ in undecided])
-    return [Event.from_bytes(entry) for _, entry in undecided]
+    published = frozenset(ahead.log.entries) if ahead else frozenset()
+    return [Event.from_bytes(entry) for _, entry in undecided if entry not in published]
 
 
 def _take_over(connection: Connection, owner: Owner, ahead: Ahead) -> None:

@@ -9,8 +9,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from config import Settings
 from ledger.months import Month
 from servers.lending import running
+from tasks.archiving.calendar import utc_today
 from tests.tasks.archiving.fixtures import store  # noqa: F401  # a fixture of the ledger's
-from tests.tasks.archiving.ledger import TODAY, Ledger
+from tests.tasks.archiving.ledger import Ledger
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,6 @@ def ledger(
         monkeypatch.setenv(name, value)
     made = Ledger(settings, store)
     for table in settings.registry.values():
-        made.fill(Month.of(TODAY), rows=0, table=table)
+        made.fill(Month.of(utc_today()), rows=0, table=table)
     with temporary_settings({PREFECT_API_URL: prefect_url}):
         yield made

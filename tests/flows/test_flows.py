@@ -193,7 +193,7 @@ def test_a_month_with_unfinished_rows_becomes_warm_and_is_held_back_there(ledger
     ("parameters", "named"),
     [
         (NOON | {"tables": ["transactions", "ghosts"]}, "unknown table 'ghosts'"),
-        ({"as_of": TODAY.replace(year=TODAY.year + 3)}, "as_of: 2029-11-23 is in the future"),
+        ({"as_of": date(2199, 11, 23)}, "as_of: 2199-11-23 is in the future"),
     ],
 )
 def test_a_wrong_parameter_is_named_before_anything_moves(

@@ -17,7 +17,7 @@ def test_a_run_keeps_the_totals_of_months_that_have_ended_and_the_next_finds_the
         state = keep_daily_totals(return_state=True)
         assert state.is_completed()
         results = {one.month: one.result for one in state.result() if one.table == "transactions"}
-        assert (results[COLD], results[HOT]) == (expected, expected)  # months that have ended since have none of its rows
+        assert (results[COLD], results[HOT]) == (expected, expected)  # months that have ended since are without rows
         check(ledger.settings, ledger.table)
 
 

@@ -37,11 +37,15 @@ class Row:
 
 @dataclass(slots=True)
 class Part:
-    """A part of a month: where it is, its rows by id, and the held wallets that a deletion found every row to be of."""
+    """A part of a month: where it is, its rows by id, and the held wallets that a deletion found every row to be of.
+
+    ``archiving`` is the number of the move that made it cold.
+    """
 
     tier: str
     rows: dict[UUID, Row] = field(default_factory=dict)
     kept_by: frozenset[str] = frozenset()
+    archiving: int = 0
 
     @property
     def is_archived(self) -> bool:
@@ -69,6 +73,8 @@ class Model:
     waiting: set[PartKey] = field(default_factory=set)  # archived, their events recorded and not published
     logged: set[PartKey] = field(default_factory=set)  # archived as the published log has it
     deepened: set[PartKey] = field(default_factory=set)  # deep as the published log has it
+    archivings: int = 0  # so far, those of databases that were set back, too
+    published: set[tuple[PartKey, int]] = field(default_factory=set)  # the archivings that the log has
     is_installed: bool = False  # whether it ever wrote to its archive
     holds: dict[int, tuple[Month, str | None]] = field(default_factory=dict)  # the open ones; None: on a whole month
     former: set[Month] = field(default_factory=set)  # months that went back to warm: their former objects stay
@@ -169,7 +175,8 @@ class Model:
 
     def archive(self, month: Month) -> None:
         """Warm to cold: the rows are in the archive, and their event waits."""
-        self.newest(month).tier = COLD
+        self.archivings += 1
+        self.newest(month).tier, self.newest(month).archiving = COLD, self.archivings
         key = (month, len(self.months[month]))
         self.waiting.add(key)
         self.deepened.discard(key)
@@ -266,18 +273,24 @@ class Model:
     def publish(self) -> None:
         """The log says all that happened."""
         self.logged |= self.waiting
+        self.published |= self._archivings(self.waiting)
         self.waiting.clear()
+
+    def _archivings(self, keys: Iterable[PartKey]) -> set[tuple[PartKey, int]]:
+        return {(key, self.months[key[0]][key[1] - 1].archiving) for key in keys}
 
     def restore(self, backup: "Model") -> None:
         """A backup in the place of the database: rows and months as they were; the log forgets nothing, and what it
         says of archived parts is entered.
         """
         kept = backup.copy()
-        self.months, self.waiting, self.is_installed = kept.months, kept.waiting, kept.is_installed
+        self.months, self.is_installed = kept.months, kept.is_installed
+        self.waiting = {key for key, _ in self._archivings(kept.waiting) - self.published}  # the others were published
         for key, part in self.parts():
             if key in self.deepened and part.tier == COLD:
                 part.tier = DEEP
 
     def separate(self) -> None:
         """An installation of its own: its log begins with the months that are cold."""
-        self.logged, self.deepened, self.waiting, self.is_installed = set(), set(), self.cold(), True
+        self.logged, self.deepened, self.published = set(), set(), set()
+        self.waiting, self.is_installed = self.cold(), True

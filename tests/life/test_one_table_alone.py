@@ -13,6 +13,7 @@ from ledger.scopes import CLIENT_SCOPES
 from ledger.tables import TRANSACTIONS
 from tasks.admin.keys import create_key
 from tasks.admin.setup import prepare_database
+from tasks.archiving.calendar import utc_today
 from tasks.archiving.outcome import MoveResult
 from tasks.archiving.rollover import roll_table
 from tasks.importing.run import ImportRequest, import_file
@@ -86,7 +87,7 @@ def test_the_other_table_rolls_moves_is_imported_into_and_takes_rows(
     with pytest.raises(ConfigError, match=name):
         roll_table(changed, changed.table(name), TODAY)
 
-    assert roll_table(changed, TRANSACTIONS, TODAY).created
+    assert roll_table(changed, TRANSACTIONS, utc_today()).created
     ledger = Ledger(changed, server_settings.home / "s3" / changed.archive_location.removeprefix("s3://"))
     ledger.fill(COLD)
     assert {one.result for one in ledger.night()} == {MoveResult.MOVED}

@@ -47,7 +47,7 @@ def _move_parents(draft: Settings) -> None:
     """Tables as after a night's work, moved into a schema of their own, and namesakes that have one row each."""
     prepare_database(draft)
     for table in BUILT_IN:
-        roll_table(draft, table, datetime.now(UTC).date())
+        roll_table(draft, table, datetime.now(UTC).date() - timedelta(days=2))  # rows of yesterday are put in, too
     with connect(draft.database_dsn, "tests") as connection:
         connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(SCHEMA)))
         for kind, name in connection.execute(
@@ -225,6 +225,6 @@ def test_months_are_made_moved_archived_and_read(moved: Settings, server_setting
     ledger.check_archive()
     with connect(moved.database_dsn, "tests") as connection:
         ((schema,),) = connection.execute(
-            "SELECT DISTINCT relnamespace::regnamespace::text FROM pg_class WHERE relname LIKE 'transactions_202%'"
+            "SELECT DISTINCT relnamespace::regnamespace::text FROM pg_class WHERE relname LIKE 'transactions_20%'"
         ).fetchall()
     assert schema == SCHEMA

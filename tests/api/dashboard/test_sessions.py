@@ -92,7 +92,7 @@ def test_a_wrong_key_opens_nothing(shared_http: httpx.Client, key: str) -> None:
 
 
 def test_wrong_keys_are_throttled_as_wrong_bearer_keys_are(ready: Settings) -> None:
-    limits = ready.rate_limits.model_copy(update={"auth": "3/minute"})
+    limits = ready.rate_limits.model_copy(update={"auth": "3/day"})
     with serving(ready.model_copy(update={"rate_limits": limits})) as url, httpx.Client(base_url=url) as client:
         wrong = {"key": "trk_0123456789ab_wrong"}
         statuses = [client.post(SIGN_IN, data=wrong, headers=SAME_ORIGIN).status_code for _ in range(5)]
