@@ -66,7 +66,7 @@ _BEYOND_THE_SCHEMA = re.compile(
     | from:\ must\ be\ absent\ with\ cursor
     | amount:\ must\ be\ more\ than\ 0
     | fee:\ must\ be\ 0\ or\ more
-    | currency:\ must\ be\ (?:an\ ISO\ 4217\ currency\ code|ZAR).*
+    | currency:\ must\ be\ (?:an\ ISO\ 4217\ currency\ (?:code|in\ use\ at\ the\ time)|ZAR).*
     | processed_at:\ must\ be\ a\ date\ and\ time\ with\ an\ offset.*
     | metadata:\ must\ .*
     | .*\ with\ vend  # what a purchase finds out is not given, what it needs is

@@ -62,6 +62,7 @@ def unhealthy(results: dict[str, CheckResult]) -> dict[str, str]:
 def test_a_system_in_which_all_is_well_is_healthy_until_its_worker_is_gone(system: Settings, prefect_url: str) -> None:
     unhurried = dict.fromkeys(("postgres_warning_ms", "redis_warning_ms", "store_warning_ms"), 20_000)
     unhurried |= dict.fromkeys(("postgres_critical_ms", "redis_critical_ms", "store_critical_ms"), 30_000)
+    system = limited(system, late_runs_warning=1_000, late_runs_critical=2_000)  # of other tests, at the same Prefect
     spacious = limited(system, disk_warning_percent=1, disk_critical_percent=1, schedules_off=NO_SCHEDULES, **unhurried)
     with lease(system.home, Worker(system.home, PrefectAccess.of(system), {}, PROJECT)):
         results = run(spacious)
