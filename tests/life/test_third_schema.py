@@ -35,7 +35,7 @@ from tests.api.ledger_rows import BODIES, PATHS, keyed
 from tests.cli.in_process import run_here
 from tests.databases import make_template
 from tests.sql.ledger_rows import ROW, add_row
-from tests.tasks.archiving.ledger import COLD, TODAY, Ledger, make_row
+from tests.tasks.archiving.ledger import COLD, Ledger, make_row
 from tests.tasks.importing.conftest import MAPPING, NOW
 
 SCHEMA = "sales"
@@ -214,7 +214,7 @@ def test_every_command_that_reads_rows_means_the_parents(
 
 def test_months_are_made_moved_archived_and_read(moved: Settings, server_settings: Settings) -> None:
     ledger = Ledger(moved, server_settings.home / "s3" / moved.archive_location.removeprefix("s3://"))
-    later = TODAY.replace(year=TODAY.year + 1)
+    later = Month.of(datetime.now(UTC)).plus(12).first_day
     assert roll_table(moved, TRANSACTIONS, later, today=later).created
     assert COLD in roll_table(moved, TRANSACTIONS, COLD.first_day).created
     put(moved, TRANSACTIONS, [make_row(TRANSACTIONS, COLD, number) for number in range(9)])

@@ -28,7 +28,7 @@ from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
 from tests.archives import Archives, two_cold_months
-from tests.tasks.archiving.ledger import COLD, HOT, Ledger, make_row, moment
+from tests.tasks.archiving.ledger import COLD, HOT, TODAY, Ledger, make_row, moment
 
 NEXT = COLD.plus(1)
 MOST_BYTES = 8192
@@ -196,7 +196,10 @@ def test_a_row_whose_time_is_not_the_one_in_its_id_is_not_proved_absent(ledger: 
 
 
 @pytest.mark.heavy("a hot row is tested beside it")
-def test_a_month_that_is_still_hot_says_when_it_can_be_proved(archived: Ledger) -> None:
+def test_a_month_that_is_still_hot_says_when_it_can_be_proved(
+    archived: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.proving.logged_months.utc_today", lambda: TODAY)
     row = make_row(archived.table, HOT, 1)
     with Prover(archived.settings) as prover:
         with pytest.raises(DataError, match=f"transactions {HOT} is hot: provable once .* from 2027-11-01 on"):
@@ -210,8 +213,9 @@ def test_a_month_that_is_still_hot_says_when_it_can_be_proved(archived: Ledger) 
 
 
 def test_a_hot_row_says_when_it_can_be_proved_also_where_archived_months_have_ids_of_other_kinds(
-    archived: Ledger,
+    archived: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tasks.proving.logged_months.utc_today", lambda: TODAY)
     with connect(archived.settings.database_dsn, "tests") as connection:
         connection.execute("UPDATE archive_months SET keys_tell_month = false WHERE month = %s", [NEXT.first_day])
     row = make_row(archived.table, HOT, 1)
