@@ -86,10 +86,12 @@ class MonthEnd:
     due_at: datetime | None = None
 
 
-def month_ends(connection: Connection, table: str | None = None) -> dict[tuple[str, Month], MonthEnd]:
-    """How the life of each month that is not deleted goes on, by table and month."""
+def month_ends(
+    connection: Connection, table: str | None = None, holds: Sequence[Hold] | None = None
+) -> dict[tuple[str, Month], MonthEnd]:
+    """How the life of each month that is not deleted goes on, by table and month. ``holds``: the open ones."""
     rows = connection.execute(_QUERIES["month_ends"], {"table": table, "month": None}).fetchall()
-    return month_ends_of(rows, open_holds(connection))
+    return month_ends_of(rows, open_holds(connection) if holds is None else holds)
 
 
 def month_ends_of(rows: Sequence[TupleRow], holds: Sequence[Hold]) -> dict[tuple[str, Month], MonthEnd]:

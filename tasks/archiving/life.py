@@ -260,7 +260,7 @@ def _table(
     holds: Sequence[Hold],
     today: date,
 ) -> TableLife:
-    ends, moves = month_ends(connection, table.name), {(move.month, move.part): move for move in planned}
+    ends, moves = month_ends(connection, table.name, holds), {(move.month, move.part): move for move in planned}
     present = Month.of(today)
     begun = [state for state in states if state.month <= present]
     known = known_parts(begun, eyes.estimates, object_amounts(connection, table.name))
